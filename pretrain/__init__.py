@@ -1,0 +1,1 @@
+"""Programs that need pixels: simulate, inspect, moco, embed."""

@@ -1,0 +1,1 @@
+"""Programs that need only embeddings: redshift, similarity, dwarfs, map, report, demo."""

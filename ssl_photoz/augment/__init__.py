@@ -1,0 +1,1 @@
+"""Nuisances on whole batches of flux, on any device."""

@@ -1,0 +1,1 @@
+"""MoCo: the queue, the momentum pair, the Lightning module, and its health."""

@@ -1,0 +1,1 @@
+"""Pixels in: readers, quality, sky split, apertures, the simulated survey, batches."""

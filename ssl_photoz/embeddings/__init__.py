@@ -1,0 +1,1 @@
+"""Parquet shards of embeddings, and the loop that fills them."""

@@ -1,0 +1,1 @@
+"""Backbones, the stretch in front of them, and the encoder artefact."""

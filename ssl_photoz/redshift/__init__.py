@@ -1,0 +1,1 @@
+"""Redshifts from embeddings: probes, metrics, figures."""

@@ -1,0 +1,1 @@
+"""Look-alikes from embeddings: index, query, dwarf candidates, map."""
