@@ -161,7 +161,12 @@ def read_card(folder: Path, kind: str) -> Card:
 
 
 def already_made(
-    folder: Path, kind: str, *, config: object, parents: Mapping[str, str], ignore: tuple[str, ...] = ()
+    folder: Path,
+    kind: str,
+    *,
+    config: object,
+    parents: Mapping[str, str],
+    ignore: tuple[str, ...] = (),
 ) -> bool:
     """Say whether a finished artefact made with just these settings is already there.
 
@@ -180,17 +185,63 @@ def already_made(
     """
     if not (folder / "card.json").exists():
         return False
-    card = read_card(folder, kind)
-    wanted = json.loads(json.dumps({"config": config, "parents": dict(parents)}, default=_plain))
-    for part in ("config", "parents"):
-        for name in sorted((set(wanted[part]) | set(card[part])) - set(ignore)):
-            if wanted[part].get(name) != card[part].get(name):
-                raise MismatchError(
-                    f"{folder} already holds a {kind} made with {part[:-1] if part == 'parents' else 'setting'} "
-                    f"{name} = {card[part].get(name)!r}, asked for {wanted[part].get(name)!r}; "
-                    f"give another out=, or delete the folder"
-                )
+    _require_same(folder, kind, read_card(folder, kind), config, parents, ignore)
     return True
+
+
+def begin(
+    folder: Path,
+    kind: str,
+    *,
+    config: object,
+    parents: Mapping[str, str],
+    ignore: tuple[str, ...] = (),
+) -> bool:
+    """Start an artefact that takes long, or go on with one that was interrupted.
+
+    The settings are kept in ``started.json`` until the card is there, so that a run is never
+    continued with other settings than it was begun with.
+
+    Args:
+        folder: Where the artefact goes; created.
+        kind: Its kind.
+        config: The settings.
+        parents: sha256 of each parent.
+        ignore: Top-level settings that do not change the result.
+
+    Returns:
+        True if there is work to do, False if the finished artefact is already there.
+
+    Raises:
+        MismatchError: If the folder holds work, finished or not, made with other settings.
+    """
+    if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
+        return False
+    started = folder / "started.json"
+    if started.exists():
+        _require_same(folder, kind, read_json(started), config, parents, ignore)
+    else:
+        write_json(started, {"config": config, "parents": dict(parents)})
+    return True
+
+
+def _require_same(
+    folder: Path,
+    kind: str,
+    made: Card,
+    config: object,
+    parents: Mapping[str, str],
+    ignore: tuple[str, ...],
+) -> None:
+    wanted = json.loads(json.dumps({"config": config, "parents": dict(parents)}, default=_plain))
+    for part, word in (("config", "setting"), ("parents", "parent")):
+        for name in sorted((set(wanted[part]) | set(made[part])) - set(ignore)):
+            old, new = made[part].get(name), wanted[part].get(name)
+            if old != new:
+                raise MismatchError(
+                    f"{folder} already holds {kind} work made with {word} {name} = {old!r}, asked "
+                    f"for {new!r}; give another out=, or delete the folder"
+                )
 
 
 def _plain(value: object) -> object:

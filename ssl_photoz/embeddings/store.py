@@ -1,0 +1,270 @@
+"""Embeddings on disk: immutable Parquet shards, a rejects table, a card.
+
+Shard ``part-00003.parquet`` holds the accepted rows of one run of cutout-file rows. What was
+rejected from that run stands in the shard's own metadata, so that one atomic rename accounts
+for every row of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssl_photoz import runs
+from ssl_photoz.errors import ArtefactError, ShapeError
+from ssl_photoz.types import Array, Floats
+
+ACCOUNT = b"ssl_photoz.rows"
+
+
+class Reject(NamedTuple):
+    """A row of the cutout file that has no embedding, and why."""
+
+    row: int
+    id: str
+    reason: str
+
+
+def write_shard(
+    folder: Path,
+    number: int,
+    columns: Mapping[str, Array | Sequence[bytes]],
+    *,
+    rejects: Sequence[Reject] = (),
+) -> Path:
+    """Write one shard atomically.
+
+    Args:
+        folder: The embeddings folder.
+        number: Shard number.
+        columns: Per-row columns: (n,) arrays, (n, m) arrays (stored as fixed-size lists) or a
+            list of n byte strings.
+        rejects: The rows of this shard's range that were refused.
+
+    Returns:
+        The shard's path.
+
+    Raises:
+        ShapeError: If the columns differ in length.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ShapeError(f"columns of one shard must be equally long, got {lengths}")
+    table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
+    account = {"rows_in": table.num_rows + len(rejects), "rejects": [list(r) for r in rejects]}
+    table = table.replace_schema_metadata({ACCOUNT: json.dumps(account).encode()})
+    path = folder / f"part-{number:05d}.parquet"
+    with runs.atomic_path(path) as scratch:
+        pq.write_table(table, scratch, compression="zstd")
+    return path
+
+
+def read_account(shard: Path) -> tuple[int, list[Reject]]:
+    """Return how many cutout rows a shard accounts for, and which of them it rejects.
+
+    Raises:
+        ArtefactError: If the shard is damaged or was not written by `write_shard`.
+    """
+    try:
+        metadata = pq.read_schema(shard).metadata or {}
+        account = json.loads(metadata[ACCOUNT])
+        return int(account["rows_in"]), [Reject(*r) for r in account["rejects"]]
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{shard} is not a readable embeddings shard ({type(error).__name__}); delete it and "
+            f"run embed again: only this shard is redone"
+        ) from None
+
+
+def finish(
+    folder: Path, *, rows_in: int, config: object, parents: Mapping[str, str], **facts: object
+) -> runs.Card:
+    """Account for every row, write ``rejects.parquet`` and then the card.
+
+    Args:
+        folder: The embeddings folder, all shards written.
+        rows_in: Rows of the cutout file.
+        config: The resolved settings.
+        parents: sha256 of the encoder and fingerprint of the cutout file.
+        **facts: What consumers must know: ``simulated``, ``calibrated``, ``encoder`` ...
+
+    Raises:
+        ArtefactError: If the shards do not account for ``rows_in`` rows.
+    """
+    shards = sorted(folder.glob("part-*.parquet"))
+    accounts = [read_account(shard) for shard in shards]
+    rejects = [reject for _, some in accounts for reject in some]
+    accounted = sum(rows for rows, _ in accounts)
+    if accounted != rows_in:
+        raise ArtefactError(
+            f"{folder} accounts for {accounted} rows, the cutout file has {rows_in}"
+        )
+    with runs.atomic_path(folder / "rejects.parquet") as scratch:
+        table = {
+            "row": pa.array([r.row for r in rejects], pa.int64()),
+            "id": pa.array([r.id for r in rejects], pa.string()),
+            "reason": pa.array([r.reason for r in rejects], pa.string()),
+        }
+        pq.write_table(pa.table(table), scratch)
+    schema = pq.read_schema(shards[0])
+    return runs.write_card(
+        folder,
+        "embeddings",
+        config=config,
+        parents=parents,
+        rows_in=rows_in,
+        rows_written=rows_in - len(rejects),
+        rows_rejected=len(rejects),
+        dim=schema.field("embedding").type.list_size,
+        columns=schema.names,
+        shards={shard.name: runs.sha256_of(shard) for shard in shards},
+        **facts,
+    )
+
+
+def write_embeddings(
+    folder: Path,
+    columns: Mapping[str, Array | Sequence[bytes]],
+    vectors: Array,
+    *,
+    parents: Mapping[str, str] | None = None,
+    **facts: object,
+) -> Embeddings:
+    """Write a whole embeddings artefact from arrays, in one shard.
+
+    Args:
+        folder: Where to.
+        columns: ``id``, ``ra``, ``dec``, ``z``, ``split`` and any other, each (N, ...).
+        vectors: Shape (N, D); stored in its own dtype (float16 or float32).
+        parents: sha256 of what it was made from.
+        **facts: For the card; ``simulated`` and ``calibrated`` default to False and True.
+    """
+    write_shard(folder, 0, {"row": np.arange(len(vectors)), **columns, "embedding": vectors})
+    facts = {"simulated": False, "calibrated": True, "encoder": "", **facts}
+    finish(folder, rows_in=len(vectors), config={}, parents=parents or {}, **facts)
+    return Embeddings.open(folder)
+
+
+class Embeddings:
+    """A finished embeddings folder, read column by column.
+
+    Attributes:
+        folder: Where it is.
+        card: Its card.
+        sha256: Checksum of its card: what children name as their parent.
+        columns: Names of the per-row columns.
+    """
+
+    def __init__(self, folder: Path, card: runs.Card) -> None:
+        self.folder = folder
+        self.card = card
+        self.sha256 = runs.sha256_of(folder)
+        self.columns: tuple[str, ...] = tuple(card["columns"])
+        self._shards = [folder / name for name in sorted(card["shards"])]
+
+    @classmethod
+    def open(cls, folder: Path) -> Embeddings:
+        """Open a finished embeddings folder.
+
+        Raises:
+            ArtefactError: If it is unfinished, or a shard is missing or empty.
+        """
+        card = runs.read_card(folder, "embeddings")
+        for name in card["shards"]:
+            if not (folder / name).is_file():
+                raise ArtefactError(f"{folder} lacks its shard {name}; run embed again")
+        return cls(folder, card)
+
+    def __len__(self) -> int:
+        return int(self.card["rows_written"])
+
+    @property
+    def dim(self) -> int:
+        """Length D of an embedding."""
+        return int(self.card["dim"])
+
+    @property
+    def has_thumbnails(self) -> bool:
+        """Whether `thumbnails` has pictures to give."""
+        return "thumbnail" in self.columns
+
+    def column(self, name: str) -> Array:
+        """Return one column, shape (N,) or (N, m); text as an object array.
+
+        Raises:
+            ArtefactError: If there is no such column.
+        """
+        if name not in self.columns:
+            raise ArtefactError(
+                f"{self.folder} has no column {name!r}; it has {', '.join(self.columns)}"
+            )
+        return np.concatenate([_to_numpy(self._read(s, name)) for s in self._shards])
+
+    def vectors(self, name: str = "embedding") -> Floats:
+        """Return a vector column as float32, shape (N, D): ``embedding`` or ``aperture``."""
+        return np.asarray(self.column(name), dtype=np.float32)
+
+    def batches(self, size: int, name: str = "embedding") -> Iterator[Floats]:
+        """Yield the vectors in order, float32, at most ``size`` rows at a time."""
+        for shard in self._shards:
+            vectors = _to_numpy(self._read(shard, name))
+            for start in range(0, len(vectors), size):
+                yield np.asarray(vectors[start : start + size], dtype=np.float32)
+
+    def thumbnails(self, rows: Sequence[int] | Array) -> list[Array]:
+        """Decode the small colour pictures of some rows.
+
+        Args:
+            rows: Positions in this table (not ``row`` of the cutout file).
+
+        Returns:
+            One (S, S, 3) uint8 array per row asked, in the order asked.
+        """
+        from PIL import Image
+
+        wanted = np.asarray(rows, dtype=np.int64)
+        pictures: dict[int, bytes] = {}
+        first = 0
+        for shard in self._shards:
+            last = first + pq.read_metadata(shard).num_rows
+            inside = np.unique(wanted[(wanted >= first) & (wanted < last)])
+            if len(inside):
+                found = self._read(shard, "thumbnail").take(pa.array(inside - first))
+                pictures |= dict(zip(inside.tolist(), found.to_pylist(), strict=True))
+            first = last
+        return [np.asarray(Image.open(io.BytesIO(pictures[row]))) for row in wanted.tolist()]
+
+    def _read(self, shard: Path, name: str) -> pa.ChunkedArray:
+        try:
+            return pq.read_table(shard, columns=[name]).column(name)
+        except (OSError, pa.ArrowException) as error:
+            raise ArtefactError(f"cannot read {name!r} from {shard}: {error}") from None
+
+
+def _to_arrow(values: Array | Sequence[bytes]) -> pa.Array:
+    if not isinstance(values, np.ndarray):
+        return pa.array(values, pa.binary())
+    if values.dtype.kind in "SUO":
+        return pa.array([v.decode() if isinstance(v, bytes) else str(v) for v in values])
+    if values.ndim == 1:
+        return pa.array(values)
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+
+
+def _to_numpy(column: pa.ChunkedArray) -> Array:
+    column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks)
+    if pa.types.is_fixed_size_list(column.type):
+        flat: Array = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(-1, column.type.list_size)
+    values: Array = column.to_numpy(zero_copy_only=False)
+    return values
