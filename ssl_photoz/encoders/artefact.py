@@ -1,0 +1,73 @@
+"""The encoder artefact: ``weights.safetensors`` and a card that says what it may be fed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ssl_photoz import runs
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.errors import ArtefactError
+
+WEIGHTS = "weights.safetensors"
+
+
+def save_encoder(
+    folder: Path, encoder: Encoder, *, config: object, parents: Mapping[str, str], **facts: object
+) -> runs.Card:
+    """Write an encoder artefact.
+
+    Args:
+        folder: Where to.
+        encoder: The encoder; its weights are saved as float32 from any device.
+        config: The resolved settings it was trained with.
+        parents: Fingerprint of the cutout file.
+        **facts: ``simulated``, ``split``, ``steps`` ...
+    """
+    weights = {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in encoder.state_dict().items()
+    }
+    with runs.atomic_path(folder / WEIGHTS) as scratch:
+        save_file(weights, scratch)
+    return runs.write_card(
+        folder,
+        "encoder",
+        config=config,
+        parents=parents,
+        encoder=encoder.description,
+        weights_sha256=runs.sha256_of(folder / WEIGHTS),
+        **facts,
+    )
+
+
+def load_encoder(folder: Path, *, device: torch.device | str = "cpu") -> tuple[Encoder, runs.Card]:
+    """Read an encoder artefact, in evaluation mode.
+
+    Args:
+        folder: The artefact.
+        device: Where to put it; weights trained on a GPU load on a CPU.
+
+    Returns:
+        The encoder and its card.
+
+    Raises:
+        ArtefactError: If the card or the weights are missing, damaged, or disagree.
+    """
+    card = runs.read_card(folder, "encoder")
+    path = folder / WEIGHTS
+    if runs.sha256_of(path) != card.get("weights_sha256"):
+        raise ArtefactError(
+            f"{path} is not the file its card describes (checksum differs): it was damaged or "
+            f"replaced; copy the whole folder again"
+        )
+    try:
+        encoder = Encoder(**card["encoder"])
+        encoder.load_state_dict(load_file(path))
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ArtefactError(f"{folder} does not describe an encoder: {error}") from None
+    return encoder.to(device).eval(), card

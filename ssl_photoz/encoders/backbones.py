@@ -1,0 +1,50 @@
+"""ResNets for any number of bands that give out the map of every stage."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ssl_photoz.encoders.torchvision_import import import_torchvision
+
+STAGE_WIDTHS = {"resnet18": (64, 128, 256, 512), "resnet50": (256, 512, 1024, 2048)}
+
+
+class ResNetStages(nn.Module):
+    """A torchvision ResNet without its classifier.
+
+    Args:
+        name: ``resnet18`` or ``resnet50``.
+        bands: Number of input bands C.
+        stem: ``standard``, or ``small``: 3x3 stride 1 and no pooling, as for 32 px images in
+            He et al. 2016 (arXiv:1512.03385).
+    """
+
+    def __init__(self, name: str, *, bands: int, stem: str = "standard") -> None:
+        super().__init__()
+        import_torchvision()
+        from torchvision.models import resnet18, resnet50
+
+        net = {"resnet18": resnet18, "resnet50": resnet50}[name](zero_init_residual=True)
+        small = stem == "small"
+        first = nn.Conv2d(
+            bands,
+            64,
+            kernel_size=3 if small else 7,
+            stride=1 if small else 2,
+            padding=1 if small else 3,
+            bias=False,
+        )
+        nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+        pool = nn.Identity() if small else net.maxpool
+        self.stem = nn.Sequential(first, net.bn1, net.relu, pool)
+        self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
+        self.widths = STAGE_WIDTHS[name]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map an image (B, C, H, W) to four stage maps (B, width, h, w), h and w halving."""
+        features = self.stem(image)
+        maps = []
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        return maps

@@ -1,0 +1,107 @@
+"""The encoder: stretch and backbone, and what it may be fed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ssl_photoz.encoders.backbones import ResNetStages
+from ssl_photoz.encoders.stretch import Stretch
+from ssl_photoz.errors import MismatchError, ShapeError
+
+
+class Encoder(nn.Module):
+    """Flux cutouts in, features out.
+
+    Args:
+        backbone: ``resnet18`` or ``resnet50``.
+        stem: ``standard`` or ``small``.
+        bands: Names of the bands, in the order of the input's channels.
+        pixscale_arcsec: Pixel scale of the input.
+        crop_px: Side of the input.
+        calibrated: Whether the input is flux in nanomaggies per pixel or display values.
+        softening: Of the stretch, per band, in the unit of the input.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        stem: str,
+        bands: Sequence[str],
+        pixscale_arcsec: float,
+        crop_px: int,
+        calibrated: bool,
+        softening: Sequence[float],
+    ) -> None:
+        super().__init__()
+        if len(softening) != len(bands):
+            raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
+        self.description = {
+            "backbone": backbone,
+            "stem": stem,
+            "bands": list(bands),
+            "pixscale_arcsec": float(pixscale_arcsec),
+            "crop_px": int(crop_px),
+            "calibrated": bool(calibrated),
+            "softening": [float(s) for s in softening],
+        }
+        self.input_shape = (len(bands), crop_px, crop_px)
+        self.stretch = Stretch(softening, calibrated=calibrated)
+        self.backbone = ResNetStages(backbone, bands=len(bands), stem=stem)
+
+    @property
+    def width(self) -> int:
+        """Number of features of the last stage."""
+        return self.backbone.widths[-1]
+
+    def maps(self, flux: Tensor) -> list[Tensor]:
+        """Return the maps of all stages for flux (B, C, crop, crop).
+
+        Raises:
+            ShapeError: If the input is not of the bands and crop the encoder was made for.
+        """
+        if flux.ndim != 4 or tuple(flux.shape[1:]) != self.input_shape:
+            raise ShapeError(
+                f"encoder takes (B, {', '.join(map(str, self.input_shape))}) "
+                f"[bands {','.join(self.description['bands'])}], got {tuple(flux.shape)}"  # type: ignore[arg-type]
+            )
+        maps: list[Tensor] = self.backbone(self.stretch(flux))
+        return maps
+
+    def forward(self, flux: Tensor) -> Tensor:
+        """Return the mean of the last stage's map, (B, width)."""
+        return self.maps(flux)[-1].mean(dim=(2, 3))
+
+    def require(
+        self, *, bands: Sequence[str], pixscale_arcsec: float, calibrated: bool, size_px: int
+    ) -> None:
+        """Check that a source of cutouts is what the encoder was made for.
+
+        Raises:
+            MismatchError: If it is not, naming both sides.
+        """
+        mine = self.description
+        theirs = {
+            "bands": list(bands),
+            "pixscale_arcsec": pixscale_arcsec,
+            "calibrated": calibrated,
+        }
+        for name, value in theirs.items():
+            same = (
+                math.isclose(float(mine[name]), float(value), rel_tol=1e-3)  # type: ignore[arg-type]
+                if name == "pixscale_arcsec"
+                else mine[name] == value
+            )
+            if not same:
+                raise MismatchError(
+                    f"the encoder was trained with {name} = {mine[name]}, these cutouts have "
+                    f"{name} = {value}; use cutouts like the encoder's, or another encoder"
+                )
+        if size_px < self.input_shape[-1]:
+            raise MismatchError(
+                f"the encoder sees crops of {self.input_shape[-1]} px, these cutouts are "
+                f"{size_px} px; use larger cutouts, or an encoder with a smaller crop_px"
+            )

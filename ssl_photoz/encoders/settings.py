@@ -1,0 +1,57 @@
+"""What an encoder is built from; no torch here, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BACKBONES = ("resnet18", "resnet50")
+STEMS = ("standard", "small")
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """The encoder.
+
+    Attributes:
+        backbone: resnet18 or resnet50.
+        stem: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for cutouts of about
+            32 px).
+        crop_px: Side of the square the encoder sees, pixels.
+        softening: Where the asinh stretch turns from linear to logarithmic, in units of the
+            survey's noise per pixel. Not used for 8-bit sources.
+    """
+
+    backbone: str = "resnet18"
+    stem: str = "standard"
+    crop_px: int = 64
+    softening: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
+        if self.stem not in STEMS:
+            raise ValueError(f"stem {self.stem!r} is not one of {', '.join(STEMS)}")
+        if self.crop_px < 16:
+            raise ValueError(f"crop_px is {self.crop_px}, expected at least 16")
+        if not self.softening > 0:
+            raise ValueError(f"softening is {self.softening}, expected a positive number")
+
+
+@dataclass(frozen=True)
+class ReadOutSettings:
+    """How an embedding is read from the network.
+
+    Attributes:
+        stages: all (every stage's pooled features) or last.
+        orientations: Average over 1, 2, 4 or 8 of the square's exact symmetries; the cost
+            grows in proportion.
+    """
+
+    stages: str = "all"
+    orientations: int = 8
+
+    def __post_init__(self) -> None:
+        if self.stages not in ("all", "last"):
+            raise ValueError(f"stages is {self.stages!r}, expected all or last")
+        if self.orientations not in (1, 2, 4, 8):
+            raise ValueError(f"orientations is {self.orientations}, expected 1, 2, 4 or 8")

@@ -1,0 +1,133 @@
+import pytest
+import torch
+
+from ssl_photoz.encoders.artefact import load_encoder, save_encoder
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.encoders.readout import orient_exactly, pool, read_out
+from ssl_photoz.encoders.settings import EncoderSettings, ReadOutSettings
+from ssl_photoz.errors import ArtefactError, MismatchError, ShapeError
+
+
+def make(bands="grz", crop_px=32, calibrated=True, **changes):
+    torch.manual_seed(0)
+    given = {
+        "backbone": "resnet18",
+        "stem": "standard",
+        "bands": list(bands),
+        "pixscale_arcsec": 0.262,
+        "crop_px": crop_px,
+        "calibrated": calibrated,
+        "softening": [0.01] * len(bands),
+    }
+    return Encoder(**{**given, **changes}).eval()
+
+
+@pytest.mark.parametrize("bands", ["r", "grz", "ugriz"])
+@pytest.mark.parametrize(("backbone", "width"), [("resnet18", 512), ("resnet50", 2048)])
+def test_any_number_of_bands(bands, backbone, width):
+    encoder = make(bands, backbone=backbone)
+    assert encoder(torch.randn(2, len(bands), 32, 32)).shape == (2, width)
+
+
+def test_small_stem_keeps_resolution():
+    flux = torch.randn(1, 3, 32, 32)
+    sides = [m.shape[-1] for m in make(stem="small").maps(flux)]
+    assert sides == [32, 16, 8, 4]
+    assert [m.shape[-1] for m in make().maps(flux)] == [8, 4, 2, 1]
+
+
+def test_stretch_is_linear_in_noise_and_logarithmic_above():
+    stretch = make("r").stretch
+    faint, bright = torch.full((1, 1, 1, 1), 1e-5), torch.full((1, 1, 1, 1), 100.0)
+    torch.testing.assert_close(stretch(faint), faint / 0.01)
+    torch.testing.assert_close(stretch(bright), torch.log(2 * bright / 0.01), rtol=1e-6, atol=0)
+    display = make("r", calibrated=False, softening=[0.5]).stretch
+    torch.testing.assert_close(display(bright), bright / 0.5)
+
+
+def test_stretch_travels_with_the_weights(tmp_path):
+    flux = torch.randn(4, 3, 32, 32)
+    encoder = make(softening=[0.01, 0.02, 0.03])
+    save_encoder(tmp_path / "encoder", encoder, config={}, parents={}, simulated=True)
+    loaded, card = load_encoder(tmp_path / "encoder")
+    assert card["simulated"] is True
+    torch.testing.assert_close(loaded(flux), encoder(flux), rtol=0, atol=0)
+
+
+def test_eight_symmetries_are_the_group_of_the_square():
+    square = torch.arange(16.0).view(1, 1, 4, 4)
+    seen = {tuple(orient_exactly(square, s).flatten().tolist()) for s in range(8)}
+    assert len(seen) == 8
+    assert all(sorted(s) == list(range(16)) for s in seen)
+    torch.testing.assert_close(orient_exactly(square, 0), square)
+
+
+def test_eight_orientations_make_the_embedding_invariant():
+    flux = torch.randn(2, 3, 64, 64)
+    encoder = make(crop_px=64)
+    with torch.no_grad():
+        one = read_out(encoder, flux, orientations=8)
+        other = read_out(encoder, torch.rot90(flux, 1, (2, 3)).flip(2), orientations=8)
+        single = read_out(encoder, torch.rot90(flux, 1, (2, 3)), orientations=1)
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert (one - single).abs().max() > 1e-3
+
+
+def test_pool_separates_the_centre():
+    features = torch.zeros(1, 1, 8, 8)
+    features[..., 2:6, 2:6] = 1
+    torch.testing.assert_close(pool([features]), torch.tensor([[0.25, 1.0]]))
+    assert pool([torch.ones(1, 5, 2, 2)]).shape == (1, 5)
+
+
+def test_all_stages_are_read():
+    flux = torch.randn(1, 3, 64, 64)
+    encoder = make(crop_px=64)
+    assert read_out(encoder, flux, stages="last", orientations=1).shape == (1, 512)
+    assert read_out(encoder, flux, orientations=1).shape == (1, 2 * (64 + 128 + 256) + 512)
+
+
+def test_wrong_input_is_refused_naming_both_sides():
+    encoder = make()
+    with pytest.raises(ShapeError, match=r"takes \(B, 3, 32, 32\) .*g,r,z.* got \(1, 2, 32, 32\)"):
+        encoder(torch.zeros(1, 2, 32, 32))
+    good = {"bands": "grz", "pixscale_arcsec": 0.262, "calibrated": True, "size_px": 64}
+    encoder.require(**good)
+    for wrong, message in [
+        ({"bands": "gri"}, "bands = .*'z'.* bands = .*'i'"),
+        ({"pixscale_arcsec": 0.4}, "pixscale_arcsec = 0.262, .* 0.4"),
+        ({"calibrated": False}, "calibrated = True, .* False"),
+        ({"size_px": 24}, "crops of 32 px, .* 24 px"),
+    ]:
+        with pytest.raises(MismatchError, match=message):
+            encoder.require(**{**good, **wrong})
+
+
+def test_damaged_encoders_are_refused(tmp_path):
+    folder = tmp_path / "encoder"
+    with pytest.raises(ArtefactError, match="not a folder"):
+        load_encoder(folder)
+    save_encoder(folder, make(), config={}, parents={})
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtefactError, match="checksum differs"):
+        load_encoder(folder)
+    weights.unlink()
+    with pytest.raises(ArtefactError, match="is missing"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"backbone": "vgg"}, {"stem": "tiny"}, {"crop_px": 8}, {"softening": 0.0}],
+)
+def test_settings_are_validated(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EncoderSettings(**wrong)
+
+
+def test_read_out_settings_are_validated():
+    with pytest.raises(ValueError, match="orientations is 3"):
+        ReadOutSettings(orientations=3)
+    with pytest.raises(ValueError, match="stages is"):
+        ReadOutSettings(stages="first")
