@@ -23,3 +23,7 @@ class ArtefactError(SslPhotozError):
 
 class MismatchError(ArtefactError):
     """Two artefacts do not belong together; the message names both sides."""
+
+
+class TrainingError(SslPhotozError):
+    """Training cannot go on: the loss is not finite, or the embedding has collapsed."""

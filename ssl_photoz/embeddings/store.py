@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssl_photoz import runs
-from ssl_photoz.errors import ArtefactError, ShapeError
+from ssl_photoz.errors import ArtefactError, DataError, ShapeError
 from ssl_photoz.types import Array, Floats
 
 ACCOUNT = b"ssl_photoz.rows"
@@ -97,6 +97,7 @@ def finish(
 
     Raises:
         ArtefactError: If the shards do not account for ``rows_in`` rows.
+        DataError: If every row was rejected.
     """
     shards = sorted(folder.glob("part-*.parquet"))
     accounts = [read_account(shard) for shard in shards]
@@ -113,7 +114,11 @@ def finish(
             "reason": pa.array([r.reason for r in rejects], pa.string()),
         }
         pq.write_table(pa.table(table), scratch)
-    schema = pq.read_schema(shards[0])
+    filled = [shard for shard in shards if pq.read_metadata(shard).num_rows]
+    if not filled:
+        why = rejects[0].reason if rejects else "there are none"
+        raise DataError(f"not one of {rows_in} rows could be embedded (first: {why})")
+    schema = pq.read_schema(filled[0])
     return runs.write_card(
         folder,
         "embeddings",
@@ -124,7 +129,7 @@ def finish(
         rows_rejected=len(rejects),
         dim=schema.field("embedding").type.list_size,
         columns=schema.names,
-        shards={shard.name: runs.sha256_of(shard) for shard in shards},
+        shards={shard.name: runs.sha256_of(shard) for shard in filled},
         **facts,
     )
 

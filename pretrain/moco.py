@@ -1,0 +1,208 @@
+"""Train an encoder without labels.
+
+    ssl-photoz pretrain configs/pretrain.yaml data=cutouts.h5 out=runs/encoder
+
+Momentum contrast between two augmented views of each galaxy, with a photometric pretext
+beside it. Killed and started again, it goes on from its last checkpoint and ends with the
+same weights. With ``epochs=0`` it writes a randomly initialised encoder, the yardstick.
+Redshifts of the train and validation splits are used for one thing only, the score shown
+after every epoch; nothing is learnt from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssl_photoz import runs
+from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.contrast.settings import MocoSettings
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ssl_photoz.contrast.health import Health
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.encoders.encoder import Encoder
+    from ssl_photoz.types import Ints
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of pretrain.
+
+    Attributes:
+        data: Cutout file (HDF5).
+        out: Folder for the encoder, its history and its checkpoints.
+        epochs: Times every galaxy is seen; 0 writes a randomly initialised encoder.
+        batch_size: Galaxies per step.
+        seed: Of the weights, the order and every augmentation.
+        checkpoint_steps: Steps between checkpoints.
+        precision: Lightning's name for it; bf16-mixed is fastest on recent CPUs and GPUs.
+        encoder: The encoder.
+        moco: The losses and the optimiser.
+        nuisances: The augmentations.
+        split: The sky split; kept with the encoder, so that every later step agrees on it.
+    """
+
+    data: Path
+    out: Path
+    epochs: int = 10
+    batch_size: int = 256
+    seed: int = 0
+    checkpoint_steps: int = 100
+    precision: str = "bf16-mixed"
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    moco: MocoSettings = field(default_factory=MocoSettings)
+    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:
+            raise ValueError("epochs must be >= 0, batch_size >= 2, checkpoint_steps >= 1")
+        if self.moco.queue_size % self.batch_size:
+            raise ValueError(
+                f"moco.queue_size is {self.moco.queue_size}, expected a multiple of "
+                f"batch_size, {self.batch_size}"
+            )
+
+
+def main(settings: Settings) -> None:
+    """Pretrain, go on pretraining, or say that it has been done."""
+    from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.encoders.artefact import save_encoder
+
+    parents = {"cutouts": runs.fingerprint(settings.data)}
+    ignore = ("data", "out", "checkpoint_steps")
+    if not runs.begin(settings.out, "encoder", config=settings, parents=parents, ignore=ignore):
+        print(f"{settings.out} is already made")
+        return
+    with Cutouts.open(settings.data) as cutouts:
+        rows, rejects = good_rows(cutouts)
+        print(f"{len(cutouts)} cutouts, {len(rows)} to train on, {len(rejects)} rejected")
+        encoder = _new_encoder(settings, cutouts, rows)
+        steps = settings.epochs * (len(rows) // settings.batch_size)
+        if settings.epochs and not steps:
+            raise DataError(f"{len(rows)} good cutouts do not fill one batch; lower batch_size")
+        if steps:
+            _train(settings, cutouts, encoder, rows, steps)
+        save_encoder(
+            settings.out,
+            encoder,
+            config=settings,
+            parents=parents,
+            simulated=cutouts.source.simulated,
+            split=asdict(settings.split),
+            steps=steps,
+            rows_trained=len(rows) if steps else 0,
+            rows_rejected=len(rejects),
+        )
+    for checkpoint in settings.out.glob("step-*.ckpt"):
+        checkpoint.unlink()
+    print(f"encoder after {steps} steps -> {settings.out}")
+
+
+def _new_encoder(settings: Settings, cutouts: Cutouts, rows: Ints) -> Encoder:
+    import torch
+
+    from ssl_photoz.cutouts.sample import typical_noise
+    from ssl_photoz.encoders.encoder import Encoder
+
+    source = cutouts.source
+    if not source.pixscale_arcsec > 0:
+        raise ConfigError(f"{source.path} has no single pixel scale; pretrain needs one")
+    if source.size_px < settings.encoder.crop_px:
+        raise ConfigError(
+            f"encoder.crop_px is {settings.encoder.crop_px}, cutouts are {source.size_px} px"
+        )
+    soft = [settings.encoder.softening * float(noise) for noise in typical_noise(cutouts, rows)]
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return Encoder(
+            backbone=settings.encoder.backbone,
+            stem=settings.encoder.stem,
+            bands=source.bands,
+            pixscale_arcsec=source.pixscale_arcsec,
+            crop_px=settings.encoder.crop_px,
+            calibrated=source.calibrated,
+            softening=soft if source.calibrated else [0.25] * len(source.bands),
+        )
+
+
+def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, steps: int) -> None:
+    import torch
+
+    from ssl_photoz.augment.views import Views
+    from ssl_photoz.contrast.moco import MoCo
+    from ssl_photoz.contrast.training import train
+    from ssl_photoz.cutouts.apertures import ApertureFluxes
+    from ssl_photoz.cutouts.sample import target_statistics
+    from ssl_photoz.cutouts.stream import TrainingStream
+
+    source = cutouts.source
+    about = {
+        "bands": source.bands,
+        "pixscale_arcsec": source.pixscale_arcsec,
+        "calibrated": source.calibrated,
+    }
+    measure = ApertureFluxes(size_px=source.size_px, **about)
+    mean, std = target_statistics(measure, cutouts, rows)
+    views = Views(crop_px=settings.encoder.crop_px, **about, **asdict(settings.nuisances))
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed + 1)
+        module = MoCo(
+            encoder.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            views,
+            measure=measure if settings.moco.pretext_weight else None,
+            target_mean=mean,
+            target_std=std,
+            total_steps=steps,
+            seed=settings.seed,
+            **asdict(settings.moco),
+        )
+    health = _health(settings, cutouts, rows)
+    train(
+        module,
+        lambda start: TrainingStream(
+            cutouts,
+            rows,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            start=start,
+            stop=steps,
+        ),
+        folder=settings.out,
+        steps_per_epoch=steps // settings.epochs,
+        checkpoint_steps=settings.checkpoint_steps,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        score=lambda trained: health(trained.encoder),
+    )
+
+
+def _health(settings: Settings, cutouts: Cutouts, rows: Ints) -> Health:
+    import torch
+
+    from ssl_photoz.contrast.health import Health
+    from ssl_photoz.cutouts.batches import read_batch
+    from ssl_photoz.cutouts.quality import usable_labels
+    from ssl_photoz.cutouts.sample import spread_sample
+    from ssl_photoz.cutouts.split import sky_split
+
+    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
+    split = sky_split(*places, **asdict(settings.split))[rows]
+    z = cutouts.column("z")
+    labelled = usable_labels(z[rows])
+    known = spread_sample(rows[labelled & (split == "train")])
+    asked = spread_sample(rows[labelled & (split == "val")])
+    if min(len(known), len(asked)) < 20:
+        known, asked = spread_sample(rows), rows[:0]
+    crops = (
+        read_batch(cutouts, some, size_px=settings.encoder.crop_px).flux for some in (known, asked)
+    )
+    known_flux, asked_flux = crops
+    known_z, asked_z = torch.from_numpy(z[known]), torch.from_numpy(z[asked])
+    return Health(known=known_flux, known_z=known_z, asked=asked_flux, asked_z=asked_z)

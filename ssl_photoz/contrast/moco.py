@@ -1,0 +1,184 @@
+"""MoCo as a Lightning module: two views, a momentum pair, a queue, and the pretext.
+
+Everything that the next step depends on is a parameter, a buffer, the optimiser's state or a
+function of (seed, step): a run resumed from a checkpoint repeats the interrupted one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_photoz.augment.draws import generator
+from ssl_photoz.contrast.lightning import pl
+from ssl_photoz.contrast.pretext import PretextHead
+from ssl_photoz.contrast.queue import KeyQueue, info_nce
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.errors import TrainingError
+
+METERS = ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy")
+
+
+class TrainingBatch(Protocol):
+    """What a training step needs of a batch; `ssl_photoz.cutouts.batches.Batch` has it."""
+
+    flux: Tensor
+    ebv_mag: Tensor
+    psf_fwhm_arcsec: Tensor
+    noise: Tensor
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """Move to a device."""
+        ...
+
+
+class MoCo(pl.LightningModule):
+    """Momentum contrast with a photometric pretext beside it.
+
+    Args:
+        encoder: The encoder to train.
+        views: Makes one augmented view of a batch.
+        measure: Pretext targets (B, F) from un-augmented flux and noise; None: no pretext.
+        target_mean: Of the pretext targets, (F,).
+        target_std: Likewise, (F,).
+        total_steps: Length of the run.
+        seed: Of every draw.
+        contrast_weight: See `MocoSettings`, as for all that follow.
+        pretext_weight: .
+        temperature: .
+        queue_size: .
+        momentum: .
+        projection_dim: .
+        learning_rate: .
+        weight_decay: .
+        warmup: .
+
+    References:
+        He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297.
+    """
+
+    meters: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        views: Callable[..., Tensor],
+        *,
+        measure: Callable[..., Tensor] | None,
+        target_mean: Tensor | None,
+        target_std: Tensor | None,
+        total_steps: int,
+        seed: int,
+        contrast_weight: float,
+        pretext_weight: float,
+        temperature: float,
+        queue_size: int,
+        momentum: float,
+        projection_dim: int,
+        learning_rate: float,
+        weight_decay: float,
+        warmup: float,
+    ) -> None:
+        super().__init__()
+        from lightly.models.modules.heads import MoCoProjectionHead
+
+        self.encoder = encoder
+        self.projector = MoCoProjectionHead(encoder.width, encoder.width, projection_dim)
+        self.key_encoder = _frozen_twin(encoder)
+        self.key_projector = _frozen_twin(self.projector)
+        self.queue = KeyQueue(queue_size, projection_dim, generator=generator(seed, 0, 0, 2))
+        self.pretext: PretextHead | None = None
+        if measure is not None and target_mean is not None and target_std is not None:
+            self.pretext = PretextHead(encoder.width, mean=target_mean, std=target_std)
+        self.register_buffer("meters", torch.zeros(len(METERS) + 1, dtype=torch.float64))
+        self.views, self.measure = views, measure
+        self.total_steps, self.seed = total_steps, seed
+        self.contrast_weight, self.pretext_weight = contrast_weight, pretext_weight
+        self.temperature, self.start_momentum = temperature, momentum
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
+        """Take one step's loss; counted draws make it a function of (weights, batch, step)."""
+        features = self.encoder(self._view(batch, 0))
+        zero = features.new_zeros((), dtype=torch.float32)
+        contrastive, accuracy, pretext = zero, zero, zero
+        if self.contrast_weight:
+            queries = F.normalize(self.projector(features).float(), dim=1)
+            keys = self._keys(batch)
+            negatives = self.queue.keys.clone()  # the push below must not reach the backward pass
+            contrastive, accuracy = info_nce(queries, keys, negatives, temperature=self.temperature)
+            self.queue.push(keys)
+        if self.pretext is not None and self.measure is not None:
+            pretext = self.pretext(features, self.measure(batch.flux))
+        loss: Tensor = self.contrast_weight * contrastive + self.pretext_weight * pretext
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {float(loss.detach())} at step {self.global_step}; the last checkpoint is "
+                f"kept: lower moco.learning_rate, or look for bad cutouts with inspect"
+            )
+        one = torch.ones_like(zero)
+        self.meters += torch.stack([loss, contrastive, pretext, accuracy, one]).detach()
+        return loss
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own type is a union of ten)
+        """AdamW with a linear warm-up and a cosine decay, per step."""
+        from lightly.utils.scheduler import CosineWarmupScheduler
+
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            trained, lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        warmup_steps = round(self.warmup * self.total_steps)
+        schedule = CosineWarmupScheduler(optimizer, warmup_steps, self.total_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def transfer_batch_to_device(
+        self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
+    ) -> TrainingBatch:
+        """Move a batch; it is not a tensor, so Lightning asks us."""
+        return batch.to(device)
+
+    def read_meters(self) -> dict[str, float]:
+        """Return the means since the last call, and start anew."""
+        *sums, count = self.meters.tolist()
+        self.meters.zero_()
+        return {name: total / max(count, 1) for name, total in zip(METERS, sums, strict=True)}
+
+    def _view(self, batch: TrainingBatch, which: int) -> Tensor:
+        draws = generator(
+            self.seed, self.global_step, self.global_rank, which, device=batch.flux.device
+        )
+        view = self.views(
+            batch.flux,
+            ebv_mag=batch.ebv_mag,
+            psf_fwhm_arcsec=batch.psf_fwhm_arcsec,
+            noise=batch.noise,
+            generator=draws,
+        )
+        return view.contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _keys(self, batch: TrainingBatch) -> Tensor:
+        from lightly.models.utils import update_momentum
+        from lightly.utils.scheduler import cosine_schedule
+
+        momentum = cosine_schedule(self.global_step, self.total_steps, self.start_momentum, 1.0)
+        update_momentum(self.encoder, self.key_encoder, m=momentum)
+        update_momentum(self.projector, self.key_projector, m=momentum)
+        features = self.key_encoder(self._view(batch, 1))
+        return F.normalize(self.key_projector(features).float(), dim=1)
+
+
+def _frozen_twin(module: nn.Module) -> nn.Module:
+    twin = copy.deepcopy(module)
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin

@@ -1,0 +1,63 @@
+"""Run a MoCo module to its last step, from wherever it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ssl_photoz.contrast.lightning import pl
+from ssl_photoz.contrast.moco import MoCo
+from ssl_photoz.contrast.watch import AtomicCheckpoints, Watch, latest_checkpoint
+
+
+def train(
+    module: MoCo,
+    stream_from: Callable[[int], Iterable[Any]],
+    *,
+    folder: Path,
+    steps_per_epoch: int,
+    checkpoint_steps: int,
+    batch_size: int,
+    precision: str,
+    score: Callable[[MoCo], dict[str, float]],
+) -> None:
+    """Train until ``module.total_steps``.
+
+    Args:
+        module: What to train; it ends up trained.
+        stream_from: Gives the batches from a step on.
+        folder: Where checkpoints and history are kept.
+        steps_per_epoch: Steps after which every galaxy has been seen once.
+        checkpoint_steps: Steps between checkpoints.
+        batch_size: Galaxies per step.
+        precision: Lightning's name for it.
+        score: Called after each epoch; gives further figures to log.
+
+    Raises:
+        TrainingError: If the loss is not finite, or the embedding collapses.
+    """
+    found = latest_checkpoint(folder)
+    path, start = found if found else (None, 0)
+    if path:
+        print(f"going on from step {start} of {module.total_steps} ({path.name})")
+    watch = Watch(
+        folder,
+        steps_per_epoch=steps_per_epoch,
+        checkpoint_steps=checkpoint_steps,
+        batch_size=batch_size,
+        score=score,
+    )
+    trainer = pl.Trainer(
+        max_steps=module.total_steps,
+        max_epochs=-1,
+        precision=precision,  # type: ignore[arg-type]
+        devices=1,
+        plugins=[AtomicCheckpoints()],
+        callbacks=[watch],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, stream_from(start), ckpt_path=path, weights_only=True)

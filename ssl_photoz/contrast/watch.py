@@ -1,0 +1,138 @@
+"""Callbacks: the progress bar, the history of a run, and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ssl_photoz import runs
+from ssl_photoz.contrast.lightning import TorchCheckpointIO, pl
+from ssl_photoz.contrast.moco import MoCo
+from ssl_photoz.errors import ArtefactError, TrainingError
+
+COLLAPSED = 0.01
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Write checkpoints so that a kill leaves the previous one or the next, never half of one."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ANN401 (Lightning's signature)
+    ) -> None:
+        """Write beside the target, then rename."""
+        with runs.atomic_path(Path(path)) as scratch:
+            torch.save(checkpoint, scratch)
+
+
+def latest_checkpoint(folder: Path) -> tuple[Path, int] | None:
+    """Find the newest readable checkpoint and its step; an unreadable one is passed over, aloud.
+
+    Raises:
+        ArtefactError: If checkpoints are there and none can be read.
+    """
+    found = sorted(folder.glob("step-*.ckpt"), reverse=True)
+    for path in found:
+        try:
+            step = int(torch.load(path, weights_only=True, map_location="cpu")["global_step"])
+        except Exception as error:  # whatever a torn zip archive may raise
+            print(f"passing over unreadable checkpoint {path} ({type(error).__name__})")
+            continue
+        return path, step
+    if found:
+        raise ArtefactError(f"no checkpoint in {folder} can be read; delete them to start anew")
+    return None
+
+
+class Watch(pl.Callback):
+    """Show progress, log each epoch to ``history.jsonl``, save checkpoints, stop a collapse.
+
+    Args:
+        folder: Of the run.
+        steps_per_epoch: Steps after which every galaxy has been seen once.
+        checkpoint_steps: Steps between checkpoints.
+        batch_size: For the figure of images per second.
+        score: Called with the module after each epoch; gives further figures to log.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        steps_per_epoch: int,
+        checkpoint_steps: int,
+        batch_size: int,
+        score: Callable[[MoCo], dict[str, float]],
+    ) -> None:
+        self.folder, self.history = folder, folder / "history.jsonl"
+        self.steps_per_epoch, self.checkpoint_steps = steps_per_epoch, checkpoint_steps
+        self.batch_size, self.score = batch_size, score
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drop what the history says of steps after the checkpoint that is resumed."""
+        step = trainer.global_step
+        self.started, self.first = time.monotonic(), step
+        rows = [json.loads(line) for line in _lines(self.history)]
+        rows = [row for row in rows if row["step"] <= step]
+        self._write(rows)
+        self.seconds_before = rows[-1]["seconds"] if rows else 0.0
+        self.bar = tqdm(total=trainer.max_steps, initial=step, unit="step", desc="pretrain")
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Count the step; at the end of an epoch log it; every so often save."""
+        assert isinstance(pl_module, MoCo)
+        step = trainer.global_step
+        self.bar.update()
+        if step % self.steps_per_epoch == 0 or step == trainer.max_steps:
+            self._log(step, pl_module)
+        if step % self.checkpoint_steps == 0 and step < trainer.max_steps:
+            trainer.save_checkpoint(self.folder / f"step-{step:09d}.ckpt")
+            for old in sorted(self.folder.glob("step-*.ckpt"))[:-2]:
+                old.unlink()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def _log(self, step: int, module: MoCo) -> None:
+        seconds = time.monotonic() - self.started
+        rate = (step - self.first) * self.batch_size / max(seconds, 1e-9)
+        row: dict[str, float] = {"epoch": -(-step // self.steps_per_epoch), "step": step}
+        row |= module.read_meters() | self.score(module)
+        row |= {
+            "seconds": round(self.seconds_before + seconds, 1),
+            "images_per_second": round(rate, 1),
+        }
+        self._write([json.loads(line) for line in _lines(self.history)] + [row])
+        shown = {
+            k: f"{row[k]:.4g}" for k in ("loss", "embedding_std", "knn_sigma_nmad") if k in row
+        }
+        self.bar.set_postfix(shown)
+        if row["embedding_std"] < COLLAPSED:
+            raise TrainingError(
+                f"the embedding has collapsed (spread {row['embedding_std']:.4f} of 1) after "
+                f"step {step}; lower moco.learning_rate, or raise moco.temperature"
+            )
+
+    def _write(self, rows: list[dict[str, float]]) -> None:
+        with runs.atomic_path(self.history) as scratch:
+            scratch.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

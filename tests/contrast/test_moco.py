@@ -1,0 +1,159 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ssl_photoz.contrast.lightning import pl
+from ssl_photoz.contrast.moco import MoCo
+from ssl_photoz.contrast.settings import MocoSettings
+from ssl_photoz.contrast.watch import AtomicCheckpoints, Watch, latest_checkpoint
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.errors import ArtefactError, TrainingError
+
+STEPS = 6
+
+
+class Toy(SimpleNamespace):
+    def to(self, device):
+        return self
+
+
+def batch(step):
+    draws = torch.Generator().manual_seed(step)
+    flux = torch.randn(8, 2, 16, 16, generator=draws)
+    return Toy(flux=flux, ebv_mag=None, psf_fwhm_arcsec=None, noise=None)
+
+
+class Stream:
+    def __init__(self, start, stop):
+        self.steps = range(start, stop)
+
+    def __iter__(self):
+        return map(batch, self.steps)
+
+
+def noisy(flux, *, generator, **_):
+    return flux + 0.1 * torch.randn(flux.shape, generator=generator)
+
+
+def module(**changes):
+    torch.manual_seed(0)
+    encoder = Encoder(
+        backbone="resnet18",
+        stem="standard",
+        bands=["g", "r"],
+        pixscale_arcsec=0.262,
+        crop_px=16,
+        calibrated=True,
+        softening=[1.0, 1.0],
+    )
+    settings = {"queue_size": 16, "projection_dim": 8, **changes}
+    return MoCo(
+        encoder,
+        noisy,
+        measure=lambda flux: flux.mean(dim=(2, 3)),
+        target_mean=torch.zeros(2),
+        target_std=torch.ones(2),
+        total_steps=STEPS,
+        seed=0,
+        **{**vars(MocoSettings()), **settings},
+    )
+
+
+def fit(model, folder, *, start=0, stop=STEPS, path=None, score=None):
+    watch = Watch(
+        folder,
+        steps_per_epoch=3,
+        checkpoint_steps=2,
+        batch_size=8,
+        score=score or (lambda _: {"embedding_std": 0.5}),
+    )
+    trainer = pl.Trainer(
+        max_steps=stop,
+        max_epochs=-1,
+        accelerator="cpu",
+        plugins=[AtomicCheckpoints()],
+        callbacks=[watch],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, Stream(start, stop), ckpt_path=path, weights_only=True)
+    return model
+
+
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path):
+    whole = fit(module(), tmp_path / "whole")
+    fit(module(), tmp_path / "part", stop=5)
+    path, step = latest_checkpoint(tmp_path / "part")
+    assert step == 4
+    assert (tmp_path / "part" / "step-000000002.ckpt").exists()
+    resumed = fit(module(), tmp_path / "part", start=step, path=path)
+    for name, value in whole.state_dict().items():
+        if name != "meters":
+            torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    histories = [(tmp_path / run / "history.jsonl").read_text() for run in ("whole", "part")]
+    rows = [[line.split('"seconds"')[0] for line in text.splitlines()] for text in histories]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 2
+
+
+def test_key_encoder_follows_slowly_and_takes_no_gradient(tmp_path):
+    model = module(momentum=0.5)
+    fit(model, tmp_path, stop=1)
+    key, query = (
+        next(m.parameters()) for m in (model.key_encoder.backbone, model.encoder.backbone)
+    )
+    assert not key.requires_grad
+    assert not torch.equal(key, query)
+    assert not any(p.requires_grad for p in model.key_projector.parameters())
+
+
+def test_a_weight_of_zero_leaves_a_loss_out(tmp_path):
+    alone = fit(module(contrast_weight=0.0), tmp_path / "pretext", stop=2)
+    assert int(alone.queue.pointer) == 0
+    plain = fit(module(pretext_weight=0.0, contrast_weight=1.0), tmp_path / "contrast", stop=2)
+    assert int(plain.queue.pointer) == 0  # two batches of 8 fill the ring of 16
+    assert not torch.equal(plain.queue.keys, alone.queue.keys)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    model = module()
+    model.measure = lambda flux: flux.mean(dim=(2, 3)) * torch.nan
+    with pytest.raises(TrainingError, match="the loss is nan at step 0"):
+        fit(model, tmp_path)
+
+
+def test_collapse_stops_the_run(tmp_path):
+    with pytest.raises(TrainingError, match="collapsed"):
+        fit(module(), tmp_path, score=lambda _: {"embedding_std": 0.001})
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path, capsys):
+    assert latest_checkpoint(tmp_path) is None
+    fit(module(), tmp_path, stop=5)
+    newest = tmp_path / "step-000000004.ckpt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    path, step = latest_checkpoint(tmp_path)
+    assert step == 2
+    assert "passing over" in capsys.readouterr().out
+    path.write_bytes(b"")
+    with pytest.raises(ArtefactError, match=r"no checkpoint in .* can be read"):
+        latest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"contrast_weight": -1},
+        {"contrast_weight": 0, "pretext_weight": 0},
+        {"temperature": 0},
+        {"queue_size": 0},
+        {"momentum": 1.5},
+        {"learning_rate": 0},
+    ],
+)
+def test_settings_are_validated(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MocoSettings(**wrong)
