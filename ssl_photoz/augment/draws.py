@@ -1,0 +1,48 @@
+"""Randomness that is counted, not carried.
+
+Every draw comes from a generator that is seeded by counters, such as (seed, step, rank,
+view): a run that is resumed repeats the interrupted one without saving any state.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def generator(*counters: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Make a generator whose stream depends on the counters alone.
+
+    Neighbouring counters give unrelated streams, and counters of different length never
+    share one by padding. The CPU's Mersenne Twister reads 32 bits of the seed, so among
+    100,000 streams about one pair coincides, at unrelated steps. CPU and GPU streams differ.
+
+    Args:
+        counters: Non-negative integers below 2**64, in a fixed order.
+        device: Where the draws are made.
+
+    Returns:
+        A seeded generator on ``device``.
+
+    Raises:
+        ValueError: If there is no counter or one is out of range.
+    """
+    if not counters or not all(0 <= counter < 2**64 for counter in counters):
+        raise ValueError(f"got counters {counters}, expected one or more integers in [0, 2**64)")
+    # Two words per counter and their number in front: (1,) and (1, 0) would otherwise collide.
+    words = [len(counters), *(w for c in counters for w in (c & 0xFFFFFFFF, c >> 32))]
+    seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def uniform(
+    low: float, high: float, size: tuple[int, ...], *, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw uniformly from [low, high), float32, on the generator's device."""
+    unit = torch.rand(size, generator=generator, device=generator.device)
+    return low + (high - low) * unit
+
+
+def normal(size: tuple[int, ...], *, generator: torch.Generator) -> torch.Tensor:
+    """Draw standard normal deviates, float32, on the generator's device."""
+    return torch.randn(size, generator=generator, device=generator.device)

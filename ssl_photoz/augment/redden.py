@@ -1,0 +1,120 @@
+"""Foreground dust: one factor per band, from the colour excess."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ssl_photoz.augment import survey
+from ssl_photoz.augment.draws import normal
+from ssl_photoz.augment.shapes import as_flux, require_shape
+from ssl_photoz.errors import ConfigError
+
+Dust = Literal["own", "survey", "none"]
+
+R_BAND = {
+    "legacy": {"g": 3.214, "r": 2.165, "i": 1.592, "z": 1.211},
+    "sdss": {"u": 4.239, "g": 3.303, "r": 2.285, "i": 1.698, "z": 1.263},
+}
+"""Extinction per E(B-V) of Schlegel et al. 1998, mag/mag, by survey and band [1, 2].
+
+References:
+    [1] legacysurvey.org/dr9/catalogs, galactic extinction coefficients.
+    [2] Schlafly & Finkbeiner 2011, ApJ 737, 103, table 6, R_V = 3.1.
+"""
+
+
+def r_band_of(bands: tuple[str, ...]) -> tuple[float, ...]:
+    """Return the extinction coefficients of a set of bands.
+
+    Args:
+        bands: Names; a set that holds u is taken to be SDSS's, any other the Legacy Surveys'.
+
+    Returns:
+        One coefficient per band, mag/mag.
+
+    Raises:
+        ConfigError: If a band is unknown.
+    """
+    table = R_BAND["sdss" if "u" in bands else "legacy"]
+    unknown = [band for band in bands if band not in table]
+    if unknown:
+        raise ConfigError(f"no extinction for bands {unknown}; there is for {', '.join(table)}")
+    return tuple(table[band] for band in bands)
+
+
+def redden(flux: Tensor, ebv_mag: Tensor, *, r_band: Tensor) -> Tensor:
+    """Dim linear-flux cutouts by a foreground dust screen.
+
+    Multiplies each band by ``10**(-0.4 * r_band * ebv_mag)`` [1].
+    Apply before any non-linear stretch.
+
+    Args:
+        flux: Linear flux, nanomaggies, shape (B, C, H, W).
+        ebv_mag: Colour excess to add, mag; negative de-reddens. Shape (B,).
+        r_band: Extinction per E(B-V), mag/mag, shape (C,).
+
+    Returns:
+        Flux, nanomaggies, same shape, float32; a new tensor.
+
+    Raises:
+        ShapeError: If ebv_mag is not (B,) or r_band not (C,).
+
+    References:
+        [1] Schlafly & Finkbeiner 2011, ApJ 737, 103.
+    """
+    flux = as_flux(flux)
+    return flux * transmission(ebv_mag.to(flux), r_band=r_band.to(flux), like=flux)
+
+
+def transmission(ebv_mag: Tensor, *, r_band: Tensor, like: Tensor) -> Tensor:
+    """Return the factor that dust leaves, shape (B, C, 1, 1).
+
+    Args:
+        ebv_mag: Colour excess, mag, shape (B,).
+        r_band: Extinction per E(B-V), mag/mag, shape (C,).
+        like: Cutouts (B, C, H, W), for their shape only.
+
+    Returns:
+        Transmitted fraction.
+
+    Raises:
+        ShapeError: If ebv_mag is not (B,) or r_band not (C,).
+    """
+    require_shape("ebv_mag", ebv_mag, (like.shape[0],))
+    require_shape("r_band", r_band, (like.shape[1],))
+    return torch.pow(10.0, -0.4 * ebv_mag[:, None] * r_band)[..., None, None]
+
+
+def draw_ebv_change(
+    ebv_mag: Tensor,
+    *,
+    generator: torch.Generator,
+    dust: Dust = "own",
+    error_fraction: float = 0.13,
+) -> Tensor:
+    """Draw the colour excess to add to objects that are already reddened by their own.
+
+    Args:
+        ebv_mag: The dust map's E(B-V), mag, shape (B,).
+        generator: Source of randomness.
+        dust: ``own``: the map's error alone; ``survey``: as if the object were seen
+            elsewhere in the survey; ``none``: no change.
+        error_fraction: Relative error of the map, 1 sigma; 0.10 to 0.16 for SFD98.
+
+    Returns:
+        Change, mag, shape (B,); never below -ebv_mag, which is all the dust there is.
+
+    Raises:
+        ShapeError: If ebv_mag is not (B,).
+    """
+    require_shape("ebv_mag", ebv_mag, (len(ebv_mag),))
+    if dust == "none":
+        return torch.zeros_like(ebv_mag)
+    if dust == "survey":
+        drawn = survey.draw((survey.EBV_MAG,), len(ebv_mag), generator=generator)
+        return drawn[:, 0].to(ebv_mag) - ebv_mag
+    deviates = normal((len(ebv_mag),), generator=generator).to(ebv_mag)
+    return ebv_mag * (error_fraction * deviates).clamp_min(-1.0)

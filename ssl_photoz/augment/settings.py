@@ -1,0 +1,60 @@
+"""Which nuisances a view gets, and how strong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class NuisanceSettings:
+    """Nuisances that two views of a galaxy do not share.
+
+    There is no size scaling and no free colour change: both carry the redshift.
+
+    Attributes:
+        rotation: ``free``, ``quarter`` (turns of 90 degrees and whole-pixel shifts, which
+            leave the noise untouched) or ``none``.
+        jitter_px: Largest shift of the crop along each axis, pixels.
+        psf_strength: Fraction of the extra PSF variance drawn from the survey, 0 to 1.
+        noise_strength: Fraction of the extra noise variance drawn from the survey, 0 to 1;
+            what smoothing takes away is put back in any case.
+        dust: ``own`` (the dust map's error), ``survey`` (E(B-V) drawn anew) or ``none``.
+        dust_error: Relative error of the dust map, 1 sigma.
+        display_gain: Uncalibrated sources: half-range of the gain common to all bands.
+        display_colour: Uncalibrated sources: half-range of the gain of each band.
+        display_blur_px: Uncalibrated sources: largest Gaussian sigma, pixels.
+        display_noise: Uncalibrated sources: largest noise sigma, display units (0 to 1).
+    """
+
+    rotation: Literal["free", "quarter", "none"] = "free"
+    jitter_px: float = 4.0
+    psf_strength: float = 1.0
+    noise_strength: float = 1.0
+    dust: Literal["own", "survey", "none"] = "own"
+    dust_error: float = 0.13
+    display_gain: float = 0.02
+    display_colour: float = 0.0
+    display_blur_px: float = 0.5
+    display_noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse values without a meaning."""
+        self._within("jitter_px", 0.0, 1000.0)
+        self._within("display_blur_px", 0.0, 10.0)
+        for name in ("psf_strength", "noise_strength", "dust_error"):
+            self._within(name, 0.0, 1.0)
+        for name in ("display_gain", "display_colour", "display_noise"):
+            self._within(name, 0.0, 0.5)
+        self._one_of("rotation", "free", "quarter", "none")
+        self._one_of("dust", "own", "survey", "none")
+
+    def _within(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
+
+    def _one_of(self, name: str, *choices: str) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")

@@ -1,0 +1,100 @@
+"""What the Legacy Surveys look like: seeing, noise and dust, as shifted lognormals.
+
+Figures for DR9 at 0.262 arcsec per pixel, as fitted by ssl-legacysurvey [1]; bands are
+drawn independently. DR9 has no such figures for u and i: they borrow those of g and r.
+
+References:
+    [1] Stein et al. 2021, arXiv:2110.13151, and its code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ssl_photoz.augment.draws import normal
+from ssl_photoz.errors import ConfigError
+
+PIXSCALE_ARCSEC = 0.262
+FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+
+
+class Lognormal(NamedTuple):
+    """``loc + scale * exp(shape * N(0, 1))``; field order is scipy's."""
+
+    shape: float
+    loc: float
+    scale: float
+
+    @property
+    def median(self) -> float:
+        """The value that half of the draws exceed."""
+        return self.loc + self.scale
+
+
+EBV_MAG = Lognormal(0.67306, 0.001146, 0.03338)
+PSF_SIGMA_PX = {
+    "g": Lognormal(0.2109966, 1.0807153, 1.3153171),
+    "r": Lognormal(0.3008485, 1.2394326, 0.9164757),
+    "z": Lognormal(0.3471172, 1.1928363, 0.8233702),
+}
+NOISE_NMGY = {
+    "g": Lognormal(0.2264926, -0.0006735, 0.0037602),
+    "r": Lognormal(0.2431146, -0.0023663, 0.0067417),
+    "z": Lognormal(0.1334844, -0.0143416, 0.0260779),
+}
+BORROWS = {"u": "g", "i": "r"}
+
+
+def of_bands(
+    table: dict[str, Lognormal], bands: tuple[str, ...], *, pixscale_arcsec: float, power: int
+) -> tuple[Lognormal, ...]:
+    """Pick each band's distribution and bring it to a pixel scale.
+
+    Args:
+        table: `PSF_SIGMA_PX` or `NOISE_NMGY`.
+        bands: Names, length C.
+        pixscale_arcsec: Arcsec per pixel of the cutouts.
+        power: How the quantity grows with pixel scale: -1 for a width in pixels, 1 for the
+            sigma of sky noise per pixel (its variance grows with the pixel's area).
+
+    Returns:
+        One distribution per band.
+
+    Raises:
+        ConfigError: If a band is not in the table.
+    """
+    zoom = (pixscale_arcsec / PIXSCALE_ARCSEC) ** power
+    found = []
+    for band in bands:
+        name = BORROWS.get(band, band)
+        if name not in table:
+            known = ", ".join(sorted({*table, *BORROWS}))
+            raise ConfigError(f"no survey figures for band {band!r}; there are for {known}")
+        shape, loc, scale = table[name]
+        found.append(Lognormal(shape, loc * zoom, scale * zoom))
+    return tuple(found)
+
+
+def medians(bands: tuple[Lognormal, ...], *, device: torch.device) -> Tensor:
+    """Return the median of each band's distribution, shape (C,)."""
+    return torch.tensor([band.median for band in bands], device=device)
+
+
+def draw(bands: tuple[Lognormal, ...], batch: int, *, generator: torch.Generator) -> Tensor:
+    """Draw one value per object and band; never negative.
+
+    Args:
+        bands: One distribution per band, length C.
+        batch: Number of objects B.
+        generator: Source of randomness; the result is on its device.
+
+    Returns:
+        Shape (B, C).
+    """
+    shape, loc, scale = torch.tensor(bands, device=generator.device).unbind(1)
+    deviates = normal((batch, len(bands)), generator=generator)
+    return (loc + scale * torch.exp(shape * deviates)).clamp_min(0.0)

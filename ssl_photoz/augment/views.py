@@ -1,0 +1,186 @@
+"""The chain that makes one view of each galaxy in a batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ssl_photoz.augment import survey
+from ssl_photoz.augment.display import jitter_display
+from ssl_photoz.augment.noise import add_noise, draw_noise, noise_after_widening, noise_deficit
+from ssl_photoz.augment.orient import (
+    BILINEAR_VARIANCE_PX2,
+    Rotation,
+    draw_orientation,
+    orient,
+)
+from ssl_photoz.augment.psf import draw_extra_sigma, widen
+from ssl_photoz.augment.redden import Dust, draw_ebv_change, r_band_of, transmission
+from ssl_photoz.augment.shapes import as_flux, require_shape
+
+
+class Views:
+    """Makes views: orient, then widen the PSF, redden, and add noise.
+
+    The order is that of the light's path as far as it matters. Orientation comes first: it
+    commutes with a round PSF and a uniform dust screen, and crops, so the rest has less to
+    do. Widening and dust are linear and commute. Noise comes last, because a detector adds
+    it after optics and dust; what the steps before did to the noise already in the cutout
+    is reckoned up and made good, so that a view's noise per pixel is never below the cutout's.
+
+    An uncalibrated source (8-bit display values) is oriented, then gets mild gain, blur and
+    noise in display units; E(B-V), PSF and noise are not looked at.
+
+    Args:
+        bands: Band names, length C.
+        pixscale_arcsec: Arcsec per pixel.
+        calibrated: Whether pixels are linear flux in nanomaggies.
+        crop_px: Side of a view.
+        rotation: See `NuisanceSettings`, also for what follows.
+        jitter_px: Largest shift per axis.
+        psf_strength: Fraction of the extra PSF variance.
+        noise_strength: Fraction of the extra noise variance.
+        dust: Where the change of E(B-V) comes from.
+        dust_error: Relative error of the dust map.
+        display_gain: Half-range of the common gain.
+        display_colour: Half-range of the gain per band.
+        display_blur_px: Largest blur.
+        display_noise: Largest noise.
+
+    Raises:
+        ConfigError: If a calibrated source has a band without survey figures.
+    """
+
+    def __init__(
+        self,
+        bands: tuple[str, ...] = ("g", "r", "z"),
+        pixscale_arcsec: float = survey.PIXSCALE_ARCSEC,
+        calibrated: bool = True,
+        crop_px: int = 64,
+        *,
+        rotation: Rotation = "free",
+        jitter_px: float = 4.0,
+        psf_strength: float = 1.0,
+        noise_strength: float = 1.0,
+        dust: Dust = "own",
+        dust_error: float = 0.13,
+        display_gain: float = 0.02,
+        display_colour: float = 0.0,
+        display_blur_px: float = 0.5,
+        display_noise: float = 0.01,
+    ) -> None:
+        self.bands, self.pixscale_arcsec, self.crop_px = bands, pixscale_arcsec, crop_px
+        self.calibrated = calibrated
+        self.rotation, self.jitter_px = rotation, jitter_px
+        self.psf_strength, self.noise_strength = psf_strength, noise_strength
+        self.dust, self.dust_error = dust, dust_error
+        self.display = {
+            "gain": display_gain,
+            "colour": display_colour,
+            "blur_sigma_px": display_blur_px,
+            "noise": display_noise,
+        }
+        if calibrated:
+            self._psf_px = survey.of_bands(
+                survey.PSF_SIGMA_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1
+            )
+            self._noise_nmgy = survey.of_bands(
+                survey.NOISE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1
+            )
+            self._r_band = r_band_of(bands)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        flux: Tensor,
+        *,
+        ebv_mag: Tensor | None = None,
+        psf_fwhm_arcsec: Tensor | None = None,
+        noise: Tensor | None = None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Make one view of each cutout.
+
+        NaN or a negative value, or None for a whole batch, means unknown: the survey's
+        median stands in.
+
+        Args:
+            flux: Nanomaggies per pixel, or display values 0 to 1, shape (B, C, H, H).
+            ebv_mag: The cutouts' E(B-V), mag, shape (B,).
+            psf_fwhm_arcsec: The cutouts' PSF, shape (B, C).
+            noise: The cutouts' noise per pixel, nmgy, shape (B, C).
+            generator: Source of randomness, see `draws.generator`; fastest on flux's device.
+
+        Returns:
+            Shape (B, C, crop_px, crop_px), float32, the unit of flux.
+
+        Raises:
+            ShapeError: If a shape is not the documented one, or the cutouts are smaller
+                than the crop.
+        """
+        flux = as_flux(flux)
+        batch, bands = len(flux), len(self.bands)
+        require_shape("flux", flux, (batch, bands, *flux.shape[2:]))
+        placed = draw_orientation(
+            batch, max_shift_px=self.jitter_px, generator=generator, rotation=self.rotation
+        )
+        angle_rad, flip, shift_px = (part.to(flux.device) for part in placed)
+        view = orient(flux, crop_px=self.crop_px, angle_rad=angle_rad, flip=flip, shift_px=shift_px)
+        if not self.calibrated:
+            return jitter_display(view, **self.display, generator=generator)
+        ebv_mag = _known(ebv_mag, torch.tensor(survey.EBV_MAG.median), (batch,), "ebv_mag", view)
+        own_px = self._own_psf_px(psf_fwhm_arcsec, view)
+        own = _known(
+            noise,
+            survey.medians(self._noise_nmgy, device=view.device),
+            (batch, bands),
+            "noise",
+            view,
+        )
+        return self._observe(view, ebv_mag, own_px, own, generator)
+
+    def _observe(
+        self,
+        view: Tensor,
+        ebv_mag: Tensor,
+        own_px: Tensor,
+        own: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Widen, redden and add noise, for known E(B-V), PSF sigma and noise."""
+        extra_px = draw_extra_sigma(
+            own_px, bands=self._psf_px, generator=generator, strength=self.psf_strength
+        )
+        change = draw_ebv_change(
+            ebv_mag, generator=generator, dust=self.dust, error_fraction=self.dust_error
+        )
+        target = draw_noise(
+            own, bands=self._noise_nmgy, generator=generator, strength=self.noise_strength
+        )
+        if self.psf_strength > 0:
+            view = widen(view, extra_sigma_px=extra_px)
+        r_band = torch.tensor(self._r_band, device=view.device)
+        passed = transmission(change, r_band=r_band, like=view)
+        left = noise_after_widening(own, extra_px, resampled=self.rotation == "free")
+        missing = noise_deficit(target, left * passed[..., 0, 0])
+        return add_noise(view * passed, sigma=missing, generator=generator)
+
+    def _own_psf_px(self, psf_fwhm_arcsec: Tensor | None, view: Tensor) -> Tensor:
+        """Return the Gaussian sigma of the PSF after resampling, px, shape (B, C)."""
+        to_fwhm = survey.FWHM_PER_SIGMA * self.pixscale_arcsec
+        fallback = survey.medians(self._psf_px, device=view.device) * to_fwhm
+        fwhm = _known(psf_fwhm_arcsec, fallback, tuple(view.shape[:2]), "psf_fwhm_arcsec", view)
+        resampling = BILINEAR_VARIANCE_PX2 if self.rotation == "free" else 0.0
+        return ((fwhm / to_fwhm).square() + resampling).sqrt()
+
+
+def _known(
+    values: Tensor | None, fallback: Tensor, shape: tuple[int, ...], name: str, like: Tensor
+) -> Tensor:
+    """Put the fallback where a value is missing, not finite or negative."""
+    fallback = fallback.to(like).expand(shape)
+    if values is None:
+        return fallback
+    require_shape(name, values, shape)
+    values = values.to(like)
+    return torch.where(values.isfinite() & (values >= 0), values, fallback)
