@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
@@ -23,10 +23,11 @@ from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from ssl_photoz.contrast.health import Health
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.encoder import Encoder
     from ssl_photoz.types import Ints
+
+DISPLAY_SCALE = 0.25  # of 8-bit sources, whose values lie between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -111,50 +112,45 @@ def _new_encoder(settings: Settings, cutouts: Cutouts, rows: Ints) -> Encoder:
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.encoders.encoder import Encoder
 
-    source = cutouts.source
+    source, built = cutouts.source, settings.encoder
     if not source.pixscale_arcsec > 0:
         raise ConfigError(f"{source.path} has no single pixel scale; pretrain needs one")
-    if source.size_px < settings.encoder.crop_px:
-        raise ConfigError(
-            f"encoder.crop_px is {settings.encoder.crop_px}, cutouts are {source.size_px} px"
-        )
-    soft = [settings.encoder.softening * float(noise) for noise in typical_noise(cutouts, rows)]
+    if source.size_px < built.crop_px:
+        raise ConfigError(f"encoder.crop_px is {built.crop_px}, cutouts are {source.size_px} px")
+    softening = [DISPLAY_SCALE] * len(source.bands)
+    if source.calibrated:
+        softening = (built.softening * typical_noise(cutouts, rows)).tolist()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         return Encoder(
-            backbone=settings.encoder.backbone,
-            stem=settings.encoder.stem,
-            bands=source.bands,
-            pixscale_arcsec=source.pixscale_arcsec,
-            crop_px=settings.encoder.crop_px,
-            calibrated=source.calibrated,
-            softening=soft if source.calibrated else [0.25] * len(source.bands),
-        )
+            backbone=built.backbone,
+            stem=built.stem,
+            crop_px=built.crop_px,
+            softening=softening,
+            **_about(cutouts),
+        ).to(memory_format=torch.channels_last)
 
 
 def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, steps: int) -> None:
     import torch
 
     from ssl_photoz.augment.views import Views
+    from ssl_photoz.contrast.health import Health
     from ssl_photoz.contrast.moco import MoCo
     from ssl_photoz.contrast.training import train
     from ssl_photoz.cutouts.apertures import ApertureFluxes
-    from ssl_photoz.cutouts.sample import target_statistics
+    from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
     from ssl_photoz.cutouts.stream import TrainingStream
 
-    source = cutouts.source
-    about = {
-        "bands": source.bands,
-        "pixscale_arcsec": source.pixscale_arcsec,
-        "calibrated": source.calibrated,
-    }
-    measure = ApertureFluxes(size_px=source.size_px, **about)
+    crop_px, batch_size = settings.encoder.crop_px, settings.batch_size
+    measure = ApertureFluxes(size_px=cutouts.source.size_px, **_about(cutouts))
     mean, std = target_statistics(measure, cutouts, rows)
-    views = Views(crop_px=settings.encoder.crop_px, **about, **asdict(settings.nuisances))
+    views = Views(crop_px=crop_px, **_about(cutouts), **asdict(settings.nuisances))
+    health = Health(**labelled_crops(cutouts, rows, settings.split, size_px=crop_px))
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed + 1)
         module = MoCo(
-            encoder.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            encoder,
             views,
             measure=measure if settings.moco.pretext_weight else None,
             target_mean=mean,
@@ -163,46 +159,24 @@ def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, s
             seed=settings.seed,
             **asdict(settings.moco),
         )
-    health = _health(settings, cutouts, rows)
     train(
         module,
         lambda start: TrainingStream(
-            cutouts,
-            rows,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            start=start,
-            stop=steps,
+            cutouts, rows, batch_size=batch_size, seed=settings.seed, start=start, stop=steps
         ),
         folder=settings.out,
         steps_per_epoch=steps // settings.epochs,
         checkpoint_steps=settings.checkpoint_steps,
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         precision=settings.precision,
         score=lambda trained: health(trained.encoder),
     )
 
 
-def _health(settings: Settings, cutouts: Cutouts, rows: Ints) -> Health:
-    import torch
-
-    from ssl_photoz.contrast.health import Health
-    from ssl_photoz.cutouts.batches import read_batch
-    from ssl_photoz.cutouts.quality import usable_labels
-    from ssl_photoz.cutouts.sample import spread_sample
-    from ssl_photoz.cutouts.split import sky_split
-
-    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
-    split = sky_split(*places, **asdict(settings.split))[rows]
-    z = cutouts.column("z")
-    labelled = usable_labels(z[rows])
-    known = spread_sample(rows[labelled & (split == "train")])
-    asked = spread_sample(rows[labelled & (split == "val")])
-    if min(len(known), len(asked)) < 20:
-        known, asked = spread_sample(rows), rows[:0]
-    crops = (
-        read_batch(cutouts, some, size_px=settings.encoder.crop_px).flux for some in (known, asked)
-    )
-    known_flux, asked_flux = crops
-    known_z, asked_z = torch.from_numpy(z[known]), torch.from_numpy(z[asked])
-    return Health(known=known_flux, known_z=known_z, asked=asked_flux, asked_z=asked_z)
+def _about(cutouts: Cutouts) -> dict[str, Any]:
+    source = cutouts.source
+    return {
+        "bands": source.bands,
+        "pixscale_arcsec": source.pixscale_arcsec,
+        "calibrated": source.calibrated,
+    }

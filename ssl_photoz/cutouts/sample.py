@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
+import torch
 from torch import Tensor
 
 from ssl_photoz.cutouts.apertures import ApertureFluxes, border
 from ssl_photoz.cutouts.batches import read_batch
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.split import SplitSettings, sky_split
 from ssl_photoz.types import Floats, Ints
 
 SAMPLE = 2048
+FEWEST_LABELS = 20
 SIGMA_PER_MAD = 1.4826
 
 
 def spread_sample(rows: Ints, size: int = SAMPLE) -> Ints:
     """Return at most ``size`` of the rows, evenly spaced."""
-    return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]
+    return rows[np.linspace(0, max(len(rows) - 1, 0), min(size, len(rows))).astype(np.int64)]
 
 
 def typical_noise(cutouts: Cutouts, rows: Ints) -> Floats:
@@ -43,3 +49,35 @@ def target_statistics(
     """Return mean and standard deviation of aperture features over a sample of rows, (F,) each."""
     values = measure(read_batch(cutouts, spread_sample(rows)).flux)
     return values.mean(dim=0), values.std(dim=0)
+
+
+def labelled_crops(
+    cutouts: Cutouts, rows: Ints, split: SplitSettings, *, size_px: int
+) -> dict[str, Tensor]:
+    """Read a standing sample on which an encoder in training can be scored.
+
+    Args:
+        cutouts: The file.
+        rows: Its usable rows.
+        split: The sky split.
+        size_px: Side of the central crops.
+
+    Returns:
+        ``known`` (N, C, H, W) and ``known_z`` (N,) from the training sky, ``asked`` (M, C, H, W)
+        and ``asked_z`` (M,) from the validation sky. Where labels are too few, ``known`` is any
+        galaxies, and ``asked`` is empty. The test sky is never looked at.
+    """
+    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
+    side = sky_split(*places, **asdict(split))[rows]
+    z = cutouts.column("z")
+    labelled = usable_labels(z[rows])
+    known = spread_sample(rows[labelled & (side == "train")])
+    asked = spread_sample(rows[labelled & (side == "val")])
+    if min(len(known), len(asked)) < FEWEST_LABELS:
+        known, asked = spread_sample(rows[side != "test"]), rows[:0]
+    return {
+        "known": read_batch(cutouts, known, size_px=size_px).flux,
+        "known_z": torch.from_numpy(z[known]),
+        "asked": read_batch(cutouts, asked, size_px=size_px).flux,
+        "asked_z": torch.from_numpy(z[asked]),
+    }
