@@ -15,7 +15,7 @@ from ssl_photoz.runs import sha256_of
 
 ROWS = 400
 PRETRAIN = (
-    "epochs=4 batch_size=20 moco.queue_size=100 encoder.crop_px=16 checkpoint_steps=3 "
+    "epochs=3 batch_size=20 moco.queue_size=100 encoder.crop_px=40 checkpoint_steps=3 "
     "nuisances.jitter_px=1"
 )
 EMBED = "shard_rows=16 batch_size=16 readout.orientations=2"
@@ -26,7 +26,7 @@ def cutouts(tmp_path_factory):
     path = tmp_path_factory.mktemp("survey") / "cutouts.h5"
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        file["images"] = rng.normal(0, 0.01, (ROWS, 3, 24, 24)).astype("f4")
+        file["images"] = rng.normal(0, 0.01, (ROWS, 3, 44, 44)).astype("f4")
         file["images"][7] = 0
         file["TARGETID"] = np.arange(ROWS) + 2**60
         file["RA"] = rng.uniform(0, 360, ROWS)

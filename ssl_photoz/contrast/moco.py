@@ -114,7 +114,9 @@ class MoCo(pl.LightningModule):
             contrastive, accuracy = info_nce(queries, keys, negatives, temperature=self.temperature)
             self.queue.push(keys)
         if self.pretext is not None and self.measure is not None:
-            pretext = self.pretext(features, self.measure(batch.flux))
+            with torch.autocast(batch.flux.device.type, enabled=False):
+                targets = self.measure(batch.flux)
+            pretext = self.pretext(features, targets)
         loss: Tensor = self.contrast_weight * contrastive + self.pretext_weight * pretext
         if not torch.isfinite(loss):
             raise TrainingError(

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_photoz.cutouts.apertures import ApertureFluxes, border
+from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import read_batch
+from ssl_photoz.cutouts.census import border_noise
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
@@ -17,7 +18,6 @@ from ssl_photoz.types import Floats, Ints
 
 SAMPLE = 2048
 FEWEST_LABELS = 20
-SIGMA_PER_MAD = 1.4826
 
 
 def spread_sample(rows: Ints, size: int = SAMPLE) -> Ints:
@@ -28,7 +28,7 @@ def spread_sample(rows: Ints, size: int = SAMPLE) -> Ints:
 def typical_noise(cutouts: Cutouts, rows: Ints) -> Floats:
     """Return the median noise per pixel of each band, (C,), in the unit of the pixels.
 
-    Taken from the file's own ``noise`` where it has one, else from the scatter of the border pixels.
+    Taken from the file's own ``noise`` where it has one, else from the scatter of the border.
 
     Args:
         cutouts: The file.
@@ -37,9 +37,7 @@ def typical_noise(cutouts: Cutouts, rows: Ints) -> Floats:
     some = spread_sample(rows)
     known = cutouts.column_or_nan("noise", (len(cutouts), len(cutouts.source.bands)))[some]
     if not np.isfinite(known).any(axis=0).all():
-        edge = border(read_batch(cutouts, some[:512]).flux)
-        away = (edge - edge.median(dim=-1, keepdim=True).values).abs()
-        known = (SIGMA_PER_MAD * away.median(dim=-1).values).numpy()
+        known = border_noise(read_batch(cutouts, some[:512]).flux.numpy())
     return np.asarray(np.nanmedian(known, axis=0), dtype=np.float32)
 
 

@@ -24,6 +24,8 @@ from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.errors import ArtefactError, DataError
 from ssl_photoz.types import Array, Floats
 
+OWN_COLUMNS = ("row", "split", "embedding", "aperture", "thumbnail")
+
 
 def embed(
     data: Path,
@@ -200,9 +202,13 @@ def _shard(
         return {"row": np.empty(0, np.int64)}, rejects
     row = np.concatenate(kept)
     columns: dict[str, Any] = {"row": row, "split": split[row]}
-    columns |= {name: cutouts.column(name)[row] for name in cutouts.columns}
+    columns |= {_free(name): cutouts.column(name)[row] for name in cutouts.columns}
     columns |= {name: np.concatenate(some) for name, some in parts.items()}
     return columns | ({"thumbnail": pictures} if thumbnails else {}), rejects
+
+
+def _free(name: str) -> str:
+    return f"catalogue_{name}" if name in OWN_COLUMNS else name
 
 
 def _vectors(encoder: Encoder, flux: Tensor, *, stages: str, orientations: int) -> Array:

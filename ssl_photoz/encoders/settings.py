@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 BACKBONES = ("resnet18", "resnet50")
 STEMS = ("standard", "small")
+HALVINGS = {"standard": 5, "small": 3}
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,12 @@ class EncoderSettings:
             raise ValueError(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
         if self.stem not in STEMS:
             raise ValueError(f"stem {self.stem!r} is not one of {', '.join(STEMS)}")
-        if self.crop_px < 16:
-            raise ValueError(f"crop_px is {self.crop_px}, expected at least 16")
+        fewest = 2 ** HALVINGS[self.stem] + 1
+        if self.crop_px < fewest:
+            raise ValueError(
+                f"crop_px is {self.crop_px}: the last stage would see a single pixel; expected "
+                f"at least {fewest} with the {self.stem} stem"
+            )
         if not self.softening > 0:
             raise ValueError(f"softening is {self.softening}, expected a positive number")
 

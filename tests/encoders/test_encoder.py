@@ -119,10 +119,16 @@ def test_damaged_encoders_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"backbone": "vgg"}, {"stem": "tiny"}, {"crop_px": 8}, {"softening": 0.0}],
+    [
+        {"backbone": "vgg"},
+        {"stem": "tiny"},
+        {"crop_px": 32},
+        {"stem": "small", "crop_px": 8},
+        {"softening": 0.0},
+    ],
 )
 def test_settings_are_validated(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=list(wrong)[-1]):
         EncoderSettings(**wrong)
 
 

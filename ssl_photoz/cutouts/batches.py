@@ -1,0 +1,194 @@
+"""Batches of cutouts as tensors, read ahead by a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.types import Ints
+
+PREFETCH = 2
+SCAN_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some cutouts and what is known of how they were taken.
+
+    Attributes:
+        rows: Row numbers in the cutout file, shape (B,).
+        flux: Nanomaggies/px, or display units from 0 to 1, float32, shape (B, C, H, W).
+        ebv_mag: Galactic E(B-V), mag, shape (B,); NaN where unknown.
+        psf_fwhm_arcsec: Width of the PSF, shape (B, C); NaN where unknown.
+        noise: Standard deviation per pixel, in the unit of flux, shape (B, C); NaN where unknown.
+    """
+
+    rows: Ints
+    flux: Tensor
+    ebv_mag: Tensor
+    psf_fwhm_arcsec: Tensor
+    noise: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch with its tensors on a device."""
+        return replace(
+            self,
+            flux=self.flux.to(device, non_blocking=True),
+            ebv_mag=self.ebv_mag.to(device),
+            psf_fwhm_arcsec=self.psf_fwhm_arcsec.to(device),
+            noise=self.noise.to(device),
+        )
+
+
+class Batches:
+    """Shuffled batches for training; iterating gives one epoch, and the next time the next.
+
+    The order depends on (seed, epoch) alone, so a run resumes by saying where it was.
+
+    Args:
+        cutouts: Where to read.
+        rows: The rows to draw, such as `good_rows` returns, shape (M,).
+        batch_size: Cutouts per batch; what is left over at the end of an epoch is dropped.
+        size_px: Side of the central crop; the whole cutout by default.
+        seed: Of the order.
+        epoch: The epoch that the next iteration gives.
+        start: How many batches to skip at the beginning of that epoch.
+    """
+
+    def __init__(
+        self,
+        cutouts: Cutouts,
+        rows: Ints,
+        *,
+        batch_size: int,
+        size_px: int | None = None,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+    ) -> None:
+        self.cutouts = cutouts
+        self.rows = rows
+        self.batch_size = batch_size
+        self.size_px = size_px
+        self.seed = seed
+        self.epoch = epoch
+        self.start = start
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        return len(self.rows) // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = epoch_order(self.rows, self.seed, self.epoch)
+        order = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)[self.start :]
+        self.epoch, self.start = self.epoch + 1, 0
+        return prefetched(read_batch(self.cutouts, rows, size_px=self.size_px) for rows in order)
+
+
+def epoch_order(rows: Ints, seed: int, epoch: int) -> Ints:
+    """Shuffle rows; a pure function of its arguments."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def in_order(
+    cutouts: Cutouts, start: int, stop: int, *, batch_size: int, size_px: int | None = None
+) -> Iterator[Batch]:
+    """Yield rows ``start`` to ``stop`` of the file in order, the last batch as it falls."""
+    edges = range(start, stop, batch_size)
+    runs = (np.arange(edge, min(edge + batch_size, stop)) for edge in edges)
+    return prefetched(read_batch(cutouts, rows, size_px=size_px) for rows in runs)
+
+
+def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> Batch:
+    """Read one batch.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    pixels = cutouts.read(rows, size_px=size_px)
+    flux = torch.from_numpy(pixels).float()
+    if pixels.dtype == np.uint8:
+        flux.div_(255)
+    per_band = len(rows), len(cutouts.source.bands)
+    return Batch(
+        rows=rows,
+        flux=flux,
+        ebv_mag=_known(cutouts, "ebv", rows, per_band[:1]),
+        psf_fwhm_arcsec=_known(cutouts, "psfsize", rows, per_band),
+        noise=_known(cutouts, "noise", rows, per_band),
+    )
+
+
+def good_rows(cutouts: Cutouts, *, size_px: int | None = None) -> tuple[Ints, dict[int, str]]:
+    """Look at every cutout once, with a progress bar.
+
+    Args:
+        cutouts: Where to read.
+        size_px: Side of the central crop that has to be good; the whole cutout by default.
+
+    Returns:
+        The usable rows, increasing, and the reason for each other row.
+    """
+    from tqdm import tqdm
+
+    reasons = row_reasons(cutouts.column("ra"), cutouts.column("dec")).astype(object)
+    for start in tqdm(range(0, len(cutouts), SCAN_ROWS), desc="checking cutouts", leave=False):
+        rows = np.arange(start, min(start + SCAN_ROWS, len(cutouts)))
+        found = reject_reasons(cutouts.read(rows, size_px=size_px))
+        reasons[rows] = np.where(reasons[rows] == "", found, reasons[rows])
+    bad = np.flatnonzero(reasons != "")
+    return np.flatnonzero(reasons == ""), {int(row): str(reasons[row]) for row in bad}
+
+
+def prefetched(batches: Iterator[Batch], *, depth: int = PREFETCH) -> Iterator[Batch]:
+    """Run an iterator in a thread, at most ``depth`` items ahead.
+
+    What it raises is raised here; the thread ends when the consumer stops early.
+    """
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def offer(item: Batch | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                offer(batch)
+                if stopped.is_set():
+                    return
+            offer(None)
+        except BaseException as error:
+            offer(error)
+
+    thread = threading.Thread(target=work, name="cutouts-prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _known(cutouts: Cutouts, name: str, rows: Ints, shape: tuple[int, ...]) -> Tensor:
+    if name not in cutouts.columns:
+        return torch.full(shape, torch.nan)
+    return torch.from_numpy(cutouts.column(name)[rows].astype(np.float32))

@@ -1,0 +1,1 @@
+"""A simulated survey in the challenge file's layout; see `docs/simulated-survey.md`."""

@@ -1,0 +1,113 @@
+"""Split a catalogue by sky, so that no galaxy and no shared pixel is on two sides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_photoz.errors import ConfigError, ShapeError
+from ssl_photoz.types import Array, Doubles, Ints
+
+SPLITS = ("train", "val", "test")
+NO_CELL = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How the sky is divided.
+
+    Attributes:
+        seed: Another seed gives another division of the same sky.
+        nside: HEALPix resolution, a power of two; 32 means cells of 1.8 degrees.
+        fractions: Shares of the sky for train, val and test; they add up to 1.
+    """
+
+    seed: int = 0
+    nside: int = 32
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+
+    def __post_init__(self) -> None:
+        if self.nside < 1 or self.nside & (self.nside - 1):
+            raise ConfigError(f"split.nside is {self.nside}, expected a power of two such as 32")
+        if len(self.fractions) != 3 or min(self.fractions) < 0:
+            raise ConfigError(f"split.fractions are {self.fractions}, expected three shares >= 0")
+        if not math.isclose(sum(self.fractions), 1, abs_tol=1e-6):
+            raise ConfigError(f"split.fractions add up to {sum(self.fractions):g}, expected 1")
+
+
+def sky_split(
+    ra: Array,
+    dec: Array,
+    ids: Array,
+    *,
+    seed: int = 0,
+    nside: int = 32,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+) -> NDArray[np.str_]:
+    """Assign every row to train, val or test by its place on the sky.
+
+    The HEALPix cell of an object, hashed with the seed, decides; so the same galaxy falls on
+    the same side in every file, in any order and at every catalogue size. Rows that share an id
+    go together, by the lowest-numbered of their cells. Rows whose id has no usable position go
+    to train.
+
+    Args:
+        ra: Right ascension, degrees, shape (N,).
+        dec: Declination, degrees, shape (N,).
+        ids: Identifiers, integers or strings, shape (N,).
+        seed: Which division of the sky.
+        nside: HEALPix resolution, a power of two.
+        fractions: Shares of the sky.
+
+    Returns:
+        ``train``, ``val`` or ``test``, shape (N,).
+
+    Raises:
+        ShapeError: If the three columns are not equally long.
+        ConfigError: If nside or the fractions make no sense.
+    """
+    SplitSettings(seed, nside, fractions)
+    if not ra.shape == dec.shape == ids.shape == (len(ids),):
+        raise ShapeError(f"ra {ra.shape}, dec {dec.shape} and ids {ids.shape} must all be (N,)")
+    cells = _cells(ra, dec, nside)
+    _, member = np.unique(ids, return_inverse=True)
+    first_cell = np.full(len(ids), NO_CELL)
+    np.minimum.at(first_cell, member, cells)
+    cells = first_cell[member]
+    draw = uniform_hash(cells, seed)
+    val_from, test_from = fractions[0], fractions[0] + fractions[1]
+    side = (draw >= val_from).astype(int) + (draw >= test_from)
+    return np.where(cells == NO_CELL, SPLITS[0], np.array(SPLITS)[side])
+
+
+def uniform_hash(cells: Ints, seed: int) -> Doubles:
+    """Hash integers to numbers in [0, 1) that look independent (SplitMix64 [1], twice).
+
+    References:
+        [1] Steele, Lea & Flood 2014, OOPSLA '14, 453.
+    """
+    key = _mix(np.array([seed % 2**64], np.uint64))
+    mixed = _mix(cells.astype(np.uint64) ^ key)
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _cells(ra: Array, dec: Array, nside: int) -> Ints:
+    from astropy import units
+    from astropy_healpix import lonlat_to_healpix
+
+    ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
+    cells = np.full(len(ra), NO_CELL)
+    on_sky = np.isfinite(ra) & (np.abs(dec) <= 90)
+    lon, lat = ra[on_sky] * units.deg, dec[on_sky] * units.deg
+    cells[on_sky] = lonlat_to_healpix(lon, lat, nside, order="nested")
+    return cells
