@@ -2,32 +2,27 @@
 
     ssl-photoz pretrain configs/pretrain.yaml data=cutouts.h5 out=runs/encoder
 
-Momentum contrast between two augmented views of each galaxy, with a photometric pretext
-beside it. Killed and started again, it goes on from its last checkpoint and ends with the
-same weights. With ``epochs=0`` it writes a randomly initialised encoder, the yardstick.
-Redshifts of the train and validation splits are used for one thing only, the score shown
-after every epoch; nothing is learnt from them.
+Momentum contrast with a photometric pretext beside it. Killed and started again, it goes on
+from its last checkpoint. Redshifts serve only the score that is shown after each epoch.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
 from ssl_photoz.contrast.settings import MocoSettings
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.errors import DataError
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.encoder import Encoder
     from ssl_photoz.types import Ints
-
-DISPLAY_SCALE = 0.25  # of 8-bit sources, whose values lie between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -36,16 +31,16 @@ class Settings:
 
     Attributes:
         data: Cutout file (HDF5).
-        out: Folder for the encoder, its history and its checkpoints.
-        epochs: Times every galaxy is seen; 0 writes a randomly initialised encoder.
+        out: Folder for the encoder, its history and checkpoints.
+        epochs: Times every galaxy is seen; 0 writes an encoder with random weights.
         batch_size: Galaxies per step.
         seed: Of the weights, the order and every augmentation.
         checkpoint_steps: Steps between checkpoints.
-        precision: Lightning's name for it; bf16-mixed is fastest on recent CPUs and GPUs.
+        precision: Lightning's name for it.
         encoder: The encoder.
         moco: The losses and the optimiser.
         nuisances: The augmentations.
-        split: The sky split; kept with the encoder, so that every later step agrees on it.
+        split: The sky split, kept with the encoder for every later step.
     """
 
     data: Path
@@ -64,10 +59,7 @@ class Settings:
         if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:
             raise ValueError("epochs must be >= 0, batch_size >= 2, checkpoint_steps >= 1")
         if self.moco.queue_size % self.batch_size:
-            raise ValueError(
-                f"moco.queue_size is {self.moco.queue_size}, expected a multiple of "
-                f"batch_size, {self.batch_size}"
-            )
+            raise ValueError(f"moco.queue_size must be a multiple of batch_size {self.batch_size}")
 
 
 def main(settings: Settings) -> None:
@@ -79,8 +71,7 @@ def main(settings: Settings) -> None:
     parents = {"cutouts": runs.fingerprint(settings.data)}
     ignore = ("data", "out", "checkpoint_steps")
     if not runs.begin(settings.out, "encoder", config=settings, parents=parents, ignore=ignore):
-        print(f"{settings.out} is already made")
-        return
+        return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as cutouts:
         rows, rejects = good_rows(cutouts)
         print(f"{len(cutouts)} cutouts, {len(rows)} to train on, {len(rejects)} rejected")
@@ -98,7 +89,6 @@ def main(settings: Settings) -> None:
             simulated=cutouts.source.simulated,
             split=asdict(settings.split),
             steps=steps,
-            rows_trained=len(rows) if steps else 0,
             rows_rejected=len(rejects),
         )
     for checkpoint in settings.out.glob("step-*.ckpt"):
@@ -107,28 +97,15 @@ def main(settings: Settings) -> None:
 
 
 def _new_encoder(settings: Settings, cutouts: Cutouts, rows: Ints) -> Encoder:
-    import torch
-
     from ssl_photoz.cutouts.sample import typical_noise
-    from ssl_photoz.encoders.encoder import Encoder
+    from ssl_photoz.encoders.encoder import fresh_encoder
 
-    source, built = cutouts.source, settings.encoder
-    if not source.pixscale_arcsec > 0:
-        raise ConfigError(f"{source.path} has no single pixel scale; pretrain needs one")
-    if source.size_px < built.crop_px:
-        raise ConfigError(f"encoder.crop_px is {built.crop_px}, cutouts are {source.size_px} px")
-    softening = [DISPLAY_SCALE] * len(source.bands)
-    if source.calibrated:
-        softening = (built.softening * typical_noise(cutouts, rows)).tolist()
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        return Encoder(
-            backbone=built.backbone,
-            stem=built.stem,
-            crop_px=built.crop_px,
-            softening=softening,
-            **_about(cutouts),
-        ).to(memory_format=torch.channels_last)
+    built = settings.encoder
+    softening = (built.softening * typical_noise(cutouts, rows)).tolist()
+    given = {**asdict(built), **cutouts.source.about, "softening": softening}
+    encoder = fresh_encoder(seed=settings.seed, **given)
+    encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
+    return encoder
 
 
 def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, steps: int) -> None:
@@ -142,10 +119,10 @@ def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, s
     from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
     from ssl_photoz.cutouts.stream import TrainingStream
 
-    crop_px, batch_size = settings.encoder.crop_px, settings.batch_size
-    measure = ApertureFluxes(size_px=cutouts.source.size_px, **_about(cutouts))
+    source, crop_px, batch_size = cutouts.source, settings.encoder.crop_px, settings.batch_size
+    measure = ApertureFluxes(size_px=source.size_px, **source.about)
     mean, std = target_statistics(measure, cutouts, rows)
-    views = Views(crop_px=crop_px, **_about(cutouts), **asdict(settings.nuisances))
+    views = Views(crop_px=crop_px, **source.about, **asdict(settings.nuisances))
     health = Health(**labelled_crops(cutouts, rows, settings.split, size_px=crop_px))
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed + 1)
@@ -171,12 +148,3 @@ def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, s
         precision=settings.precision,
         score=lambda trained: health(trained.encoder),
     )
-
-
-def _about(cutouts: Cutouts) -> dict[str, Any]:
-    source = cutouts.source
-    return {
-        "bands": source.bands,
-        "pixscale_arcsec": source.pixscale_arcsec,
-        "calibrated": source.calibrated,
-    }

@@ -120,8 +120,8 @@ class MoCo(pl.LightningModule):
         loss: Tensor = self.contrast_weight * contrastive + self.pretext_weight * pretext
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {float(loss.detach())} at step {self.global_step}; the last checkpoint is "
-                f"kept: lower moco.learning_rate, or look for bad cutouts with inspect"
+                f"the loss is {float(loss.detach())} at step {self.global_step}; the last "
+                f"checkpoint is kept: lower moco.learning_rate, or look for bad cutouts"
             )
         one = torch.ones_like(zero)
         self.meters += torch.stack([loss, contrastive, pretext, accuracy, one]).detach()

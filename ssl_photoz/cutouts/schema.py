@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -46,6 +47,15 @@ class Source:
     calibrated: bool
     simulated: bool
     dtype: str
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What whoever measures or encodes these pixels must be told, as keyword arguments."""
+        return {
+            "bands": self.bands,
+            "pixscale_arcsec": self.pixscale_arcsec,
+            "calibrated": self.calibrated,
+        }
 
 
 def open_hdf5(path: Path) -> h5py.File:

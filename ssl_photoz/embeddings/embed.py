@@ -149,12 +149,7 @@ def embed_cutout(encoder_folder: Path, data: Path, row: int, *, like: runs.Card)
 def require_fit(encoder: Encoder, cutouts: Cutouts) -> None:
     """Refuse cutouts of other bands, pixel scale, calibration or size than the encoder's."""
     source = cutouts.source
-    encoder.require(
-        bands=source.bands,
-        pixscale_arcsec=source.pixscale_arcsec,
-        calibrated=source.calibrated,
-        size_px=source.size_px,
-    )
+    encoder.require(size_px=source.size_px, **source.about)
 
 
 def _shard(
@@ -170,12 +165,7 @@ def _shard(
     bar: Any,  # noqa: ANN401 (tqdm has no types)
 ) -> tuple[dict[str, Any], list[Reject]]:
     source, ids = cutouts.source, cutouts.column("id")
-    measure = ApertureFluxes(
-        source.bands,
-        size_px=source.size_px,
-        pixscale_arcsec=source.pixscale_arcsec,
-        calibrated=source.calibrated,
-    )
+    measure = ApertureFluxes(size_px=source.size_px, **source.about)
     kept: list[Array] = []
     parts: dict[str, list[Array]] = {"embedding": [], "aperture": []}
     pictures: list[bytes] = []

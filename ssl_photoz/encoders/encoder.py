@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ssl_photoz.encoders.backbones import ResNetStages
 from ssl_photoz.encoders.stretch import Stretch
-from ssl_photoz.errors import MismatchError, ShapeError
+from ssl_photoz.errors import ConfigError, MismatchError, ShapeError
+
+DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
 
 
 class Encoder(nn.Module):
@@ -105,3 +108,48 @@ class Encoder(nn.Module):
                 f"the encoder sees crops of {self.input_shape[-1]} px, these cutouts are "
                 f"{size_px} px; use larger cutouts, or an encoder with a smaller crop_px"
             )
+
+
+def fresh_encoder(
+    *,
+    seed: int,
+    backbone: str,
+    stem: str,
+    bands: Sequence[str],
+    pixscale_arcsec: float,
+    crop_px: int,
+    calibrated: bool,
+    softening: Sequence[float],
+) -> Encoder:
+    """Build an encoder with random weights that depend on the seed alone.
+
+    Args:
+        seed: Of the weights; the global random state is left as it was.
+        backbone: This and the following are the arguments of `Encoder`.
+        stem: .
+        bands: .
+        pixscale_arcsec: .
+        crop_px: .
+        calibrated: .
+        softening: An 8-bit source gets `DISPLAY_SOFTENING` in every band instead.
+
+    Raises:
+        ConfigError: If the source has no single pixel scale.
+    """
+    if not pixscale_arcsec > 0:
+        raise ConfigError(
+            f"an encoder needs cutouts of one pixel scale, these have {pixscale_arcsec}; state "
+            f"pixscale_arcsec in the file, or resample the cutouts"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = Encoder(
+            backbone=backbone,
+            stem=stem,
+            bands=bands,
+            pixscale_arcsec=pixscale_arcsec,
+            crop_px=crop_px,
+            calibrated=calibrated,
+            softening=softening if calibrated else [DISPLAY_SOFTENING] * len(bands),
+        )
+    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
