@@ -1,0 +1,98 @@
+"""Rows of galaxy pictures with captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.runs import atomic_path
+from ssl_photoz.similarity.catalogue import Catalogue
+from ssl_photoz.similarity.query import LookAlikes
+from ssl_photoz.types import Array, Ints
+
+PANEL_INCHES = 1.25
+FRAME = "#d9480f"
+
+
+class Panel(NamedTuple):
+    """One picture.
+
+    Attributes:
+        picture: Shape (S, S, 3), uint8; None draws an empty panel.
+        caption: Text below it.
+        framed: Whether it is the query.
+    """
+
+    picture: Array | None
+    caption: str
+    framed: bool = False
+
+
+def draw_montage(path: Path, panels: Sequence[Sequence[Panel]], *, title: str) -> None:
+    """Draw rows of panels and write them as a picture.
+
+    Args:
+        path: Ends in .png.
+        panels: One sequence of panels per row of the figure.
+        title: Above all.
+    """
+    from matplotlib.figure import Figure
+
+    n_rows, n_columns = len(panels), max(map(len, panels))
+    height = n_rows * (PANEL_INCHES + 0.34) + 0.4
+    width = max(n_columns * (PANEL_INCHES + 0.08), 0.085 * len(title))
+    figure = Figure(figsize=(width, height), dpi=130)
+    grid = figure.add_gridspec(
+        n_rows, n_columns, left=0.01, right=0.99, bottom=0.3 / height, top=1 - 0.4 / height,
+        hspace=0.3, wspace=0.06,
+    )  # fmt: skip
+    for i, row in enumerate(panels):
+        for j, panel in enumerate(row):
+            axes = figure.add_subplot(grid[i, j], xticks=[], yticks=[])
+            blank = np.full((2, 2, 3), 225, np.uint8)
+            axes.imshow(blank if panel.picture is None else panel.picture, interpolation="bicubic")
+            axes.set_xlabel(panel.caption, fontsize=6.5, labelpad=4, linespacing=1.15)
+            axes.spines[:].set(
+                visible=panel.framed, color=FRAME, linewidth=2.5 if panel.framed else 0
+            )
+    figure.suptitle(title, fontsize=9, y=1 - 0.08 / height, va="top")
+    with atomic_path(path) as scratch:
+        figure.savefig(scratch, metadata={"Software": None})
+
+
+def look_alike_row(embeddings: Embeddings, catalogue: Catalogue, answer: LookAlikes) -> list[Panel]:
+    """Return the panels of one query: itself first, framed, then its look-alikes."""
+    rows = answer.rows.tolist() if answer.query is None else [answer.query, *answer.rows.tolist()]
+    pictures = iter(pictures_of(embeddings, rows))
+    if answer.query is None:
+        panels = [Panel(None, "query: cutout file\n", framed=True)]
+    else:
+        z = _redshift(catalogue, answer.query)
+        panels = [Panel(next(pictures), f"query\n{z}", framed=True)]
+    for row, distance in zip(answer.rows.tolist(), answer.distances, strict=True):
+        panels.append(Panel(next(pictures), f"{_redshift(catalogue, row)}\nd = {distance:.3f}"))
+    return panels
+
+
+def pictures_of(embeddings: Embeddings, rows: Sequence[int] | Ints) -> Sequence[Array | None]:
+    """Return the thumbnails of some rows, or as many None if the store has none."""
+    return embeddings.thumbnails(rows) if embeddings.has_thumbnails else [None] * len(rows)
+
+
+def wrap(panels: Sequence[Panel], *, columns: int) -> list[list[Panel]]:
+    """Break one long row into rows of ``columns`` panels."""
+    return [list(panels[start : start + columns]) for start in range(0, len(panels), columns)]
+
+
+def title_of(text: str, *, simulated: bool) -> str:
+    """Return a title that says so if the galaxies are simulated."""
+    return f"SIMULATED · {text}" if simulated else text
+
+
+def _redshift(catalogue: Catalogue, row: int) -> str:
+    z = catalogue.z[row]
+    return f"z = {z:.3f}" if np.isfinite(z) else "no redshift"

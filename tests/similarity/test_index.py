@@ -1,0 +1,179 @@
+import faiss
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+from ssl_photoz.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
+from ssl_photoz.similarity.index import Index, exact_neighbours, search_rows
+from ssl_photoz.similarity.reduction import Reduction
+
+
+def rival(vectors, dim, queries, k):
+    """Cosine neighbours by scikit-learn, from standardising to searching."""
+    scaler = StandardScaler().fit(vectors.astype(np.float64))
+    pca = PCA(dim, svd_solver="full").fit(scaler.transform(vectors))
+    reduced = pca.transform(scaler.transform(vectors))
+    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(reduced)
+    return search.kneighbors(pca.transform(scaler.transform(queries)))
+
+
+@pytest.mark.parametrize("dim", [5, 12])
+def test_search_agrees_with_scikit_learn(make_store, dim):
+    store = make_store()
+    index = Index.build(store, pca_dim=dim)
+    queries = np.random.default_rng(1).normal(size=(20, 12)).astype(np.float32)
+    distances, rows = index.search(queries, 15)
+    expected, neighbours = rival(store.vectors(), dim, queries, 15)
+    np.testing.assert_array_equal(rows, neighbours)
+    np.testing.assert_allclose(distances, expected, atol=2e-6)
+    assert np.all(np.diff(distances, axis=1) >= 0)
+
+
+def test_a_saved_index_answers_as_before(make_store, tmp_path):
+    store = make_store()
+    index = Index.build(store, pca_dim=6)
+    card = index.save(tmp_path / "index", config={"pca_dim": 6})
+    loaded = Index.load(tmp_path / "index")
+    loaded.check_belongs(store)
+    queries = store.vectors()[:9]
+    for before, after in zip(index.search(queries, 4), loaded.search(queries, 4), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert (card["rows"], card["pca_dim"], card["simulated"]) == (300, 6, True)
+    assert card["parents"] == {"embeddings": store.sha256}
+
+
+def test_every_row_finds_itself_first(make_store):
+    store = make_store()
+    distances, rows = Index.build(store).search(store.vectors(), 1)
+    np.testing.assert_array_equal(rows[:, 0], np.arange(300))
+    np.testing.assert_allclose(distances, 0, atol=1e-6)
+
+
+def test_a_part_of_the_catalogue_answers_with_catalogue_rows(make_store):
+    store = make_store()
+    index = Index.build(store)
+    part = np.arange(3, 300, 7)
+    distances, rows = index.restricted_to(part).search(store.vectors()[:30], 5)
+    all_distances, all_rows = index.search(store.vectors()[:30], 300)
+    for i in range(30):
+        inside = np.isin(all_rows[i], part)
+        np.testing.assert_array_equal(rows[i], all_rows[i][inside][:5])
+        np.testing.assert_allclose(distances[i], all_distances[i][inside][:5], atol=1e-6)
+
+
+def test_exact_neighbours_agree_with_scikit_learn():
+    unit = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    distances, found = exact_neighbours(unit[:40], unit, 6)
+    rival = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(unit)
+    expected, neighbours = rival.kneighbors(unit[:40])
+    np.testing.assert_array_equal(found, neighbours)
+    np.testing.assert_allclose(distances, expected, atol=1e-6)
+
+
+def test_missing_neighbours_are_minus_one_at_infinity(make_store):
+    store = make_store()
+    index = Index.build(store)
+    for count in (2, 0):
+        distances, rows = index.restricted_to(np.arange(count)).search(store.vectors()[:3], 4)
+        assert np.all(rows[:, count:] == -1)
+        assert np.all(np.isinf(distances[:, count:]))
+        assert np.all(rows[:, :count] >= 0)
+
+
+def test_rows_are_searched_in_the_order_asked(make_store):
+    store = make_store()
+    rows = np.array([4, 100, 299])
+    _, found = search_rows(Index.build(store), store, rows, 2)
+    np.testing.assert_array_equal(found[:, 0], rows)
+
+
+def test_a_constant_dimension_does_no_harm(make_store):
+    def flatten(columns, vectors):
+        vectors[:, 3] = 7.0
+
+    store = make_store(change=flatten)
+    distances, rows = Index.build(store).search(store.vectors()[:5], 3)
+    assert np.isfinite(distances).all()
+    np.testing.assert_array_equal(rows[:, 0], np.arange(5))
+
+
+def test_other_embeddings_are_refused(make_store):
+    first, second = make_store("first"), make_store("second", seed=1)
+    with pytest.raises(MismatchError) as error:
+        Index.build(first).check_belongs(second)
+    assert first.sha256[:12] in str(error.value)
+    assert second.sha256[:12] in str(error.value)
+
+
+def test_another_encoder_is_refused(make_store, tmp_path):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "card.json").write_text("{}")
+    with pytest.raises(MismatchError, match="made by encoder e"):
+        Index.build(make_store()).check_encoder(tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "reduction.safetensors"])
+def test_a_damaged_file_is_refused_before_it_is_parsed(make_store, tmp_path, name):
+    Index.build(make_store()).save(tmp_path / "index")
+    path = tmp_path / "index" / name
+    content = bytearray(path.read_bytes())
+    content[40] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match=f"{name} is not the file its card describes"):
+        Index.load(tmp_path / "index")
+    path.unlink()
+    with pytest.raises(ArtefactError, match=f"{name} is missing"):
+        Index.load(tmp_path / "index")
+
+
+def test_an_unfinished_index_is_refused(make_store, tmp_path):
+    Index.build(make_store()).save(tmp_path / "index")
+    (tmp_path / "index" / "card.json").unlink()
+    with pytest.raises(ArtefactError, match=r"no card\.json"):
+        Index.load(tmp_path / "index")
+
+
+def test_wrong_queries_are_refused(make_store):
+    store = make_store()
+    index = Index.build(store)
+    with pytest.raises(ShapeError, match=r"expected \(B, 12\)"):
+        index.search(np.zeros((2, 11), np.float32), 3)
+    with pytest.raises(DataError, match="1 of 2 embeddings hold NaN"):
+        index.search(np.array([[0.0] * 12, [np.nan] * 12], np.float32), 3)
+    with pytest.raises(ConfigError, match="k is 0"):
+        index.search(store.vectors()[:1], 0)
+
+
+def test_embeddings_that_cannot_be_indexed_are_refused(make_store):
+    def poison(columns, vectors):
+        vectors[[3, 8], 0] = np.inf
+
+    with pytest.raises(DataError, match="2 of 300 embeddings hold NaN or infinity"):
+        Index.build(make_store(change=poison))
+    with pytest.raises(DataError, match="too few"):
+        Reduction.fit(np.ones((1, 4), np.float32), pca_dim=2)
+    with pytest.raises(ConfigError, match="pca_dim is 0"):
+        Reduction.fit(np.ones((5, 4), np.float32), pca_dim=0)
+
+
+def test_a_gpu_is_asked_where_there_is_one_unless_k_is_too_large_for_it(make_store, monkeypatch):
+    store = make_store()
+    index, asked = Index.build(store), []
+
+    class Device:
+        def __init__(self, flat):
+            self.flat = flat
+
+        def search(self, queries, k):
+            asked.append(k)
+            return self.flat.search(queries, k)
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", Device, raising=False)
+    for k in (3, 5000):
+        _, rows = index.search(store.vectors()[:2], k)
+        assert rows[:, 0].tolist() == [0, 1]
+    assert asked == [3]

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from ssl_photoz.errors import ConfigError
+from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.quality import measure_quality
+
+
+def by_hand(store, k, width):
+    """Precision at 1 and k and chance, by loops over a full distance matrix."""
+    z, split = store.column("z"), store.column("split")
+    queries = np.flatnonzero((split == "test") & np.isfinite(z))
+    references = np.flatnonzero((split == "train") & np.isfinite(z))
+    bins = np.floor(np.log1p(z) / width)
+    unit = Index.build(store).vectors(np.arange(len(z)))
+    hits, chances = [], []
+    for query in queries:
+        same = bins[references] == bins[query]
+        if same.any():
+            order = np.argsort(-unit[references] @ unit[query])[:k]
+            hits.append(same[order])
+            chances.append(same.mean())
+    return np.mean(hits, axis=0)[0], np.mean(hits), np.mean(chances)
+
+
+def test_scores_agree_with_a_slow_loop(make_store):
+    store = make_store(n=400)
+    scores = measure_quality(Index.build(store), store, k=7, bin_width=0.02)
+    at_1, at_k, chance = by_hand(store, 7, 0.02)
+    assert scores["precision_at_1"] == pytest.approx(at_1, abs=1e-6)
+    assert scores["precision_at_k"] == pytest.approx(at_k, abs=1e-6)
+    assert scores["chance"] == pytest.approx(chance)
+    assert at_k > 3 * chance
+
+
+def test_noise_scores_as_chance(make_store):
+    def forget(columns, vectors):
+        vectors[:] = np.random.default_rng(5).normal(size=vectors.shape)
+
+    store = make_store(n=2000, labelled=1.0, change=forget)
+    scores = measure_quality(Index.build(store), store, k=10, bin_width=0.05)
+    error = np.sqrt(scores["chance"] / (10 * scores["queries"]))
+    assert scores["precision_at_k"] == pytest.approx(scores["chance"], abs=5 * error)
+
+
+def test_no_redshifts_no_score(make_store):
+    store = make_store(labelled=0.0)
+    assert measure_quality(Index.build(store), store) is None
+
+
+def test_queries_are_limited(make_store):
+    store = make_store()
+    scores = measure_quality(Index.build(store), store, k=3, max_queries=20)
+    assert scores["queries"] == 20
+
+
+def test_wrong_settings_are_refused(make_store):
+    store = make_store()
+    with pytest.raises(ConfigError, match="bin_width 0"):
+        measure_quality(Index.build(store), store, bin_width=0.0)
