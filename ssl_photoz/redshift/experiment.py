@@ -1,0 +1,95 @@
+"""Fit probes to the training split, score them on the others, compare them with rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssl_photoz import runs
+from ssl_photoz.errors import MismatchError
+from ssl_photoz.redshift.artefact import PROBES, read_predictions
+from ssl_photoz.redshift.labels import Labelled
+from ssl_photoz.redshift.protocol import Prediction, Probe
+from ssl_photoz.redshift.scores import compare, score
+from ssl_photoz.types import Array
+
+
+class Outcome(NamedTuple):
+    """What came of an experiment.
+
+    Attributes:
+        probes: Name to fitted probe.
+        scores: Name to split (``val``, ``test``) to all that `scores.score` says.
+        predictions: Columns of the test-split table.
+    """
+
+    probes: dict[str, Probe]
+    scores: dict[str, dict[str, Any]]
+    predictions: dict[str, Array]
+
+
+def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed: int) -> Outcome:
+    """Fit each probe to ``train``, with choices made on ``val``; score on ``val`` and ``test``.
+
+    Args:
+        splits: ``train``, ``val`` and ``test``.
+        names: Keys of `PROBES`.
+        seed: Of every random choice.
+    """
+    train, val, test = (splits[split] for split in ("train", "val", "test"))
+    outcome = Outcome({}, {}, _truth(test))
+    for name in names:
+        probe = PROBES[name].fit(
+            train.features,
+            train.z,
+            val_features=val.features,
+            val_z=val.z,
+            ids=train.id,
+            seed=seed,
+        )
+        tested = probe.predict(test.features, ids=test.id)
+        outcome.probes[name] = probe
+        outcome.scores[name] = {
+            "test": score(tested, test),
+            "val": score(probe.predict(val.features, ids=val.id), val),
+        }
+        outcome.predictions.update(_columns(name, tested))
+    return outcome
+
+
+def against_rivals(predictions: Mapping[str, Array], folders: Sequence[Path]) -> list[Any]:
+    """Compare every probe with the mean, and with its namesake in other probe folders.
+
+    Raises:
+        ArtefactError: If a folder is no finished probe.
+        MismatchError: If a folder has no probe of the same name.
+    """
+    prefix = "z_phot_"
+    names = [c.removeprefix(prefix) for c in predictions if c.startswith(prefix)]
+    names.remove("mean")
+    said = compare(predictions, predictions, dict.fromkeys(names, "mean"), "predicting the mean")
+    for folder in folders:
+        theirs = read_predictions(folder)
+        shared = {name: name for name in names if f"{prefix}{name}" in theirs}
+        if not shared:
+            raise MismatchError(
+                f"{folder} holds none of the probes {', '.join(names)} to compare with; fit the "
+                f"same probes there, or leave it out of versus="
+            )
+        label = str(runs.read_card(folder, "probe")["label"])
+        said += compare(predictions, theirs, shared, label)
+    return said
+
+
+def _truth(test: Labelled) -> dict[str, Array]:
+    columns = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
+    return columns if test.magnitude is None else {**columns, "magnitude": test.magnitude}
+
+
+def _columns(name: str, prediction: Prediction) -> dict[str, Array]:
+    return {
+        f"z_phot_{name}": prediction.z_phot,
+        f"z_lo_{name}": prediction.z_lo,
+        f"z_hi_{name}": prediction.z_hi,
+    }
