@@ -6,18 +6,21 @@ heavy libraries when it starts, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import difflib
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from ssl_photoz import __version__
 from ssl_photoz.errors import ConfigError, SslPhotozError
 
 
 class Verb(NamedTuple):
-    """What a verb runs: ``module:Settings:function``, and a line of help."""
+    """What a verb runs: module below `ssl_photoz.recipes`, settings, function; a line of help."""
 
     program: str
     settings: str
@@ -37,7 +40,7 @@ VERBS = {
     "dwarfs": Verb("probe.dwarfs", "Settings", "main", "rank nearby-dwarf candidates"),
     "map": Verb("probe.map", "Settings", "main", "draw the embedding as a map"),
     "report": Verb("probe.report", "Settings", "main", "write one HTML page about a run"),
-    "demo": Verb("probe.demo", "Settings", "main", "run a whole path of verbs from one YAML"),
+    "demo": Verb(".path", "Settings", "main", "run a whole path of verbs from one YAML"),
 }
 
 
@@ -51,19 +54,47 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     Raises:
         SslPhotozError: Whatever a user can act on.
     """
+    settings = parse(verb, arguments)
+    getattr(_program(verb), VERBS[verb].function)(settings)
+
+
+def parse(verb: str, arguments: Sequence[str]) -> object:
+    """Return the settings that a verb would run with.
+
+    Args:
+        verb: A key of `VERBS`.
+        arguments: What follows the verb on the command line.
+
+    Raises:
+        ConfigError: If there is no such verb, or the arguments are not its settings.
+    """
     from ssl_photoz import config
 
-    if verb not in VERBS:
-        raise ConfigError(f"no verb {verb!r}; verbs are {', '.join(VERBS)}")
-    entry = VERBS[verb]
-    program = importlib.import_module(f"ssl_photoz.recipes.{entry.program}")
-    settings = config.parse(
-        getattr(program, entry.settings),
+    says = VERBS[verb].says if verb in VERBS else ""
+    return config.parse(
+        settings_of(verb),
         arguments,
         prog=f"ssl-photoz {verb}",
-        description=entry.says.capitalize() + ".",
+        description=f"{says[:1].upper()}{says[1:]}.",
     )
-    getattr(program, entry.function)(settings)
+
+
+def settings_of(verb: str) -> type[Any]:
+    """Return the settings class of a verb.
+
+    Raises:
+        ConfigError: If there is no such verb.
+    """
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"nearest: {near[0]}" if near else f"verbs are {', '.join(VERBS)}"
+        raise ConfigError(f"no verb {verb!r}; {hint}; ssl-photoz --help lists them")
+    kind: type[Any] = getattr(_program(verb), VERBS[verb].settings)
+    return kind
+
+
+def _program(verb: str) -> ModuleType:
+    return importlib.import_module(f".{VERBS[verb].program}", "ssl_photoz.recipes")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,12 +111,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SslPhotozError, OSError) as error:
         if os.environ.get("SSL_PHOTOZ_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}{_remedy(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _remedy(error: BaseException) -> str:
+    """Say what to do about an error of the file system, also one that a step of a path wraps."""
+    number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "; free some space, then run the same command to go on"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "; give an out= that you may write to"
+    return ""
 
 
 def _usage() -> str:

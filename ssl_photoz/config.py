@@ -25,7 +25,7 @@ def parse(settings: type[T], arguments: Sequence[str], *, prog: str, description
     Args:
         settings: A frozen dataclass; nested dataclasses become dotted keys.
         arguments: At most one YAML path, then ``key=value`` overrides (``--key=value`` too),
-            or ``--help``.
+            or ``--help``. Any other bare word is the value of the first setting.
         prog: The command's name in the help text.
         description: First line of the help text.
 
@@ -44,6 +44,7 @@ def parse(settings: type[T], arguments: Sequence[str], *, prog: str, description
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="same as naming the YAML first")
+    _resolve_annotations(settings)
     parser.add_class_arguments(settings, None)
     try:
         parsed = parser.parse_args(list(_flags(settings, arguments)))
@@ -94,6 +95,18 @@ def keys_of(settings: type) -> dict[str, bool]:
     return keys
 
 
+def _resolve_annotations(settings: type) -> None:
+    """Turn annotations that are text into types.
+
+    For text, jsonargparse would run the ``TYPE_CHECKING`` imports of the module: seconds of torch.
+    """
+    hints = typing.get_type_hints(settings)
+    settings.__init__.__annotations__.update(hints)  # type: ignore[misc]
+    for kind in hints.values():
+        if dataclasses.is_dataclass(kind):
+            _resolve_annotations(typing.cast(type, kind))
+
+
 def _flags(settings: type, arguments: Sequence[str]) -> Iterator[str]:
     """Translate what users type into jsonargparse's flags, refusing unknown keys."""
     known = keys_of(settings)
@@ -104,10 +117,15 @@ def _flags(settings: type, arguments: Sequence[str]) -> Iterator[str]:
         key, equals, value = argument.removeprefix("--").partition("=")
         if not equals and argument.endswith((".yaml", ".yml")):
             key, value = "config", argument
-        elif not equals:
+        elif not equals and argument.startswith("-"):
             raise ConfigError(f"got {argument!r}, expected a .yaml file or key=value")
+        elif not equals:
+            key, value = next(iter(known)), argument
         if key == "config":
-            _refuse_unknown(load_yaml(Path(value)), known, where=value)
+            content = load_yaml(Path(value))
+            _refuse_unknown(content, known, where=value)
+            if not content:
+                continue
         else:
             _refuse_unknown({key: value}, known, where="command line")
         yield f"--{key}={value}"

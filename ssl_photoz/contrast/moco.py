@@ -133,7 +133,7 @@ class MoCo(pl.LightningModule):
 
         trained = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            trained, lr=self.learning_rate, weight_decay=self.weight_decay
+            trained, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
         warmup_steps = round(self.warmup * self.total_steps)
         schedule = CosineWarmupScheduler(optimizer, warmup_steps, self.total_steps)

@@ -1,1 +1,1 @@
-"""One HTML page about a run, made from its artefacts alone."""
+"""One HTML page about a run: what was run, how well it went, what it found."""

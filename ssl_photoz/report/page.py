@@ -1,0 +1,147 @@
+"""Write the page: everything inline, opens from disk with no network."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssl_photoz import __version__, runs
+from ssl_photoz.report import curves, gather, scores
+from ssl_photoz.report.gather import Artefact
+
+CAPTIONS = {
+    "contact_sheet": "Cutouts spread evenly over the input file: row number and redshift",
+    "zphot_zspec": "Photometric against spectroscopic redshift, test split",
+    "residuals": "Bias and scatter in bins of redshift and magnitude, test split",
+    "lookalikes": "Look-alikes: the query first in each row, its nearest neighbours after it",
+    "purity_completeness": "Purity and completeness of the candidate list, test split",
+    "candidates": "The highest-ranked candidates among galaxies without a redshift",
+    "map": "The embedding as a map",
+    "atlas": "The map, drawn with the galaxies themselves",
+}
+METRICS_SAY = (
+    "Test split, held out by sky position, unless a row says otherwise. "
+    "Δz = (z_phot \N{MINUS SIGN} z_spec)/(1 + z_spec); errors by bootstrap."
+)
+DIFFERENCES_SAY = (
+    "Differences on the same test galaxies, negative in favour of the first named, with their "
+    "paired bootstrap errors; “better” where the difference exceeds two errors."
+)
+NEARBY_SAY = "Nearby galaxies of the test split selected by z_phot below the limit."
+LIBRARIES = ("torch", "pytorch-lightning", "faiss-gpu", "faiss-cpu", "numpy", "scikit-learn")
+
+
+class Table(NamedTuple):
+    """A table to be shown: what it says, its columns and its rows."""
+
+    caption: str
+    headings: list[str]
+    rows: list[scores.Row]
+
+
+class Figure(NamedTuple):
+    """A figure to be shown: a ``data:`` address and what it shows."""
+
+    source: str
+    caption: str
+
+
+def write_report(
+    run: Path, out: Path, *, title: str | None = None, yardsticks: Path | None = None
+) -> Path:
+    """Write one self-contained HTML page about the artefacts below a folder.
+
+    Args:
+        run: Folder of the run.
+        out: The page; replaced if it is there.
+        title: Heading; the folder's name by default.
+        yardsticks: YAML of published figures to show beside the run's own, see
+            `scores.read_yardsticks`.
+
+    Returns:
+        The absolute path of the page.
+
+    Raises:
+        ArtefactError: If there is no finished artefact, or one is damaged.
+        ConfigError: If the yardsticks cannot be read.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    artefacts = gather.find_artefacts(run)
+    environment = Environment(
+        loader=PackageLoader("ssl_photoz.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("page.html").render(
+        title=title or run.resolve().name,
+        cautions=gather.cautions(artefacts),
+        artefacts=artefacts,
+        facts={a.name: gather.facts_of(a) for a in artefacts},
+        settings={a.name: gather.settings_of(a) for a in artefacts},
+        seconds=gather.read_seconds(run),
+        tables=_tables(artefacts, yardsticks),
+        sheets=[_figure(path) for path in sorted(run.rglob("contact_sheet.png"))],
+        figures={a.name: _figures(a) for a in artefacts},
+        footer=_footer(),
+    )
+    with runs.atomic_path(out) as scratch:
+        scratch.write_text(html, encoding="utf-8")
+    return out.resolve()
+
+
+def _tables(artefacts: list[Artefact], yardsticks: Path | None) -> list[Table]:
+    quoted = scores.read_yardsticks(yardsticks) if yardsticks else []
+    tables = [
+        (METRICS_SAY, scores.METRICS, scores.read_metrics(artefacts) + quoted),
+        (DIFFERENCES_SAY, scores.DIFFERENCES, scores.read_differences(artefacts)),
+        (NEARBY_SAY, scores.NEARBY, scores.read_nearby(artefacts)),
+    ]
+    return [
+        Table(caption, [column.heading for column in columns], rows)
+        for caption, columns, rows in tables
+        if rows
+    ]
+
+
+def _figures(artefact: Artefact) -> list[Figure]:
+    """Return the curves of an encoder, and every PNG in an artefact's folder."""
+    figures = []
+    if artefact.kind == "encoder" and (png := curves.draw_history(gather.read_history(artefact))):
+        figures.append(Figure(_inline(png), "Course of the pretraining, a point per epoch"))
+    order = {stem: place for place, stem in enumerate(CAPTIONS)}
+    paths = artefact.folder.glob("[!.]*.png")
+    ordered = sorted(paths, key=lambda path: (order.get(path.stem, len(order)), path.name))
+    return figures + [_figure(path) for path in ordered]
+
+
+def _figure(path: Path) -> Figure:
+    caption = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
+    return Figure(_inline(path.read_bytes()), caption)
+
+
+def _inline(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def _footer() -> dict[str, Any]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "version": __version__,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
+        "libraries": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }

@@ -1,0 +1,46 @@
+"""Every YAML opens with the command that runs it, and that command parses."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ssl_photoz import cli, path
+from ssl_photoz.report.scores import read_yardsticks
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+YAMLS = sorted(CONFIGS.rglob("*.yaml"))
+# Yardsticks are numbers to quote beside a run's own: `report` reads them, no verb runs them.
+RUNNABLE = [yaml for yaml in YAMLS if not yaml.name.startswith("yardsticks")]
+
+
+def launch_command(yaml: Path) -> tuple[str, list[str]]:
+    """Return the verb of the first line and its arguments, the YAML as an absolute path."""
+    first = yaml.read_text(encoding="utf-8").splitlines()[0]
+    written = yaml.relative_to(CONFIGS.parent).as_posix()
+    found = re.fullmatch(rf"# ssl-photoz (\w+) {re.escape(written)}( .*)?", first)
+    assert found, f"{written} opens with {first!r}"
+    return found[1], [str(yaml), *shlex.split(found[2] or "")]
+
+
+def test_there_are_configs_of_the_two_paths() -> None:
+    assert {"demo.yaml", "real.yaml"} <= {yaml.name for yaml in YAMLS}
+
+
+@pytest.mark.parametrize("yaml", RUNNABLE, ids=lambda p: p.name)
+def test_the_launch_command_parses(yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_PHOTOZ_DATA", "/nowhere")
+    verb, arguments = launch_command(yaml)
+    settings = cli.parse(verb, arguments)
+    if isinstance(settings, path.Settings):
+        assert path.plan(settings)
+
+
+@pytest.mark.parametrize("yaml", set(YAMLS) - set(RUNNABLE), ids=lambda p: p.name)
+def test_yardsticks_open_with_the_command_that_quotes_them(yaml: Path) -> None:
+    first = yaml.read_text(encoding="utf-8").splitlines()[0]
+    assert f"yardsticks={yaml.relative_to(CONFIGS.parent).as_posix()}" in first
+    verb, *arguments = shlex.split(first.removeprefix("# ssl-photoz "))
+    cli.parse(verb, arguments)
+    assert read_yardsticks(yaml)
