@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_photoz import __version__
-from ssl_photoz.errors import ArtefactError, MismatchError
+from ssl_photoz.errors import ArtefactError, DataError, MismatchError
 
 SCHEMA_VERSION = 1
 Card = dict[str, Any]
@@ -47,6 +47,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         scratch.chmod(0o666 & ~_umask())
         scratch.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, name):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -89,7 +93,12 @@ def fingerprint(path: Path) -> str:
     """Identify a large input file by size and by the sha256 of its first and last MiB.
 
     Enough to notice that a 24 GB cutout file is another one, without reading 24 GB.
+
+    Raises:
+        DataError: If there is no such file.
     """
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; expected a cutout file (HDF5)")
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz.contrast.lightning import pl
+from ssl_photoz.contrast.lightning import pl, quiet
 from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.contrast.watch import AtomicCheckpoints, Watch, latest_checkpoint
 
@@ -48,16 +48,17 @@ def train(
         batch_size=batch_size,
         score=score,
     )
-    trainer = pl.Trainer(
-        max_steps=module.total_steps,
-        max_epochs=-1,
-        precision=precision,  # type: ignore[arg-type]
-        devices=1,
-        plugins=[AtomicCheckpoints()],
-        callbacks=[watch],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, stream_from(start), ckpt_path=path, weights_only=True)
+    with quiet():
+        trainer = pl.Trainer(
+            max_steps=module.total_steps,
+            max_epochs=-1,
+            precision=precision,  # type: ignore[arg-type]
+            devices=1,
+            plugins=[AtomicCheckpoints()],
+            callbacks=[watch],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, stream_from(start), ckpt_path=path, weights_only=True)

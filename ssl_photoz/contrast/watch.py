@@ -101,7 +101,7 @@ class Watch(pl.Callback):
         if step % self.steps_per_epoch == 0 or step == trainer.max_steps:
             self._log(step, pl_module)
         if step % self.checkpoint_steps == 0 and step < trainer.max_steps:
-            trainer.save_checkpoint(self.folder / f"step-{step:09d}.ckpt")
+            trainer.save_checkpoint(self.folder / f"step-{step:09d}.ckpt", weights_only=False)
             for old in sorted(self.folder.glob("step-*.ckpt"))[:-2]:
                 old.unlink()
 
