@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -28,9 +29,11 @@ class AtomicCheckpoints(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any = None,  # noqa: ANN401 (Lightning's signature)
     ) -> None:
-        """Write beside the target, then rename."""
+        """Write beside the target, then rename; a full disk is an OSError, as everywhere."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
         with runs.atomic_path(Path(path)) as scratch:
-            torch.save(checkpoint, scratch)
+            scratch.write_bytes(buffer.getbuffer())
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, int] | None:
@@ -107,6 +110,12 @@ class Watch(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
+        self.bar.close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar, so that the message has a line of its own."""
         self.bar.close()
 
     def _log(self, step: int, module: MoCo) -> None:

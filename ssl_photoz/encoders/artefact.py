@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ssl_photoz import runs
 from ssl_photoz.encoders.encoder import Encoder
@@ -33,7 +33,7 @@ def save_encoder(
         for name, tensor in encoder.state_dict().items()
     }
     with runs.atomic_path(folder / WEIGHTS) as scratch:
-        save_file(weights, scratch)
+        scratch.write_bytes(save(weights))
     return runs.write_card(
         folder,
         "encoder",

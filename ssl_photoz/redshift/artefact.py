@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ssl_photoz import runs
 from ssl_photoz.embeddings.store import Embeddings
@@ -49,7 +49,7 @@ def save_probe(
     for name, probe in probes.items():
         arrays = {key: np.ascontiguousarray(array) for key, array in probe.arrays().items()}
         with runs.atomic_path(folder / f"{name}.safetensors") as scratch:
-            save_file(arrays, scratch)
+            scratch.write_bytes(save(arrays))
     with runs.atomic_path(folder / "predictions.parquet") as scratch:
         pq.write_table(pa.table({k: pa.array(v.tolist()) for k, v in predictions.items()}), scratch)
     runs.write_json(folder / "metrics.json", metrics)

@@ -75,12 +75,12 @@ class Reduction:
 
     def save(self, path: Path) -> None:
         """Write mean and projection as safetensors."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        # save_file writes buffers as they lie in memory: a transposed array would come back wrong.
+        # save writes buffers as they lie in memory: a transposed array would come back wrong.
         arrays = {"mean": self.mean, "projection": np.ascontiguousarray(self.projection)}
         with atomic_path(path) as scratch:
-            save_file(arrays, scratch)
+            scratch.write_bytes(save(arrays))
 
     @property
     def dim(self) -> int:
