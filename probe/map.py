@@ -36,10 +36,10 @@ def main(settings: Settings) -> None:
     import numpy as np
 
     from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.embeddings.tables import write_table
     from ssl_photoz.similarity.catalogue import Catalogue
     from ssl_photoz.similarity.map import draw_map, lay_out, reduce_all
     from ssl_photoz.similarity.montage import title_of
-    from ssl_photoz.similarity.table import write_table
 
     embeddings = Embeddings.open(settings.embeddings)
     parents = {"embeddings": embeddings.sha256}
@@ -62,9 +62,8 @@ def main(settings: Settings) -> None:
         "id": catalogue.id,
         "x": places[:, 0],
         "y": places[:, 1],
-        "simulated": np.full(len(places), simulated),
     }
-    write_table(settings.out / "map.parquet", table)
+    write_table(settings.out / "map.parquet", table, simulated=simulated)
     title = title_of(f"Map of {len(places)} galaxies by appearance", simulated=simulated)
     draw_map(settings.out / "map.png", places, embeddings, catalogue, title=title)
     runs.write_card(

@@ -123,8 +123,9 @@ def main(settings: Settings) -> None:
 
 def predict(settings: PredictSettings) -> None:
     """Write a table of redshifts."""
+    from ssl_photoz.embeddings import tables
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.redshift import apply, artefact, tables
+    from ssl_photoz.redshift import apply, artefact
 
     tables.require_suffix(settings.out)
     embeddings = Embeddings.open(settings.embeddings)

@@ -11,18 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVEL_0 = ("errors", "types", "runs", "config", "__version__")
 ROOMS = ("cutouts", "augment", "encoders", "contrast", "embeddings", "redshift", "similarity")
+STORE = ("embeddings.store", "embeddings.tables")
 MAY_IMPORT = {  # the longest prefix of a module's name decides
     "__init__": (),
     **dict.fromkeys(LEVEL_0, LEVEL_0),
     **{room: (*LEVEL_0, room) for room in ("cutouts", "augment", "encoders", "report")},
-    "embeddings": (*LEVEL_0, "embeddings.store", "embeddings.settings"),
+    "embeddings": (*LEVEL_0, "embeddings.store", "embeddings.tables"),
     "embeddings.embed": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
-    "redshift": (*LEVEL_0, "redshift", "embeddings.store"),
-    "similarity": (*LEVEL_0, "similarity", "embeddings.store"),
+    "redshift": (*LEVEL_0, "redshift", *STORE),
+    "similarity": (*LEVEL_0, "similarity", *STORE),
     "recipes": (),
     "pretrain": (*LEVEL_0, *ROOMS, "report"),
-    "probe": (*LEVEL_0, "redshift", "similarity", "report", "embeddings.store"),
+    "probe": (*LEVEL_0, "redshift", "similarity", "report", *STORE),
     "cli": LEVEL_0,
     "path": (*LEVEL_0, "cli", "recipes.probe"),
 }

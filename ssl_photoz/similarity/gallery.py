@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.embeddings.tables import require_suffix, write_table
 from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.dwarfs import Votes, candidate_table
@@ -23,7 +24,6 @@ from ssl_photoz.similarity.montage import (
 )
 from ssl_photoz.similarity.query import LookAlikes, look_alikes
 from ssl_photoz.similarity.reduction import take_vectors
-from ssl_photoz.similarity.table import require_table_suffix, write_table
 from ssl_photoz.types import Ints
 
 COLUMNS = 7
@@ -47,7 +47,7 @@ def save_answer(
     Raises:
         ConfigError: If out has another suffix.
     """
-    require_table_suffix(out)
+    require_suffix(out)
     simulated = bool(embeddings.card["simulated"])
     picture = out.with_suffix(".png")
     panels = wrap(look_alike_row(embeddings, catalogue, answer), columns=COLUMNS)
@@ -55,7 +55,7 @@ def save_answer(
     title = title_of(f"Look-alikes of {query}", simulated=simulated)
     draw_montage(picture, panels, title=title)
     table = answer.table(catalogue)
-    write_table(out, {**table, "simulated": np.full(len(answer.rows), simulated)})
+    write_table(out, table, simulated=simulated)
     return picture
 
 
@@ -98,8 +98,7 @@ def make_gallery(
         for answer, query in zip(answers, queries, strict=True)
     ]
     joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    joined["simulated"] = np.full(len(joined["rank"]), simulated)
-    write_table(folder / "lookalikes.parquet", joined)
+    write_table(folder / "lookalikes.parquet", joined, simulated=simulated)
     return {
         "simulated": simulated,
         "queries": [str(query) for query in queries],
@@ -130,9 +129,9 @@ def save_candidates(
     """
     simulated = bool(embeddings.card["simulated"])
     table = candidate_table(catalogue, rows, votes)
-    table["simulated"] = np.full(len(rows), simulated)
-    write_table(folder / "candidates.parquet", table)
-    write_table(folder / "candidates.csv", {name: v[:top] for name, v in table.items()})
+    write_table(folder / "candidates.parquet", table, simulated=simulated)
+    best = {name: values[:top] for name, values in table.items()}
+    write_table(folder / "candidates.csv", best, simulated=simulated)
     best = {name: values[:CANDIDATES] for name, values in table.items()}
     panels = [
         Panel(picture, f"{name}\nscore {score:.2f}")

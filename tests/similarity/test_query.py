@@ -9,11 +9,11 @@ from astropy.table import Table
 from ssl_photoz.recipes.probe import similarity
 
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
+from ssl_photoz.embeddings.tables import write_table
 from ssl_photoz.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.query import look_alikes, spread_in_redshift
-from ssl_photoz.similarity.table import write_table
 
 ARCSEC = 1 / 3600
 
@@ -133,10 +133,10 @@ def test_tables_survive_in_each_format(tmp_path, suffix):
         "id": np.array([2**60 + 1, 5]),
         "name": np.array(["a", "bc"], dtype=object),
         "z": np.array([0.25, np.nan], np.float32),
-        "simulated": np.array([True, True]),
     }
     path = tmp_path / f"t{suffix}"
-    write_table(path, columns)
+    write_table(path, columns, simulated=True)
+    columns["simulated"] = np.array([True, True])
     if suffix == ".csv":
         back = list(csv.DictReader(path.open()))
         assert [int(row["id"]) for row in back] == columns["id"].tolist()
@@ -165,7 +165,7 @@ def test_a_query_writes_a_table_and_a_montage(made, tmp_path, capsys):
     similarity.query(similarity.QuerySettings(**folders, out=out, id=str(wanted), k=6))
     table = list(csv.DictReader(out.open()))
     assert [int(row["rank"]) for row in table] == [1, 2, 3, 4, 5, 6]
-    assert all(row["simulated"] == "true" for row in table)
+    assert all(row["simulated"] == "True" for row in table)
     assert str(wanted) not in {row["id"] for row in table}
     assert out.with_suffix(".png").stat().st_size > 10_000
     assert f"{out} and" in capsys.readouterr().out

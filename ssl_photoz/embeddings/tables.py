@@ -1,4 +1,4 @@
-"""Prediction tables: Parquet, FITS or CSV, as the suffix says."""
+"""Tables that astronomers open: Parquet, FITS or CSV, as the suffix says."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SUFFIXES = (".parquet", ".fits", ".csv")
 
 
 def require_suffix(path: Path) -> None:
-    """Refuse a path whose suffix names no format that can be written.
+    """Refuse a path that `write_table` could not write.
 
     Raises:
-        ConfigError: If it is none of .parquet, .fits and .csv.
+        ConfigError: If its suffix is none of .parquet, .fits and .csv.
     """
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"out={path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
 
 
 def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) -> None:
-    """Write columns atomically.
+    """Write columns atomically, in the format of the suffix.
 
     Args:
         path: Ends in .parquet, .fits or .csv.
@@ -43,13 +43,18 @@ def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) ->
     columns = {**columns, "simulated": np.full(rows, simulated)}
     with atomic_path(path) as scratch:
         if path.suffix == ".parquet":
-            arrays = {name: pa.array(values.tolist()) for name, values in columns.items()}
-            pq.write_table(pa.table(arrays), scratch, compression="zstd")
+            table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
+            pq.write_table(table, scratch, compression="zstd")
             return
         from astropy.table import Table
 
-        table = Table({name: _flat(values) for name, values in columns.items()})
-        table.write(scratch, format="fits" if path.suffix == ".fits" else "csv", overwrite=True)
+        flat = Table({name: _flat(values) for name, values in columns.items()})
+        flat.write(scratch, format="fits" if path.suffix == ".fits" else "csv", overwrite=True)
+
+
+def _to_arrow(values: Array) -> pa.Array:
+    plain = values.ndim == 1 and values.dtype.kind in "biuf"
+    return pa.array(np.ascontiguousarray(values) if plain else values.tolist())
 
 
 def _flat(values: Array) -> Array:
