@@ -208,8 +208,8 @@ def begin(
 ) -> bool:
     """Start an artefact that takes long, or go on with one that was interrupted.
 
-    The settings are kept in ``started.json`` until the card is there, so that a run is never
-    continued with other settings than it was begun with.
+    The settings are kept in ``started.json``, so that a run is never continued with other settings
+    than it was begun with. A run that failed before it wrote anything else does not count.
 
     Args:
         folder: Where the artefact goes; created.
@@ -227,7 +227,7 @@ def begin(
     if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
         return False
     started = folder / "started.json"
-    if started.exists():
+    if started.exists() and any(path != started for path in folder.iterdir()):
         _require_same(folder, kind, read_json(started), config, parents, ignore)
     else:
         write_json(started, {"config": config, "parents": dict(parents)})

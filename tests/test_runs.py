@@ -161,7 +161,9 @@ def test_begun_work_goes_on_with_the_same_settings_only(tmp_path: Path) -> None:
             tmp_path, "encoder", config=Settings(epochs), parents={"cutouts": "ab"}, ignore=("out",)
         )
 
-    assert begin(3)
+    assert begin(2)
+    assert begin(3)  # nothing but the settings was written yet
+    (tmp_path / "step-1.ckpt").touch()
     assert begin(3)
     with pytest.raises(MismatchError, match="epochs = 3, asked for 4"):
         begin(4)

@@ -32,7 +32,8 @@ def make_file(tmp_path):
 @pytest.fixture
 def real_data():
     """Return the folder of real data; skip where it is absent."""
-    folder = Path(os.environ.get("SSL_PHOTOZ_DATA", ""))
-    if "SSL_PHOTOZ_DATA" not in os.environ or not (folder / "decals_grz_examples.h5").exists():
-        pytest.skip("real data not there: set SSL_PHOTOZ_DATA to its folder")
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("SSL_PHOTOZ_DATA", beside))
+    if not (folder / "decals_grz_examples.h5").exists():
+        pytest.skip(f"no real data in {folder}: set SSL_PHOTOZ_DATA to its folder")
     return folder
