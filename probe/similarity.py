@@ -6,7 +6,7 @@ position or from a cutout file, or a few examples spread in redshift, and draws 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ssl_photoz import runs
@@ -70,7 +70,6 @@ class QuerySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the query is one query."""
         asked = {
             "id": self.id is not None,
             "ra and dec": self.ra is not None and self.dec is not None,
@@ -129,8 +128,10 @@ def query(settings: QuerySettings) -> None:
         from ssl_photoz.embeddings.embed import embed_cutout
 
         index.check_encoder(settings.encoder)
-        vector = embed_cutout(settings.encoder, settings.cutout, settings.row, like=embeddings.card)
-        answer = look_alikes(index, catalogue, vector, k=settings.k)
+        vector, picture = embed_cutout(
+            settings.encoder, settings.cutout, settings.row, like=embeddings.card
+        )
+        answer = replace(look_alikes(index, catalogue, vector, k=settings.k), picture=picture)
     else:
         if settings.ra is not None and settings.dec is not None:
             radius = settings.radius_arcsec
@@ -138,13 +139,12 @@ def query(settings: QuerySettings) -> None:
         else:
             row = find_id(embeddings, catalogue, str(settings.id))
         answer = answer_rows(index, embeddings, catalogue, [row], k=settings.k)[0]
-    picture = save_answer(settings.out, embeddings, catalogue, answer)
-    print(f"{answer.describe(catalogue)}\n{settings.out} and {picture} written")
+    montage = save_answer(settings.out, embeddings, catalogue, answer)
+    print(f"{answer.describe(catalogue)}\n{settings.out} and {montage} written")
 
 
 def _is_made(settings: Settings | QuerySettings, kind: str, parents: dict[str, str]) -> bool:
     paths = ("out", "embeddings", "index")
     made = runs.already_made(settings.out, kind, config=settings, parents=parents, ignore=paths)
-    if made:
-        print(f"{settings.out} is already made")
+    print(f"{settings.out} is already made" if made else f"making {settings.out}")
     return made

@@ -115,7 +115,9 @@ def embed(
         )
 
 
-def embed_cutout(encoder_folder: Path, data: Path, row: int, *, like: runs.Card) -> Floats:
+def embed_cutout(
+    encoder_folder: Path, data: Path, row: int, *, like: runs.Card
+) -> tuple[Floats, Array]:
     """Embed one row of a cutout file, as the embeddings it will be compared with were made.
 
     Args:
@@ -125,7 +127,7 @@ def embed_cutout(encoder_folder: Path, data: Path, row: int, *, like: runs.Card)
         like: The card of those embeddings; its read-out is used.
 
     Returns:
-        The embedding, (D,).
+        The embedding, (D,), and a colour picture of the cutout, (H, W, 3) uint8.
 
     Raises:
         DataError: If there is no such row, or its pixels are bad.
@@ -143,7 +145,9 @@ def embed_cutout(encoder_folder: Path, data: Path, row: int, *, like: runs.Card)
     found = _vectors(
         encoder, batch.flux, stages=like["stages"], orientations=int(like["orientations"])
     )
-    return np.asarray(found[0], dtype=np.float32)
+    source = cutouts.source
+    rgb = to_rgb(batch.flux.numpy(), bands=source.bands, calibrated=source.calibrated)
+    return np.asarray(found[0], dtype=np.float32), rgb[0]
 
 
 def require_fit(encoder: Encoder, cutouts: Cutouts) -> None:

@@ -69,7 +69,7 @@ def look_alike_row(embeddings: Embeddings, catalogue: Catalogue, answer: LookAli
     rows = answer.rows.tolist() if answer.query is None else [answer.query, *answer.rows.tolist()]
     pictures = iter(pictures_of(embeddings, rows))
     if answer.query is None:
-        panels = [Panel(None, "query: cutout file\n", framed=True)]
+        panels = [Panel(answer.picture, "query: cutout file\n", framed=True)]
     else:
         z = _redshift(catalogue, answer.query)
         panels = [Panel(next(pictures), f"query\n{z}", framed=True)]

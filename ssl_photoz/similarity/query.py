@@ -21,12 +21,14 @@ class LookAlikes:
         distances: 1 - cosine, shape (K,).
         repeats: How many nearer rows were passed over because they are the query itself again,
             or a galaxy already listed (same id, or within 2 arcsec).
+        picture: Of a query from outside, (H, W, 3) uint8.
     """
 
     query: int | None
     rows: Ints
     distances: Floats
     repeats: int
+    picture: Array | None = None
 
     def table(self, catalogue: Catalogue) -> dict[str, Array]:
         """Return columns ``rank, id, ra, dec, z, distance`` and ``separation_arcsec``."""

@@ -99,7 +99,8 @@ def test_a_single_cutout_is_embedded_as_the_table_was(cutouts, encoder, tmp_path
     run(cutouts, encoder, tmp_path / "e")
     stored = Embeddings.open(tmp_path / "e")
     position = int(np.flatnonzero(stored.column("row") == 30)[0])
-    alone = embed_cutout(encoder, cutouts, 30, like=stored.card)
+    alone, picture = embed_cutout(encoder, cutouts, 30, like=stored.card)
+    assert picture.shape == (48, 48, 3)
     np.testing.assert_allclose(alone, stored.vectors()[position], rtol=0.02, atol=0.02)
     with pytest.raises(DataError, match="rows 0 to 39, asked for row 40"):
         embed_cutout(encoder, cutouts, 40, like=stored.card)

@@ -187,7 +187,8 @@ def test_a_cutout_is_looked_up_by_its_embedding(made, tmp_path, monkeypatch):
         similarity.query(settings)
     monkeypatch.setattr(Index, "check_encoder", lambda *_: None)
     monkeypatch.setattr(
-        "ssl_photoz.embeddings.embed.embed_cutout", lambda *_, like: store.vectors()[5]
+        "ssl_photoz.embeddings.embed.embed_cutout",
+        lambda *_, like: (store.vectors()[5], store.thumbnails([5])[0]),
     )
     similarity.query(settings)
     table = pq.read_table(out).to_pydict()
