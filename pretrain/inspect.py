@@ -80,4 +80,6 @@ def draw_sheet(cutouts: Cutouts, count: int) -> bytes:
         for row, one in zip(rows, z, strict=True)
     ]
     rgb = to_rgb(cutouts.read(rows), bands=source.bands, calibrated=source.calibrated)
-    return contact_sheet(rgb, columns=math.isqrt(len(rows) - 1) + 1, labels=labels)
+    title = "SIMULATED" if source.simulated else ""
+    columns = math.isqrt(len(rows) - 1) + 1
+    return contact_sheet(rgb, columns=columns, labels=labels, title=title)

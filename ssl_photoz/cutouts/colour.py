@@ -59,7 +59,12 @@ def to_rgb(images: NDArray[Any], *, bands: Sequence[str], calibrated: bool) -> P
 
 
 def contact_sheet(
-    rgb: Pictures, *, columns: int, labels: Sequence[str] | None = None, tile_px: int = 96
+    rgb: Pictures,
+    *,
+    columns: int,
+    labels: Sequence[str] | None = None,
+    title: str = "",
+    tile_px: int = 96,
 ) -> bytes:
     """Lay pictures out in a grid.
 
@@ -67,6 +72,7 @@ def contact_sheet(
         rgb: Pictures, shape (B, H, W, 3).
         columns: Pictures per line.
         labels: A short text below each picture.
+        title: A line above them all.
         tile_px: Side of each picture on the sheet.
 
     Returns:
@@ -74,15 +80,16 @@ def contact_sheet(
     """
     from PIL import Image, ImageDraw
 
-    gap, strip = 2, LABEL_PX if labels is not None else 0
+    gap, strip, head = 2, LABEL_PX if labels is not None else 0, LABEL_PX if title else 0
     columns = max(1, min(columns, len(rgb)))
     lines = -(-len(rgb) // columns)
-    size = columns * (tile_px + gap) + gap, lines * (tile_px + strip + gap) + gap
+    size = columns * (tile_px + gap) + gap, head + lines * (tile_px + strip + gap) + gap
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
+    pen.text((gap, 0), title, fill="black")
     for number, picture in enumerate(rgb):
         left = gap + number % columns * (tile_px + gap)
-        top = gap + number // columns * (tile_px + strip + gap)
+        top = head + gap + number // columns * (tile_px + strip + gap)
         sheet.paste(Image.fromarray(picture).resize((tile_px, tile_px)), (left, top))
         if labels is not None:
             pen.text((left, top + tile_px), labels[number], fill="black")
