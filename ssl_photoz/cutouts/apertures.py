@@ -128,14 +128,6 @@ def disc(size_px: int, radius_px: float) -> Floats:
     return share
 
 
-def border(pixels: Tensor, *, width_px: int = 2) -> Tensor:
-    """Return the outermost pixels, shape (B, C, H, W) to (B, C, n)."""
-    w = width_px
-    sides = pixels[..., w:-w, :w], pixels[..., w:-w, -w:]
-    edges = pixels[..., :w, :], pixels[..., -w:, :]
-    return torch.cat([side.flatten(2) for side in (*edges, *sides)], dim=-1)
-
-
 def _names(bands: Sequence[str], radii: Sequence[float]) -> tuple[str, ...]:
     mags = [f"mag_{band}_{radius:g}" for band in bands for radius in radii]
     pairs = pairwise(bands)
