@@ -48,15 +48,15 @@ class MoCo(pl.LightningModule):
         target_std: Likewise, (F,).
         total_steps: Length of the run.
         seed: Of every draw.
-        contrast_weight: See `MocoSettings`, as for all that follow.
-        pretext_weight: .
-        temperature: .
-        queue_size: .
-        momentum: .
-        projection_dim: .
-        learning_rate: .
-        weight_decay: .
-        warmup: .
+        contrast_weight: Weight of the contrastive loss; 0 runs no key encoder.
+        pretext_weight: Weight of the pretext loss.
+        temperature: Of the contrastive softmax.
+        queue_size: Negative keys kept.
+        momentum: Of the key encoder at the start.
+        projection_dim: Length of the vectors that are compared.
+        learning_rate: Peak of AdamW's.
+        weight_decay: Of AdamW.
+        warmup: Share of the run over which the learning rate rises.
 
     References:
         He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297.

@@ -125,12 +125,12 @@ def fresh_encoder(
 
     Args:
         seed: Of the weights; the global random state is left as it was.
-        backbone: This and the following are the arguments of `Encoder`.
-        stem: .
-        bands: .
-        pixscale_arcsec: .
-        crop_px: .
-        calibrated: .
+        backbone: ``resnet18`` or ``resnet50``.
+        stem: ``standard`` or ``small``.
+        bands: Names of the bands.
+        pixscale_arcsec: Pixel scale of the input.
+        crop_px: Side of the input.
+        calibrated: Whether the input is flux or display values.
         softening: An 8-bit source gets `DISPLAY_SOFTENING` in every band instead.
 
     Raises:

@@ -5,7 +5,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ssl_photoz import runs
 from ssl_photoz.embeddings.store import (
     Embeddings,
     Reject,
@@ -117,4 +116,3 @@ def test_damage_is_named(tmp_path):
     (folder / "card.json").unlink()
     with pytest.raises(ArtefactError, match=r"no card\.json"):
         Embeddings.open(folder)
-    assert runs.SCHEMA_VERSION == 1
