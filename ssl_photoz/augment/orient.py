@@ -67,7 +67,13 @@ def plain_crop(flux: Tensor, crop_px: int) -> Tensor:
 
 
 def orient(
-    flux: Tensor, *, crop_px: int, angle_rad: Tensor, flip: Tensor, shift_px: Tensor
+    flux: Tensor,
+    *,
+    crop_px: int,
+    angle_rad: Tensor,
+    flip: Tensor,
+    shift_px: Tensor,
+    magnification: Tensor | None = None,
 ) -> Tensor:
     """Flip, rotate, shift and crop with one bilinear interpolation.
 
@@ -81,6 +87,7 @@ def orient(
         angle_rad: Shape (B,).
         flip: Shape (B,), bool.
         shift_px: Columns and rows, shape (B, 2).
+        magnification: Factor by which objects appear larger, pixel values kept, shape (B,).
 
     Returns:
         Shape (B, C, crop_px, crop_px), float32; a new tensor.
@@ -100,6 +107,8 @@ def orient(
     shape = [batch, bands, crop_px, crop_px]
     with exact_products(flux.device.type):
         turn = _turns(angle_rad, flip)
+        if magnification is not None:
+            turn = turn / magnification.to(turn).view(-1, 1, 1)
         offset = turn @ (shift_px * (2.0 / size)).unsqueeze(-1)
         theta = torch.cat((turn * (crop_px / size), offset), 2).to(flux)
         grid = functional.affine_grid(theta, shape, align_corners=False)

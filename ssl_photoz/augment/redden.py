@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ssl_photoz.augment import survey
-from ssl_photoz.augment.draws import normal
+from ssl_photoz.augment.draws import normal, uniform
 from ssl_photoz.augment.shapes import as_flux, require_shape
 from ssl_photoz.errors import ConfigError
 
-Dust = Literal["own", "survey", "none"]
+Dust = Literal["own", "survey", "uniform", "none"]
 
 R_BAND = {
     "legacy": {"g": 3.214, "r": 2.165, "i": 1.592, "z": 1.211},
@@ -94,6 +94,7 @@ def draw_ebv_change(
     generator: torch.Generator,
     dust: Dust = "own",
     error_fraction: float = 0.13,
+    max_mag: float = 1.0,
 ) -> Tensor:
     """Draw the colour excess to add to objects that are already reddened by their own.
 
@@ -101,8 +102,10 @@ def draw_ebv_change(
         ebv_mag: The dust map's E(B-V), mag, shape (B,).
         generator: Source of randomness.
         dust: ``own``: the map's error alone; ``survey``: as if the object were seen
-            elsewhere in the survey; ``none``: no change.
+            elsewhere in the survey; ``uniform``: E(B-V) uniform from 0 to ``max_mag``, far
+            more than any survey has; ``none``: no change.
         error_fraction: Relative error of the map, 1 sigma; 0.10 to 0.16 for SFD98.
+        max_mag: Of ``uniform`` dust.
 
     Returns:
         Change, mag, shape (B,); never below -ebv_mag, which is all the dust there is.
@@ -116,5 +119,7 @@ def draw_ebv_change(
     if dust == "survey":
         drawn = survey.draw((survey.EBV_MAG,), len(ebv_mag), generator=generator)
         return drawn[:, 0].to(ebv_mag) - ebv_mag
+    if dust == "uniform":
+        return uniform(0.0, max_mag, (len(ebv_mag),), generator=generator).to(ebv_mag) - ebv_mag
     deviates = normal((len(ebv_mag),), generator=generator).to(ebv_mag)
     return ebv_mag * (error_fraction * deviates).clamp_min(-1.0)

@@ -10,17 +10,22 @@ from typing import Literal
 class NuisanceSettings:
     """Nuisances that two views of a galaxy do not share.
 
-    There is no size scaling and no free colour change: both carry the redshift.
+    Size scaling and free changes of colour are off: both carry the redshift. They are there
+    to show what published, stronger recipes cost.
 
     Attributes:
         rotation: ``free``, ``quarter`` (turns of 90 degrees and whole-pixel shifts, which
             leave the noise untouched) or ``none``.
         jitter_px: Largest shift of the crop along each axis, pixels.
+        zoom: Half-range of the size scaling; 0.1 draws factors from 0.9 to 1.1.
         psf_strength: Fraction of the extra PSF variance drawn from the survey, 0 to 1.
+        psf_max_px: Above 0, the extra sigma is uniform from 0 to this in each band instead.
         noise_strength: Fraction of the extra noise variance drawn from the survey, 0 to 1;
             what smoothing takes away is put back in any case.
-        dust: ``own`` (the dust map's error), ``survey`` (E(B-V) drawn anew) or ``none``.
+        dust: ``own`` (the dust map's error), ``survey`` (E(B-V) drawn anew), ``uniform``
+            (E(B-V) uniform from 0 to ``dust_max_mag``) or ``none``.
         dust_error: Relative error of the dust map, 1 sigma.
+        dust_max_mag: Of ``uniform`` dust.
         display_gain: Uncalibrated sources: half-range of the gain common to all bands.
         display_colour: Uncalibrated sources: half-range of the gain of each band.
         display_blur_px: Uncalibrated sources: largest Gaussian sigma, pixels.
@@ -29,10 +34,13 @@ class NuisanceSettings:
 
     rotation: Literal["free", "quarter", "none"] = "free"
     jitter_px: float = 4.0
+    zoom: float = 0.0
     psf_strength: float = 1.0
+    psf_max_px: float = 0.0
     noise_strength: float = 1.0
-    dust: Literal["own", "survey", "none"] = "own"
+    dust: Literal["own", "survey", "uniform", "none"] = "own"
     dust_error: float = 0.13
+    dust_max_mag: float = 1.0
     display_gain: float = 0.02
     display_colour: float = 0.0
     display_blur_px: float = 0.5
@@ -41,13 +49,15 @@ class NuisanceSettings:
     def __post_init__(self) -> None:
         """Refuse values without a meaning."""
         self._within("jitter_px", 0.0, 1000.0)
-        self._within("display_blur_px", 0.0, 10.0)
+        for name in ("display_blur_px", "psf_max_px", "dust_max_mag"):
+            self._within(name, 0.0, 10.0)
+        self._within("zoom", 0.0, 0.5)
         for name in ("psf_strength", "noise_strength", "dust_error"):
             self._within(name, 0.0, 1.0)
         for name in ("display_gain", "display_colour", "display_noise"):
             self._within(name, 0.0, 0.5)
         self._one_of("rotation", "free", "quarter", "none")
-        self._one_of("dust", "own", "survey", "none")
+        self._one_of("dust", "own", "survey", "uniform", "none")
 
     def _within(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)

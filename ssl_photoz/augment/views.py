@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.display import jitter_display
+from ssl_photoz.augment.draws import uniform
 from ssl_photoz.augment.noise import add_noise, draw_noise, noise_after_widening, noise_deficit
 from ssl_photoz.augment.orient import (
     BILINEAR_VARIANCE_PX2,
@@ -38,10 +39,13 @@ class Views:
         crop_px: Side of a view.
         rotation: See `NuisanceSettings`, also for what follows.
         jitter_px: Largest shift per axis.
+        zoom: Half-range of the size scaling.
         psf_strength: Fraction of the extra PSF variance.
+        psf_max_px: Above 0, the largest extra sigma, drawn uniformly instead.
         noise_strength: Fraction of the extra noise variance.
         dust: Where the change of E(B-V) comes from.
         dust_error: Relative error of the dust map.
+        dust_max_mag: Of uniform dust.
         display_gain: Half-range of the common gain.
         display_colour: Half-range of the gain per band.
         display_blur_px: Largest blur.
@@ -60,10 +64,13 @@ class Views:
         *,
         rotation: Rotation = "free",
         jitter_px: float = 4.0,
+        zoom: float = 0.0,
         psf_strength: float = 1.0,
+        psf_max_px: float = 0.0,
         noise_strength: float = 1.0,
         dust: Dust = "own",
         dust_error: float = 0.13,
+        dust_max_mag: float = 1.0,
         display_gain: float = 0.02,
         display_colour: float = 0.0,
         display_blur_px: float = 0.5,
@@ -71,9 +78,11 @@ class Views:
     ) -> None:
         self.bands, self.pixscale_arcsec, self.crop_px = bands, pixscale_arcsec, crop_px
         self.calibrated = calibrated
-        self.rotation, self.jitter_px = rotation, jitter_px
-        self.psf_strength, self.noise_strength = psf_strength, noise_strength
-        self.dust, self.dust_error = dust, dust_error
+        self.rotation, self.jitter_px, self.zoom = rotation, jitter_px, zoom
+        self.psf_strength, self.psf_max_px = psf_strength, psf_max_px
+        self.noise_strength = noise_strength
+        self.dust: Dust = dust
+        self.dust_error, self.dust_max_mag = dust_error, dust_max_mag
         self.display = {
             "gain": display_gain,
             "colour": display_colour,
@@ -125,7 +134,14 @@ class Views:
             batch, max_shift_px=self.jitter_px, generator=generator, rotation=self.rotation
         )
         angle_rad, flip, shift_px = (part.to(flux.device) for part in placed)
-        view = orient(flux, crop_px=self.crop_px, angle_rad=angle_rad, flip=flip, shift_px=shift_px)
+        view = orient(
+            flux,
+            crop_px=self.crop_px,
+            angle_rad=angle_rad,
+            flip=flip,
+            shift_px=shift_px,
+            magnification=self._draw_magnification(batch, generator, flux.device),
+        )
         if not self.calibrated:
             return jitter_display(view, **self.display, generator=generator)
         ebv_mag = _known(ebv_mag, torch.tensor(survey.EBV_MAG.median), (batch,), "ebv_mag", view)
@@ -148,22 +164,39 @@ class Views:
         generator: torch.Generator,
     ) -> Tensor:
         """Widen, redden and add noise, for known E(B-V), PSF sigma and noise."""
-        extra_px = draw_extra_sigma(
-            own_px, bands=self._psf_px, generator=generator, strength=self.psf_strength
-        )
+        extra_px = self._draw_extra_sigma(own_px, generator)
         change = draw_ebv_change(
-            ebv_mag, generator=generator, dust=self.dust, error_fraction=self.dust_error
+            ebv_mag,
+            generator=generator,
+            dust=self.dust,
+            error_fraction=self.dust_error,
+            max_mag=self.dust_max_mag,
         )
         target = draw_noise(
             own, bands=self._noise_nmgy, generator=generator, strength=self.noise_strength
         )
-        if self.psf_strength > 0:
+        if self.psf_strength > 0 or self.psf_max_px > 0:
             view = widen(view, extra_sigma_px=extra_px)
         r_band = torch.tensor(self._r_band, device=view.device)
         passed = transmission(change, r_band=r_band, like=view)
         left = noise_after_widening(own, extra_px, resampled=self.rotation == "free")
         missing = noise_deficit(target, left * passed[..., 0, 0])
         return add_noise(view * passed, sigma=missing, generator=generator)
+
+    def _draw_magnification(
+        self, batch: int, generator: torch.Generator, device: torch.device
+    ) -> Tensor | None:
+        if self.zoom == 0:
+            return None
+        return uniform(1 - self.zoom, 1 + self.zoom, (batch,), generator=generator).to(device)
+
+    def _draw_extra_sigma(self, own_px: Tensor, generator: torch.Generator) -> Tensor:
+        if self.psf_max_px > 0:
+            shape = tuple(own_px.shape)
+            return uniform(0.0, self.psf_max_px, shape, generator=generator).to(own_px)
+        return draw_extra_sigma(
+            own_px, bands=self._psf_px, generator=generator, strength=self.psf_strength
+        )
 
     def _own_psf_px(self, psf_fwhm_arcsec: Tensor | None, view: Tensor) -> Tensor:
         """Return the Gaussian sigma of the PSF after resampling, px, shape (B, C)."""
