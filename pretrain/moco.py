@@ -109,42 +109,25 @@ def _new_encoder(settings: Settings, cutouts: Cutouts, rows: Ints) -> Encoder:
 
 
 def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, steps: int) -> None:
-    import torch
-
-    from ssl_photoz.augment.views import Views
-    from ssl_photoz.contrast.health import Health
-    from ssl_photoz.contrast.moco import MoCo
-    from ssl_photoz.contrast.training import train
-    from ssl_photoz.cutouts.apertures import ApertureFluxes
-    from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
+    from ssl_photoz.contrast.pretraining import pretrain
     from ssl_photoz.cutouts.stream import TrainingStream
 
-    source, crop_px, batch_size = cutouts.source, settings.encoder.crop_px, settings.batch_size
-    measure = ApertureFluxes(size_px=source.size_px, **source.about)
-    mean, std = target_statistics(measure, cutouts, rows)
-    views = Views(crop_px=crop_px, **source.about, **asdict(settings.nuisances))
-    health = Health(**labelled_crops(cutouts, rows, settings.split, size_px=crop_px))
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed + 1)
-        module = MoCo(
-            encoder,
-            views,
-            measure=measure if settings.moco.pretext_weight else None,
-            target_mean=mean,
-            target_std=std,
-            total_steps=steps,
-            seed=settings.seed,
-            **asdict(settings.moco),
-        )
-    train(
-        module,
+    batch_size, seed = settings.batch_size, settings.seed
+    pretrain(
+        encoder,
+        cutouts,
+        rows,
         lambda start: TrainingStream(
-            cutouts, rows, batch_size=batch_size, seed=settings.seed, start=start, stop=steps
+            cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=steps
         ),
         folder=settings.out,
+        split=settings.split,
+        steps=steps,
         steps_per_epoch=steps // settings.epochs,
-        checkpoint_steps=settings.checkpoint_steps,
         batch_size=batch_size,
+        checkpoint_steps=settings.checkpoint_steps,
         precision=settings.precision,
-        score=lambda trained: health(trained.encoder),
+        seed=seed,
+        moco=asdict(settings.moco),
+        nuisances=asdict(settings.nuisances),
     )

@@ -27,3 +27,7 @@ class MismatchError(ArtefactError):
 
 class TrainingError(SslPhotozError):
     """Training cannot go on: the loss is not finite, or the embedding has collapsed."""
+
+
+class ContaminatedError(SslPhotozError):
+    """A redshift that is to be predicted has been, or would be, learnt from."""

@@ -32,6 +32,11 @@ class TrainingBatch(Protocol):
     psf_fwhm_arcsec: Tensor
     noise: Tensor
 
+    @property
+    def z(self) -> Tensor | None:
+        """Redshifts that may be learnt from, (B,), NaN elsewhere; asked for by ``order`` alone."""
+        ...
+
     def to(self, device: torch.device) -> TrainingBatch:
         """Move to a device."""
         ...
@@ -49,6 +54,7 @@ class MoCo(pl.LightningModule):
         total_steps: Length of the run.
         seed: Of every draw.
         contrast_weight: Weight of the contrastive loss; 0 runs no key encoder.
+        contrast_fade: Share of that weight lost by the end of the run.
         pretext_weight: Weight of the pretext loss.
         temperature: Of the contrastive softmax.
         queue_size: Negative keys kept.
@@ -57,6 +63,8 @@ class MoCo(pl.LightningModule):
         learning_rate: Peak of AdamW's.
         weight_decay: Of AdamW.
         warmup: Share of the run over which the learning rate rises.
+        order: Loss of the first view's features (B, width) and the batch's z (B,); None: no labels.
+        order_weight: Weight of that loss.
 
     References:
         He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297.
@@ -75,6 +83,7 @@ class MoCo(pl.LightningModule):
         total_steps: int,
         seed: int,
         contrast_weight: float,
+        contrast_fade: float,
         pretext_weight: float,
         temperature: float,
         queue_size: int,
@@ -83,6 +92,8 @@ class MoCo(pl.LightningModule):
         learning_rate: float,
         weight_decay: float,
         warmup: float,
+        order: nn.Module | None = None,
+        order_weight: float = 0.0,
     ) -> None:
         super().__init__()
         from lightly.models.modules.heads import MoCoProjectionHead
@@ -95,10 +106,13 @@ class MoCo(pl.LightningModule):
         self.pretext: PretextHead | None = None
         if measure is not None and target_mean is not None and target_std is not None:
             self.pretext = PretextHead(encoder.width, mean=target_mean, std=target_std)
-        self.register_buffer("meters", torch.zeros(len(METERS) + 1, dtype=torch.float64))
+        self.order, self.order_weight = order, order_weight
+        self.meter_names = METERS if order is None else (*METERS, "order_loss")
+        self.register_buffer("meters", torch.zeros(len(self.meter_names) + 1, dtype=torch.float64))
         self.views, self.measure = views, measure
         self.total_steps, self.seed = total_steps, seed
-        self.contrast_weight, self.pretext_weight = contrast_weight, pretext_weight
+        self.contrast_weight, self.contrast_fade = contrast_weight, contrast_fade
+        self.pretext_weight = pretext_weight
         self.temperature, self.start_momentum = temperature, momentum
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
@@ -117,14 +131,21 @@ class MoCo(pl.LightningModule):
             with torch.autocast(batch.flux.device.type, enabled=False):
                 targets = self.measure(batch.flux)
             pretext = self.pretext(features, targets)
-        loss: Tensor = self.contrast_weight * contrastive + self.pretext_weight * pretext
+        faded = 1 - self.contrast_fade * self.global_step / self.total_steps
+        loss: Tensor = self.contrast_weight * faded * contrastive + self.pretext_weight * pretext
+        ordering = []
+        if self.order is not None:
+            with torch.autocast(batch.flux.device.type, enabled=False):
+                ordering = [self.order(features.float(), batch.z)]
+            loss = loss + self.order_weight * ordering[0]
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {float(loss.detach())} at step {self.global_step}; the last "
                 f"checkpoint is kept: lower moco.learning_rate, or look for bad cutouts"
             )
         one = torch.ones_like(zero)
-        self.meters += torch.stack([loss, contrastive, pretext, accuracy, one]).detach()
+        seen = [loss, contrastive, pretext, accuracy, *ordering, one]
+        self.meters += torch.stack(seen).detach()
         return loss
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own type is a union of ten)
@@ -152,7 +173,9 @@ class MoCo(pl.LightningModule):
         """Return the means since the last call, and start anew."""
         *sums, count = self.meters.tolist()
         self.meters.zero_()
-        return {name: total / max(count, 1) for name, total in zip(METERS, sums, strict=True)}
+        return {
+            name: total / max(count, 1) for name, total in zip(self.meter_names, sums, strict=True)
+        }
 
     def _view(self, batch: TrainingBatch, which: int) -> Tensor:
         draws = generator(

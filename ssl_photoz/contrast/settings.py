@@ -1,8 +1,10 @@
-"""What MoCo is set to; no torch here, so that ``--help`` is quick."""
+"""What MoCo, and labels beside it, are set to; no torch here, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+ARMS = ("rank_n_contrast", "regression", "metric_learning")
 
 
 @dataclass(frozen=True)
@@ -11,6 +13,8 @@ class MocoSettings:
 
     Attributes:
         contrast_weight: Weight of the contrastive loss; 0 leaves the pretext alone.
+        contrast_fade: Share of its weight that contrast has lost, linearly, by the end of the run;
+            1 leaves the last word to the pretext.
         pretext_weight: Weight of the photometric pretext loss; 0 leaves it out.
         temperature: Of the contrastive softmax.
         queue_size: Negative keys kept; a multiple of the batch size.
@@ -22,6 +26,7 @@ class MocoSettings:
     """
 
     contrast_weight: float = 0.2
+    contrast_fade: float = 0.0
     pretext_weight: float = 1.0
     temperature: float = 0.2
     queue_size: int = 4096
@@ -40,7 +45,45 @@ class MocoSettings:
             raise ValueError(f"temperature is {self.temperature}, expected a positive number")
         if self.queue_size < 1 or self.projection_dim < 2:
             raise ValueError("queue_size must be at least 1, projection_dim at least 2")
+        if not 0 <= self.contrast_fade <= 1:
+            raise ValueError(f"contrast_fade is {self.contrast_fade}, expected 0 to 1")
         if not 0 <= self.momentum <= 1 or not 0 <= self.warmup < 1:
             raise ValueError("momentum must lie in [0, 1], warmup in [0, 1)")
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise ValueError("learning_rate must be positive, weight_decay not negative")
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """How known redshifts order the embedding.
+
+    Attributes:
+        arm: rank_n_contrast (features as far apart as redshifts), regression (a head that
+            predicts redshift), or metric_learning (bins of redshift attract or repel).
+        weight: Of this loss; those of MoCo keep theirs.
+        labelled_share: Share of every batch that is drawn from the labelled galaxies; the rest is
+            drawn from all.
+        temperature: Of rank_n_contrast (by default 0.2 of the rms distance of two galaxies) and
+            metric_learning (by default 0.1).
+        hidden: Width of the regression head's hidden layer; 0: a linear head.
+        bins: Of metric_learning, equally filled.
+    """
+
+    arm: str = "rank_n_contrast"
+    weight: float = 1.0
+    labelled_share: float = 0.5
+    temperature: float | None = None
+    hidden: int = 256
+    bins: int = 20
+
+    def __post_init__(self) -> None:
+        if self.arm not in ARMS:
+            raise ValueError(f"arm is {self.arm!r}, expected one of {', '.join(ARMS)}")
+        if not self.weight > 0:
+            raise ValueError(f"weight is {self.weight}, expected a positive number")
+        if not 0 < self.labelled_share < 1:
+            raise ValueError(f"labelled_share is {self.labelled_share}, expected between 0 and 1")
+        if self.temperature is not None and not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}, expected a positive number")
+        if self.hidden < 0 or self.bins < 2:
+            raise ValueError("hidden must not be negative, bins at least 2")

@@ -29,6 +29,7 @@ class Batch:
         ebv_mag: Galactic E(B-V), mag, shape (B,); NaN where unknown.
         psf_fwhm_arcsec: Width of the PSF, shape (B, C); NaN where unknown.
         noise: Standard deviation per pixel, in the unit of flux, shape (B, C); NaN where unknown.
+        z: Redshifts that may be learnt from, shape (B,), NaN elsewhere; None: there are none.
     """
 
     rows: Ints
@@ -36,6 +37,7 @@ class Batch:
     ebv_mag: Tensor
     psf_fwhm_arcsec: Tensor
     noise: Tensor
+    z: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,6 +50,7 @@ class Batch:
             ebv_mag=self.ebv_mag.to(device),
             psf_fwhm_arcsec=self.psf_fwhm_arcsec.to(device),
             noise=self.noise.to(device),
+            z=None if self.z is None else self.z.to(device),
         )
 
 

@@ -112,6 +112,7 @@ def embed(
             stages=stages,
             orientations=orientations,
             trained_steps=card.get("steps"),
+            **{name: card[name] for name in ("labels_seen",) if name in card},
         )
 
 

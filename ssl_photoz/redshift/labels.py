@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.errors import ArtefactError, DataError
-from ssl_photoz.types import Array, Bools, Floats
+from ssl_photoz.types import Array, Bools, Floats, Ints
 
 Features = Literal["embedding", "aperture", "both"]
 SPLITS = ("train", "val", "test")
@@ -138,10 +138,19 @@ def fewer(galaxies: Labelled, labels: int | None, *, seed: int) -> Labelled:
     """
     if labels is None:
         return galaxies
-    if not FEWEST_LABELS <= labels <= len(galaxies):
+    return galaxies.take(choose(len(galaxies), labels, seed=seed))
+
+
+def choose(count: int, labels: int | None, *, seed: int) -> Ints:
+    """Choose which of the labelled training galaxies are used, as places 0 to count - 1.
+
+    Raises:
+        DataError: If there are not so many.
+    """
+    wanted = count if labels is None else labels
+    if not FEWEST_LABELS <= wanted <= count:
         raise DataError(
-            f"labels={labels}, expected {FEWEST_LABELS} to {len(galaxies)}, the labelled galaxies "
+            f"labels={wanted}, expected {FEWEST_LABELS} to {count}, the labelled galaxies "
             f"of the training split"
         )
-    rng = np.random.default_rng(seed)
-    return galaxies.take(np.sort(rng.choice(len(galaxies), labels, replace=False)))
+    return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))

@@ -118,6 +118,19 @@ def test_a_weight_of_zero_leaves_a_loss_out(tmp_path):
     assert not torch.equal(plain.queue.keys, alone.queue.keys)
 
 
+def test_contrast_fades_out_linearly_over_the_run(monkeypatch):
+    def loss_at(step, fade):
+        model = module(pretext_weight=0.0, contrast_weight=1.0, contrast_fade=fade)
+        monkeypatch.setattr(MoCo, "global_step", step)
+        monkeypatch.setattr(MoCo, "global_rank", 0)
+        return float(model.training_step(batch(0), 0).detach())
+
+    assert loss_at(0, 1.0) == loss_at(0, 0.0)
+    assert loss_at(3, 1.0) == pytest.approx(0.5 * loss_at(3, 0.0), rel=1e-6)
+    assert loss_at(STEPS, 0.5) == pytest.approx(0.5 * loss_at(STEPS, 0.0), rel=1e-6)
+    assert loss_at(STEPS, 1.0) == 0
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     model = module()
     model.measure = lambda flux: flux.mean(dim=(2, 3)) * torch.nan
@@ -147,6 +160,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path, capsys):
     "wrong",
     [
         {"contrast_weight": -1},
+        {"contrast_fade": 1.5},
         {"contrast_weight": 0, "pretext_weight": 0},
         {"temperature": 0},
         {"queue_size": 0},

@@ -1,0 +1,95 @@
+"""Encoder x cutouts -> a trained encoder: what every program that trains one wires together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssl_photoz.augment.views import Views
+from ssl_photoz.contrast.health import Health
+from ssl_photoz.contrast.moco import MoCo
+from ssl_photoz.contrast.training import train
+from ssl_photoz.cutouts.apertures import ApertureFluxes
+from ssl_photoz.cutouts.batches import Batch
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.types import Ints
+
+
+def pretrain(
+    encoder: Encoder,
+    cutouts: Cutouts,
+    rows: Ints,
+    stream_from: Callable[[int], Iterable[Batch]],
+    *,
+    folder: Path,
+    split: SplitSettings,
+    steps: int,
+    steps_per_epoch: int,
+    batch_size: int,
+    checkpoint_steps: int,
+    precision: str,
+    seed: int,
+    moco: Mapping[str, Any],
+    nuisances: Mapping[str, Any],
+    order: nn.Module | None = None,
+    order_weight: float = 0.0,
+) -> None:
+    """Train an encoder in place, from the last checkpoint in its folder if there is one.
+
+    Args:
+        encoder: The encoder.
+        cutouts: What it is trained on.
+        rows: The usable rows.
+        stream_from: Gives the batches from a step on.
+        folder: Where checkpoints and history are kept.
+        split: The sky split; redshifts of its validation sky give the score that is logged.
+        steps: Length of the run.
+        steps_per_epoch: Steps after which every galaxy has been seen once.
+        batch_size: Galaxies per step.
+        checkpoint_steps: Steps between checkpoints.
+        precision: Lightning's name for it.
+        seed: Of the heads' weights and every augmentation.
+        moco: Keywords of `MoCo`: losses and optimiser.
+        nuisances: Keywords of `Views`.
+        order: A loss of features and redshifts; see `MoCo`.
+        order_weight: Its weight.
+
+    Raises:
+        TrainingError: If the loss is not finite, or the embedding collapses.
+    """
+    source, crop_px = cutouts.source, encoder.input_shape[-1]
+    measure = ApertureFluxes(size_px=source.size_px, **source.about)
+    mean, std = target_statistics(measure, cutouts, rows)
+    views = Views(crop_px=crop_px, **source.about, **nuisances)
+    health = Health(**labelled_crops(cutouts, rows, split, size_px=crop_px))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + 1)
+        module = MoCo(
+            encoder,
+            views,
+            measure=measure if moco["pretext_weight"] else None,
+            target_mean=mean,
+            target_std=std,
+            total_steps=steps,
+            seed=seed,
+            **moco,
+            order=order,
+            order_weight=order_weight,
+        )
+    train(
+        module,
+        stream_from,
+        folder=folder,
+        steps_per_epoch=steps_per_epoch,
+        checkpoint_steps=checkpoint_steps,
+        batch_size=batch_size,
+        precision=precision,
+        score=lambda trained: health(trained.encoder),
+    )

@@ -1,0 +1,60 @@
+"""Labelled cutouts for a network that is trained on redshifts: rows, batches, plain crops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_photoz.cutouts.batches import Batch, prefetched, read_batch
+from ssl_photoz.cutouts.quality import usable_labels
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.split import SPLITS, SplitSettings, sky_split
+from ssl_photoz.cutouts.stream import TrainingStream, label_column
+from ssl_photoz.types import Ints
+
+CROPS_AT_ONCE = 256
+
+
+def labelled_rows(cutouts: Cutouts, rows: Ints, split: SplitSettings) -> dict[str, Ints]:
+    """Return the rows of each split that have a usable redshift, in the order of the file.
+
+    They are the labelled galaxies that a probe reads from embeddings of the same file and split,
+    in its order, where ``rows`` are all good rows of the file.
+    """
+    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
+    side = sky_split(*places, **asdict(split))[rows]
+    labelled = usable_labels(cutouts.column("z")[rows])
+    return {name: rows[labelled & (side == name)] for name in SPLITS}
+
+
+def supervised_batches(
+    cutouts: Cutouts,
+    rows: Ints,
+    split: SplitSettings,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+) -> Iterator[Batch]:
+    """Yield a `TrainingStream` of labelled rows, with their redshifts as the batches' ``z``.
+
+    Raises:
+        ContaminatedError: If a row is not on the training sky.
+    """
+    z = torch.from_numpy(label_column(cutouts, rows, split))
+    for batch in TrainingStream(
+        cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=stop
+    ):
+        yield replace(batch, z=z[torch.from_numpy(batch.rows)])
+
+
+def central_crops(cutouts: Cutouts, rows: Ints, *, size_px: int) -> Iterator[Tensor]:
+    """Yield plain central crops (B, C, size_px, size_px) of rows, in the order given."""
+    parts = np.split(rows, range(CROPS_AT_ONCE, len(rows), CROPS_AT_ONCE))
+    batches = prefetched(read_batch(cutouts, part, size_px=size_px) for part in parts)
+    return (batch.flux for batch in batches)
