@@ -17,7 +17,7 @@ from typing import Literal
 from ssl_photoz import runs
 from ssl_photoz.errors import ConfigError
 
-ProbeName = Literal["knn", "ridge", "mlp"]
+ProbeName = Literal["knn", "ridge", "svr", "mlp", "boosting"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Settings:
         magnitude: Column to bin the scores by, such as mag_r.
         labels: Use only this many training galaxies, drawn at random; validation keeps all.
         versus: Other probe folders to compare with, galaxy by galaxy.
+        contaminated: Whether to score, marked as CONTAMINATED, an encoder that has learnt from the
+            redshifts it is scored on.
         seed: Of every random choice.
     """
 
@@ -44,12 +46,13 @@ class Settings:
     magnitude: str | None = None
     labels: int | None = None
     versus: tuple[Path, ...] = ()
+    contaminated: Literal["refuse", "allow"] = "refuse"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse to fit nothing."""
         if not self.probes:
-            raise ConfigError("probes is empty, expected any of knn, ridge, mlp")
+            raise ConfigError("probes is empty, expected any of knn, ridge, svr, mlp, boosting")
 
 
 @dataclass(frozen=True)
@@ -67,19 +70,20 @@ class PredictSettings:
     probe: Path
     embeddings: Path
     out: Path
-    which: Literal["knn", "ridge", "mlp", "mean"] = "mlp"
+    which: Literal["knn", "ridge", "svr", "mlp", "boosting", "mean"] = "mlp"
     rows: Literal["unlabelled", "all"] = "unlabelled"
 
 
 def main(settings: Settings) -> None:
     """Fit, score, compare, draw, save."""
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.redshift import artefact, experiment, figures, labels, scores
+    from ssl_photoz.redshift import artefact, contamination, experiment, figures, labels, scores
 
     embeddings = Embeddings.open(settings.embeddings)
+    contamination.refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
     parents = {"embeddings": embeddings.sha256}
     parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
-    paths = ("out", "embeddings", "versus")
+    paths = ("out", "embeddings", "versus", "contaminated")
     if runs.already_made(settings.out, "probe", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
         return
@@ -91,7 +95,7 @@ def main(settings: Settings) -> None:
     print(labels.census(embeddings, counts))
     outcome = experiment.fit_and_score(splits, ("mean", *settings.probes), seed=settings.seed)
     facts = {
-        "label": settings.label,
+        **contamination.label_facts(embeddings, splits["train"].id, settings.label),
         "features": settings.features,
         "labels": counts,
         "simulated": bool(embeddings.card.get("simulated", False)),

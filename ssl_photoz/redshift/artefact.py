@@ -15,14 +15,23 @@ from safetensors.numpy import load_file, save
 from ssl_photoz import runs
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.errors import ArtefactError, MismatchError
+from ssl_photoz.redshift.boosting import Boosting
 from ssl_photoz.redshift.knn import KNN
 from ssl_photoz.redshift.linear import Ridge
 from ssl_photoz.redshift.mean import Mean
 from ssl_photoz.redshift.mlp import MLP
 from ssl_photoz.redshift.protocol import Probe
+from ssl_photoz.redshift.svr import SVR
 from ssl_photoz.types import Array
 
-PROBES: dict[str, type[Probe]] = {"knn": KNN, "ridge": Ridge, "mlp": MLP, "mean": Mean}
+PROBES: dict[str, type[Probe]] = {
+    "knn": KNN,
+    "ridge": Ridge,
+    "svr": SVR,
+    "mlp": MLP,
+    "boosting": Boosting,
+    "mean": Mean,
+}
 
 
 def save_probe(

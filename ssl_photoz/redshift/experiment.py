@@ -61,9 +61,12 @@ def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed:
 def against_rivals(predictions: Mapping[str, Array], folders: Sequence[Path]) -> list[Any]:
     """Compare every probe with the mean, and with its namesake in other probe folders.
 
+    A folder without a namesake that holds a single estimate, such as a network trained end to
+    end, is the rival of every probe.
+
     Raises:
         ArtefactError: If a folder is no finished probe.
-        MismatchError: If a folder has no probe of the same name.
+        MismatchError: If a folder has several probes, none of the same name.
     """
     prefix = "z_phot_"
     names = [c.removeprefix(prefix) for c in predictions if c.startswith(prefix)]
@@ -71,15 +74,35 @@ def against_rivals(predictions: Mapping[str, Array], folders: Sequence[Path]) ->
     said = compare(predictions, predictions, dict.fromkeys(names, "mean"), "predicting the mean")
     for folder in folders:
         theirs = read_predictions(folder)
-        shared = {name: name for name in names if f"{prefix}{name}" in theirs}
-        if not shared:
-            raise MismatchError(
-                f"{folder} holds none of the probes {', '.join(names)} to compare with; fit the "
-                f"same probes there, or leave it out of versus="
-            )
+        shared = pair_up(names, theirs, folder)
         label = str(runs.read_card(folder, "probe")["label"])
         said += compare(predictions, theirs, shared, label)
     return said
+
+
+def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> dict[str, str]:
+    """Return which estimate of a rival's table each probe is set beside.
+
+    Args:
+        names: Of the probes.
+        theirs: Columns of the rival's table.
+        folder: The rival, for the message.
+
+    Raises:
+        MismatchError: If the rival has several probes, none of the same name.
+    """
+    prefix = "z_phot_"
+    rivals = [c.removeprefix(prefix) for c in theirs if c.startswith(prefix)]
+    rivals = [name for name in rivals if name != "mean"]
+    shared = {name: name for name in names if name in rivals}
+    if not shared and len(rivals) == 1:
+        shared = dict.fromkeys(names, rivals[0])
+    if not shared:
+        raise MismatchError(
+            f"{folder} holds none of the probes {', '.join(names)} to compare with; fit the "
+            f"same probes there, or leave it out of versus="
+        )
+    return shared
 
 
 def _truth(test: Labelled) -> dict[str, Array]:

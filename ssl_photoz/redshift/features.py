@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from ssl_photoz.errors import DataError, ShapeError
-from ssl_photoz.types import Floats
+from ssl_photoz.types import Array, Floats
 
 CLIP_SIGMA = 10.0
 
@@ -53,6 +54,48 @@ class Standardise:
         refuse_not_finite(features)
         scaled = np.asarray((features - self.mean) / self.scale, dtype=np.float32)
         return np.clip(scaled, -CLIP_SIGMA, CLIP_SIGMA)
+
+
+@dataclass(frozen=True)
+class PrincipalAxes:
+    """Standardise, then project on the principal axes, not whitened.
+
+    Attributes:
+        standardise: The first step.
+        axes: Principal axes of the standardised features, shape (D, P).
+    """
+
+    standardise: Standardise
+    axes: Floats
+
+    @classmethod
+    def fit(cls, features: Floats, dim: int) -> Self:
+        """Measure at most ``dim`` axes of features, shape (N, D)."""
+        from sklearn.decomposition import PCA
+
+        standardise = Standardise.fit(features)
+        count = min(dim, *features.shape)
+        pca = PCA(count, svd_solver="covariance_eigh").fit(standardise.apply(features))
+        axes = np.ascontiguousarray(pca.components_.T, dtype=np.float32)
+        return cls(standardise, axes)
+
+    def apply(self, features: Floats) -> Floats:
+        """Return places on the axes, shape (M, P), float32; raises as `Standardise.apply` does."""
+        places: Floats = self.standardise.apply(features) @ self.axes
+        return places
+
+    def arrays(self) -> dict[str, Floats]:
+        """Return all that `from_arrays` needs."""
+        return {
+            "mean": self.standardise.mean,
+            "scale": self.standardise.scale,
+            "axes": self.axes,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """Rebuild from `arrays`; others are passed over."""
+        return cls(Standardise(arrays["mean"], arrays["scale"]), arrays["axes"])
 
 
 def refuse_not_finite(features: Floats) -> None:

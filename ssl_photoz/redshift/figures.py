@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
-NAMES = {"knn": "kNN", "ridge": "ridge", "mlp": "MLP", "mean": "mean"}
+NAMES = {
+    **{"knn": "kNN", "ridge": "ridge", "svr": "SVR", "mlp": "MLP", "boosting": "boosting"},
+    **{"small_cnn": "small CNN", "supervised": "supervised", "fine_tuned": "fine-tuned"},
+    "mean": "mean",
+}
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
-COLOURS = {"knn": "#0072B2", "ridge": "#E69F00", "mlp": "#009E73", "mean": "#999999"}
-MARKERS = {"knn": "o", "ridge": "s", "mlp": "D", "mean": "^"}
+COLOURS = {
+    **{"knn": "#0072B2", "ridge": "#E69F00", "svr": "#56B4E9", "mlp": "#009E73"},
+    **{"boosting": "#CC79A7", "mean": "#999999"},
+    **dict.fromkeys(("small_cnn", "supervised", "fine_tuned"), "#D55E00"),
+}
+MARKERS = {
+    **{"knn": "o", "ridge": "s", "svr": "v", "mlp": "D", "boosting": "P", "mean": "^"},
+    **dict.fromkeys(("small_cnn", "supervised", "fine_tuned"), "X"),
+}
 OUTLIER = 0.05
 SIGMA = r"\sigma_\mathrm{NMAD}"
 
@@ -57,7 +68,7 @@ def draw_zphot_zspec(
         title: Above all panels.
     """
     names = [name for name in scores if name != "mean"] or list(scores)
-    figure = _figure(3.3 * len(names) + 0.9, 3.9)
+    figure = new_figure(3.3 * len(names) + 0.9, 3.9)
     spec = predictions["z_spec"]
     both = np.concatenate([spec, *(predictions[f"z_phot_{name}"] for name in names)])
     top = 1.04 * float(np.quantile(both, 0.998))
@@ -93,14 +104,14 @@ def draw_residuals(
     """
     kinds = list(next(iter(scores.values()))["bins"])
     labels = {"redshift": r"$z_\mathrm{spec}$", "magnitude": magnitude}
-    figure = _figure(4.2 * len(kinds) + 0.4, 5.0)
+    figure = new_figure(4.2 * len(kinds) + 0.4, 5.0)
     panels = figure.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False)
     for column, kind in enumerate(kinds):
         above, below = panels[:, column]
         for name in scores:
             if name != "mean":
-                _draw_bins(above, scores[name]["bins"][kind], "bias", name)
-                _draw_bins(below, scores[name]["bins"][kind], "sigma_nmad", name)
+                draw_bins(above, scores[name]["bins"][kind], "bias", name)
+                draw_bins(below, scores[name]["bins"][kind], "sigma_nmad", name)
         above.axhline(0, color="0.5", lw=0.8)
         below.set_xlabel(labels[kind])
     panels[1, 0].set_ylim(bottom=0)
@@ -111,7 +122,8 @@ def draw_residuals(
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, inches, that is drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -160,7 +172,8 @@ def _draw_colour_bar(figure: Figure, panels: list[Axes], drawn: list[PolyCollect
     bar.set_label("galaxies per cell", size=8)
 
 
-def _draw_bins(axes: Axes, bins: Sequence[Mapping[str, float]], metric: str, name: str) -> None:
+def draw_bins(axes: Axes, bins: Sequence[Mapping[str, float]], metric: str, name: str) -> None:
+    """Draw a metric with its errors in the bins of `metrics.in_bins`."""
     axes.errorbar(
         [b["centre"] for b in bins],
         [b[metric] for b in bins],

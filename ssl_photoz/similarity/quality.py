@@ -69,7 +69,7 @@ def measure_quality(
 def _score(
     index: Index, queries: Ints, references: Ints, bins: Ints, *, k: int
 ) -> dict[str, float | None]:
-    from pytorch_metric_learning.utils import accuracy_calculator as pml  # type: ignore
+    from pytorch_metric_learning.utils import accuracy_calculator as pml
 
     class Calculator(pml.AccuracyCalculator):  # type: ignore[misc]
         def requires_knn(self) -> list[str]:

@@ -253,4 +253,4 @@ def test_the_command_line_takes_lists_and_refuses_unknown_probes(make_store, tmp
     assert Embeddings.open(store.folder).sha256 == store.sha256
     assert cli.main(["probe", *arguments, "probes=[forest]"]) == 2
     assert cli.main(["probe", *arguments, "probes=[]"]) == 2
-    assert "expected any of knn, ridge, mlp" in capsys.readouterr().err
+    assert "expected any of knn, ridge, svr, mlp" in capsys.readouterr().err

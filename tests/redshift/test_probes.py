@@ -20,7 +20,10 @@ from ssl_photoz.redshift.metrics import summarise
 from ssl_photoz.redshift.mlp import MLP
 from ssl_photoz.redshift.protocol import tuning_score
 
-QUICK = {"mean": {}, "knn": {}, "ridge": {}, "mlp": {"hidden": 16, "members": 1, "steps": 300}}
+QUICK = {
+    **{"mean": {}, "knn": {}, "ridge": {}, "svr": {}, "boosting": {}},
+    "mlp": {"hidden": 16, "members": 1, "steps": 300},
+}
 
 
 @pytest.fixture

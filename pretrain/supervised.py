@@ -1,0 +1,150 @@
+"""Train a network on redshifts end to end: the rival of a frozen embedding with a probe.
+
+    ssl-photoz supervise configs/supervised.yaml data=cutouts.h5 out=runs/supervised
+
+From scratch, or fine-tuning an encoder. With the same ``labels`` and ``seed`` it learns from the
+galaxies that a probe is fitted to. Validation chooses the epoch and calibrates the intervals; test
+is scored once. Killed and started again, it goes on after its last epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ssl_photoz import runs
+from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_photoz.cutouts.reader import Cutouts
+
+FIT = "epochs least_steps patience batch_size learning_rate trunk_lr weight_decay orientations seed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of supervise.
+
+    Attributes:
+        data: Cutout file (HDF5).
+        out: Probe folder to write.
+        network: resnet (the encoder with a linear head) or small_cnn (of the SDSS papers).
+        start: Encoder artefact to fine-tune; its build and sky split are kept. Null: from scratch.
+        labels: Use only this many training galaxies, drawn at random; validation keeps all.
+        epochs: Looks at validation, at most; in each, every galaxy is seen at least once.
+        least_steps: With few labels an epoch is several passes, to make up so many steps.
+        patience: Epochs without a better validation score after which to stop.
+        batch_size: Galaxies per step, at most; fewer with few labels.
+        learning_rate: Peak of AdamW's.
+        trunk_lr: Multiple of it for the convolutions; below 1 spares a pretrained encoder.
+        weight_decay: Of AdamW.
+        binning: Of small_cnn: pixels a side whose mean makes one of its 32 x 32.
+        orientations: Predictions are averaged over 1, 2, 4 or 8 exact orientations.
+        seed: Of the choice of labels, the weights, the order and every augmentation.
+        label: What to call this in tables and figures.
+        versus: Other probe folders to compare with, galaxy by galaxy.
+        encoder: Of resnet from scratch; small_cnn takes its softening.
+        nuisances: The augmentations.
+        split: The sky split.
+    """
+
+    data: Path
+    out: Path
+    network: Literal["resnet", "small_cnn"] = "resnet"
+    start: Path | None = None
+    labels: int | None = None
+    epochs: int = 30
+    least_steps: int = 2000
+    patience: int = 15
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    trunk_lr: float = 1.0
+    weight_decay: float = 0.01
+    binning: int = 1
+    orientations: Literal[1, 2, 4, 8] = 8
+    seed: int = 0
+    label: str = "trained end to end"
+    versus: tuple[Path, ...] = ()
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.patience, self.binning) < 1 or self.batch_size < 2:
+            raise ConfigError("epochs, patience and binning must be >= 1, batch_size >= 2")
+        if min(self.learning_rate, self.trunk_lr) <= 0 or self.weight_decay < 0:
+            raise ConfigError("learning_rate and trunk_lr must be > 0, weight_decay >= 0")
+        if self.start is not None and self.network != "resnet":
+            raise ConfigError("start is an encoder: it goes with network=resnet, not small_cnn")
+
+
+def main(settings: Settings) -> None:
+    """Train, go on training, or say that it has been done; score, compare, save."""
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.redshift import end_to_end, figures, scores
+
+    scratch = "supervised" if settings.network == "resnet" else settings.network
+    name = "fine_tuned" if settings.start else scratch
+    end_to_end.require_rivals(name, settings.versus)
+    parents = {"cutouts": runs.fingerprint(settings.data)}
+    if settings.start is not None:
+        parents["encoder"] = runs.sha256_of(settings.start)
+    parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
+    ignore = ("data", "out", "start", "versus")
+    if not runs.begin(settings.out, "probe", config=settings, parents=parents, ignore=ignore):
+        return print(f"{settings.out} is already made")
+    with Cutouts.open(settings.data) as cutouts:
+        trained = _train(settings, cutouts)
+    metrics = end_to_end.save_network(
+        settings.out, name, versus=settings.versus, config=settings, parents=parents, **trained
+    )
+    for checkpoint in settings.out.glob("*.ckpt"):
+        checkpoint.unlink()
+    print(figures.title_of(metrics))
+    print(scores.table(metrics["probes"]))
+    print(f"{name}: epoch {metrics['training']['best_epoch']} was best -> {settings.out}")
+
+
+def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
+    from ssl_photoz.baselines.fitting import fit_and_predict
+    from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.sample import typical_noise
+    from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
+    from ssl_photoz.encoders.artefact import load_encoder
+    from ssl_photoz.redshift.end_to_end import labelled_galaxies, seen_before, validation_score
+
+    source, split, seed = cutouts.source, settings.split, settings.seed
+    pretrained, card = load_encoder(settings.start) if settings.start else (None, {})
+    if "split" in card:
+        split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
+    good, _ = good_rows(cutouts)
+    rows = labelled_rows(cutouts, good, split)
+    rows, galaxies = labelled_galaxies(rows, cutouts.column, labels=settings.labels, seed=seed)
+    facts = {"label": settings.label, "calibrated": source.calibrated}
+    facts |= {"simulated": source.simulated or bool(card.get("simulated"))}
+    facts |= seen_before(card, galaxies)
+    network = {
+        "kind": settings.network,
+        "about": source.about,
+        "size_px": source.size_px,
+        "noise": typical_noise(cutouts, good),
+        "pretrained": pretrained,
+        "encoder": asdict(settings.encoder),
+        "binning": settings.binning,
+    }
+    answers, training = fit_and_predict(
+        partial(supervised_batches, cutouts, rows["train"], split, seed=seed),
+        {name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
+        lambda answer: validation_score(answer, galaxies["val"].z),
+        z=galaxies["train"].z,
+        folder=settings.out,
+        network=network,
+        views={**source.about, **asdict(settings.nuisances)},
+        **{name: getattr(settings, name) for name in FIT.split()},
+    )
+    return {"answers": answers, "galaxies": galaxies, "training": training, **facts}

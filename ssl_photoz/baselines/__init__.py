@@ -1,0 +1,1 @@
+"""Networks trained on redshifts end to end: the rivals of a frozen embedding."""

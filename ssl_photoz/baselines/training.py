@@ -1,0 +1,232 @@
+"""Train a network on redshifts to its validation optimum, from wherever it was interrupted.
+
+Everything that the next epoch depends on is in the checkpoint or a function of (seed, step): a
+run that is resumed repeats the interrupted one bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ssl_photoz import runs
+from ssl_photoz.augment.draws import generator
+from ssl_photoz.baselines.checkpoint import NAME, load_checkpoint, save_checkpoint
+from ssl_photoz.baselines.predict import Network
+from ssl_photoz.baselines.progress import Progress
+from ssl_photoz.baselines.schedule import rate_factor
+from ssl_photoz.baselines.target import Target
+
+HUBER_BETA = 0.1
+WARMUP = 0.1
+AUGMENTATION, DROPOUT = 0, 1
+
+
+class LabelledBatch(Protocol):
+    """What a step needs of a batch; `ssl_photoz.cutouts.batches.Batch` has it."""
+
+    @property
+    def flux(self) -> Tensor:
+        """Whole cutouts, (B, C, H, W)."""
+        ...
+
+    @property
+    def ebv_mag(self) -> Tensor:
+        """E(B-V), (B,)."""
+        ...
+
+    @property
+    def psf_fwhm_arcsec(self) -> Tensor:
+        """Width of the PSF, (B, C)."""
+        ...
+
+    @property
+    def noise(self) -> Tensor:
+        """Noise per pixel, (B, C)."""
+        ...
+
+    @property
+    def z(self) -> Tensor | None:
+        """Redshifts, (B,), all finite."""
+        ...
+
+    def to(self, device: torch.device) -> LabelledBatch:
+        """Move to a device."""
+        ...
+
+
+def train(
+    network: Network,
+    views: Callable[..., Tensor],
+    stream_from: Callable[[int], Iterable[LabelledBatch]],
+    score: Callable[[Network], Mapping[str, float]],
+    *,
+    target: Target,
+    folder: Path,
+    epochs: int,
+    steps_per_epoch: int,
+    patience: int,
+    learning_rate: float,
+    trunk_lr: float,
+    weight_decay: float,
+    seed: int,
+) -> Progress:
+    """Fit by AdamW, a tenth of warm-up and a cosine decay; leave the network at its best epoch.
+
+    The loss is Huber's (beta 0.1) on standardised ln(1+z).
+
+    Args:
+        network: On the device to train on; it ends up in evaluation mode.
+        views: Makes one augmented view of a batch, see `ssl_photoz.augment.views.Views`.
+        stream_from: Gives the training batches from a step on.
+        score: Called after each epoch; its ``score`` decides, the lower the better.
+        target: The scale of the training redshifts.
+        folder: Where ``training.ckpt`` and ``history.jsonl`` are kept.
+        epochs: At most so many.
+        steps_per_epoch: Steps between two scores.
+        patience: Epochs without a better score after which to stop.
+        learning_rate: Peak.
+        trunk_lr: Multiple of it for the trunk's weights.
+        weight_decay: Of AdamW.
+        seed: Of augmentation and dropout.
+
+    Raises:
+        TrainingError: If the loss or the score is not finite.
+        ArtefactError: If the checkpoint cannot be read.
+    """
+    run = Training(network, folder=folder, target=target, views=views, seed=seed)
+    run.prepare(
+        learning_rate=(trunk_lr * learning_rate, learning_rate),
+        weight_decay=weight_decay,
+        steps=epochs * steps_per_epoch,
+    )
+    progress = run.resume()
+    step = progress.epoch * steps_per_epoch
+    batches = iter(stream_from(step))
+    # Dropout draws from the global generators: each step seeds them, and they are put back here.
+    with (
+        torch.random.fork_rng(),
+        tqdm(total=epochs * steps_per_epoch, initial=step, unit="step", desc="train") as bar,
+    ):
+        while progress.epoch < epochs and progress.epoch - progress.best_epoch < patience:
+            started, losses = time.monotonic(), []
+            network.train()
+            for batch in islice(batches, steps_per_epoch):
+                losses.append(run.take_step(batch, step))
+                step += 1
+                bar.update()
+            said = {"loss": float(torch.stack(losses).mean()), **score(network)}
+            better = progress.note(said, step=step, seconds=time.monotonic() - started)
+            run.keep(better=better)
+            bar.set_postfix({name: f"{said[name]:.4f}" for name in ("loss", "score")})
+    run.end_at_best()
+    return progress
+
+
+class Training:
+    """A network in training: all that the next epoch depends on.
+
+    Args:
+        network: What is trained.
+        folder: Where checkpoint and history are kept.
+        target: The scale of the training redshifts.
+        views: Makes one augmented view of a batch.
+        seed: Of augmentation and dropout.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        folder: Path,
+        target: Target,
+        views: Callable[..., Tensor],
+        seed: int,
+    ) -> None:
+        self.network, self.folder, self.target = network, folder, target
+        self.views, self.seed = views, seed
+        self.device = next(network.parameters()).device
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+
+    def prepare(
+        self, *, learning_rate: tuple[float, float], weight_decay: float, steps: int
+    ) -> None:
+        """Make the optimiser and its schedule; learning rates of the trunk and of the rest."""
+        trunk = list(self.network.trunk.parameters())
+        inside = {id(parameter) for parameter in trunk}
+        rest = [p for p in self.network.parameters() if id(p) not in inside]
+        groups = [
+            {"params": part, "lr": peak}
+            for part, peak in zip((trunk, rest), learning_rate, strict=True)
+        ]
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+        self.rate = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: rate_factor(step, steps=steps, warmup=WARMUP)
+        )
+
+    def resume(self) -> Progress:
+        """Go on from the checkpoint, if there is one."""
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if state := load_checkpoint(self.folder, device=self.device):
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.rate.load_state_dict(state["rate"])
+            self.progress, self.best = Progress(**state["progress"]), state["best"]
+            print(f"going on after epoch {self.progress.epoch} ({self.folder / NAME})")
+        return self.progress
+
+    def take_step(self, batch: LabelledBatch, step: int) -> Tensor:
+        """Move the weights once; return the loss."""
+        torch.manual_seed(generator(self.seed, step, 0, DROPOUT).initial_seed())
+        batch = batch.to(self.device)
+        view = self.views(
+            batch.flux,
+            ebv_mag=batch.ebv_mag,
+            psf_fwhm_arcsec=batch.psf_fwhm_arcsec,
+            noise=batch.noise,
+            generator=generator(self.seed, step, 0, AUGMENTATION, device=self.device),
+        )
+        assert batch.z is not None
+        wanted = self.target.standardised(batch.z.float())
+        with torch.autocast(self.device.type, torch.bfloat16):
+            answer = self.network(view.contiguous(memory_format=torch.channels_last))
+        loss = F.smooth_l1_loss(answer, wanted, beta=HUBER_BETA)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.rate.step()
+        return loss.detach()
+
+    def keep(self, *, better: bool) -> None:
+        """Write history and checkpoint; remember the weights if they are the best."""
+        if better:
+            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        save_checkpoint(
+            self.folder,
+            {
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "rate": self.rate.state_dict(),
+                "progress": asdict(self.progress),
+                "best": self.best,
+            },
+        )
+        lines = [json.dumps(row) + "\n" for row in self.progress.history]
+        with runs.atomic_path(self.folder / "history.jsonl") as scratch:
+            scratch.write_text("".join(lines))
+
+    def end_at_best(self) -> None:
+        """Put the best epoch's weights into the network."""
+        self.network.load_state_dict(self.best)
+        self.network.eval()
