@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVEL_0 = ("errors", "types", "runs", "config", "__version__")
-ROOMS = ("cutouts", "augment", "encoders", "contrast", "embeddings", "redshift", "similarity")
+ROOMS = (
+    *("cutouts", "augment", "encoders", "contrast", "baselines"),
+    *("embeddings", "redshift", "similarity"),
+)
 STORE = ("embeddings.store", "embeddings.tables")
 MAY_IMPORT = {  # the longest prefix of a module's name decides
     "__init__": (),
@@ -19,6 +22,8 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "embeddings": (*LEVEL_0, "embeddings.store", "embeddings.tables"),
     "embeddings.embed": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
+    "contrast.pretraining": (*LEVEL_0, "contrast", "augment", "encoders", "cutouts"),
+    "baselines": (*LEVEL_0, "baselines", "augment", "encoders"),
     "redshift": (*LEVEL_0, "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),
     "recipes": (),
@@ -31,6 +36,8 @@ MAY_IMPORT_LATE = {"probe": ("embeddings.embed", "encoders")}
 ONLY_IN = {
     "pytorch_lightning": ("contrast", "pretrain"),
     "lightly": ("contrast",),
+    "pytorch_metric_learning": ("contrast.order", "similarity.quality"),
+    "qp": ("redshift.qp_export",),
     "umap": ("similarity.map",),
     "faiss": ("similarity.index", "redshift.knn"),
     "galsim": ("cutouts",),
@@ -40,7 +47,7 @@ ONLY_IN = {
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "umap", "faiss", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
-    *("pytorch_metric_learning", "safetensors", "PIL", "jinja2"),
+    *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 

@@ -118,7 +118,7 @@ class KNN:
     def predict(self, features: Floats, *, ids: Array | None = None) -> Prediction:
         """Weigh the neighbours of each galaxy; see `Probe.predict`."""
         queries = self.standardise.apply(features) @ self.axes
-        distance, rows = self._search(queries, self.recipe, ids)
+        distance, rows = self.search(queries, self.recipe, ids)
         predicted, spread = weigh(distance, self.target[rows], median=self.recipe.median)
         interval = self.interval.around(predicted, spread=np.maximum(spread, self.floor))
         return Prediction(to_redshift(predicted), *interval, self.ids[rows])
@@ -158,7 +158,7 @@ class KNN:
         trials = []
         for dim, cosine in itertools.product(dims, (False, True)):
             space = Recipe(max(ks), dim, cosine, median=False)
-            distance, rows = self._search(queries, space, None)
+            distance, rows = self.search(queries, space, None)
             for k, median in itertools.product(ks, (False, True)):
                 answer, spread = weigh(distance[:, :k], self.target[rows[:, :k]], median=median)
                 recipe = Recipe(k, dim, cosine, median)
@@ -168,8 +168,18 @@ class KNN:
         interval = Interval.fit(answer, truth, spread=np.maximum(spread, floor))
         return replace(self, recipe=recipe, floor=floor, interval=interval)
 
-    def _search(self, queries: Floats, recipe: Recipe, ids: Array | None) -> tuple[Floats, Ints]:
-        """Return distances and rows, (M, K); a galaxy itself is moved last, infinitely far."""
+    def search(self, queries: Floats, recipe: Recipe, ids: Array | None) -> tuple[Floats, Ints]:
+        """Find the nearest labelled galaxies.
+
+        Args:
+            queries: Places on the axes, shape (M, P).
+            recipe: Says how many neighbours, and in which space.
+            ids: Identifiers of the queries, shape (M,): a galaxy itself is moved last, infinitely
+                far. None if no query is in the catalogue.
+
+        Returns:
+            Distances and rows of the catalogue, nearest first, shape (M, K) each.
+        """
         index = faiss.IndexFlatL2(recipe.dim)
         index.add(_space(self.catalogue, recipe))
         repeats = 0 if ids is None else np.unique(self.ids, return_counts=True)[1].max()
