@@ -1,0 +1,85 @@
+"""The redshift ladder: every rung, on the same galaxies, split and metrics.
+
+    python -m benchmarks.redshift_ladder small
+    python -m benchmarks.redshift_ladder medium out=runs/ladder
+
+Jobs that are done stay done: run the same command to go on. The table and the figure are written
+beside this file, of whatever jobs are finished.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import os
+import platform
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks.redshift_ladder import figure, table
+from benchmarks.redshift_ladder.climb import DONE, climb
+from benchmarks.redshift_ladder.inputs import make_inputs
+from benchmarks.redshift_ladder.plan import HERE, Job, Size
+from ssl_photoz.runs import atomic_path
+
+
+def main(arguments: list[str]) -> None:
+    """Run a size of the ladder and write what came of it."""
+    name, *rest = arguments or ["small"]
+    given = dict(argument.split("=", 1) for argument in rest)
+    size = Size.read(name, Path(given.get("out", "runs/ladder")))
+    started = time.perf_counter()
+    inputs = make_inputs(size)
+    jobs = [job for job in size.jobs() if job.input in inputs]
+    if given.get("only") != "table":
+        _climb_all(size, jobs)
+    minutes = (time.perf_counter() - started) / 60
+    note = f"{size.name}: {platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}"
+    results = table.read_results(size, jobs)
+    results_folder = Path(given.get("results", HERE / "results"))
+    results_folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(results_folder / f"{size.name}.csv") as scratch, scratch.open("w") as file:
+        rows = list(table.rows(size, results))
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    facts = table.gather_facts(jobs)
+    text = table.markdown(size, results, facts) + table.likeness_markdown(size, jobs)
+    with atomic_path(results_folder / f"{size.name}.md") as scratch:
+        scratch.write_text(f"{note}; this call took {minutes:.0f} min.\n{text}")
+    labels = {name: int(facts[f"{name}/yardsticks"]["training_labels"]) for name in inputs}
+    figure.draw(size, results, labels, results_folder / f"{size.name}.png", note=note)
+    print(text)
+
+
+def _climb_all(size: Size, jobs: list[Job]) -> None:
+    """Do jobs side by side, each after the one it starts from."""
+    from tqdm import tqdm
+
+    waiting = [job for job in jobs if not (job.folder / DONE).exists()]
+    done = {job.folder for job in jobs} - {job.folder for job in waiting}
+    running: dict[Future[Job], Job] = {}
+    os.environ["OMP_NUM_THREADS"] = str(size.threads)  # of the workers, before they load anything
+    with ProcessPoolExecutor(size.workers, get_context("spawn")) as pool:
+        bar = tqdm(total=len(waiting), desc=f"{size.name} ladder", unit="job")
+        while waiting or running:
+            free = size.workers - len(running)
+            for job in [job for job in waiting if job.ready(done)][:free]:
+                waiting.remove(job)
+                running[pool.submit(climb, job, size)] = job
+            for finished in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(finished)
+                try:
+                    finished.result()
+                except Exception as error:
+                    raise RuntimeError(f"{job}: {error}; see {job.folder / 'log.txt'}") from error
+                done.add(job.folder)
+                bar.update()
+        bar.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

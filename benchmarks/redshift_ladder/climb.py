@@ -1,0 +1,198 @@
+"""Do one job of the ladder: train, embed, fit probes, write down what they predict."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from benchmarks.redshift_ladder.inputs import labelled_file
+from benchmarks.redshift_ladder.likeness import likeness
+from benchmarks.redshift_ladder.photometry import photometry
+from benchmarks.redshift_ladder.plan import Job, Size, count, says
+from ssl_photoz import cli, runs
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.redshift.artefact import PROBES, read_predictions
+from ssl_photoz.redshift.density_experiment import fit_calibrated
+from ssl_photoz.redshift.labels import Labelled, fewer, read_labelled
+from ssl_photoz.types import Array, Doubles, Floats
+
+DONE = "facts.json"
+Splits = dict[str, Labelled]
+
+
+def climb(job: Job, size: Size) -> Job:
+    """Do a job, or find it done; what it prints goes to ``log.txt`` in its folder."""
+    import torch
+
+    torch.set_num_threads(size.threads)
+    if not (job.folder / DONE).exists():
+        job.folder.mkdir(parents=True, exist_ok=True)
+        work = {"": _yardsticks, "supervise": _supervised}.get(job.verb, _frozen)
+        with _logged(job.folder / "log.txt"):
+            facts = work(job, size)
+        runs.write_json(job.folder / DONE, facts)
+    return job
+
+
+def _frozen(job: Job, size: Size) -> dict[str, Any]:
+    """Train an encoder, embed the labelled galaxies, fit every probe to both read-outs."""
+    data, encoder, embedded = (
+        size.data(job.input),
+        job.folder / "encoder",
+        job.folder / "embeddings",
+    )
+    trained = _timed(job, job.verb, {"data": str(data), "out": str(encoder), **_settings_of(job)})
+    readout = {"stages": "all", "orientations": size.orientations}
+    given = {"data": str(labelled_file(data)), "encoder": str(encoder), "out": str(embedded)}
+    seconds = _timed(job, "embed", {**given, "readout": readout, "thumbnails": False})
+    embeddings = Embeddings.open(embedded)
+    splits = read_labelled(embeddings)
+    card = runs.read_card(encoder, "encoder")
+    read_outs = {"last": last_stage(card["encoder"]), "all": slice(None)}
+    tables = [
+        _fitted(
+            _columns(_thinned(splits, labels, job.seed), columns), probe, name, labels, job.seed
+        )
+        for labels in (size.labels if job.labels is None else (job.labels,))
+        for name, columns in read_outs.items()
+        for probe in size.probes
+    ]
+    _write(job, tables)
+    return {
+        "train_seconds": trained,
+        "embedded_per_second": len(embeddings) / seconds,
+        "steps": card["steps"],
+        "likeness": likeness(embeddings, splits, size.inputs[job.input].get("likeness", ())),
+    }
+
+
+def _supervised(job: Job, size: Size) -> dict[str, Any]:
+    """Train a network on redshifts, end to end."""
+    folder = job.folder / "network"
+    given = {"data": str(labelled_file(size.data(job.input))), "out": str(folder)}
+    trained = _timed(
+        job, job.verb, {**given, "orientations": size.orientations, **_settings_of(job)}
+    )
+    predicted = read_predictions(folder)
+    name = next(c.removeprefix("z_phot_") for c in predicted if c.startswith("z_phot_"))
+    test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{name}"])
+    assert job.labels is not None
+    _write(job, [_table(job.labels, "", name, "test", *test)])
+    return {"train_seconds": trained}
+
+
+def _yardsticks(job: Job, size: Size) -> dict[str, Any]:
+    """Fit probes to photometry: from the pixels, and from the catalogue where it has any."""
+    assert job.after is not None
+    embeddings = Embeddings.open(job.after / "embeddings")
+    aperture = read_labelled(embeddings, features="aperture")
+    blocks = {"aperture": aperture}
+    if columns := size.inputs[job.input].get("catalogue"):
+        blocks["catalogue"] = photometry(embeddings, aperture, columns, seed=job.seed)
+    tables = []
+    for labels in size.labels:
+        for name, splits in blocks.items():
+            some = _thinned(splits, labels, job.seed)
+            probes = (*size.probes, "boosting")
+            tables += [_fitted(some, probe, name, labels, job.seed) for probe in probes]
+        tables.append(
+            _fitted(_thinned(aperture, labels, job.seed), "mean", "mean", labels, job.seed)
+        )
+    _write(job, tables)
+    return {"training_labels": len(aperture["train"])}
+
+
+def last_stage(encoder: Mapping[str, Any]) -> slice:
+    """Return where an embedding of all stages holds the mean of the last one."""
+    from ssl_photoz.encoders.backbones import STAGE_WIDTHS
+    from ssl_photoz.encoders.settings import HALVINGS
+
+    width = STAGE_WIDTHS[encoder["backbone"]][-1]
+    side = -(-encoder["crop_px"] // 2 ** HALVINGS[encoder["stem"]])
+    return slice(-2 * width, -width) if side >= 4 else slice(-width, None)
+
+
+def _thinned(splits: Splits, labels: float, seed: int) -> Splits:
+    kept = fewer(splits["train"], count(labels, len(splits["train"])), seed=seed)
+    return {**splits, "train": kept}
+
+
+def _columns(splits: Splits, columns: slice) -> Splits:
+    return {
+        split: replace(some, features=np.ascontiguousarray(some.features[:, columns]))
+        for split, some in splits.items()
+    }
+
+
+def _fitted(splits: Splits, probe: str, read_out: str, labels: float, seed: int) -> pa.Table:
+    """Fit one probe; return what it says of the validation and the test galaxies."""
+    train, val, test = (splits[split] for split in ("train", "val", "test"))
+    predict = _fit(probe, train, val, seed)
+    tables = [
+        _table(labels, read_out, probe, split, some.id, some.z, predict(some.features))
+        for split, some in {"val": val, "test": test}.items()
+    ]
+    return pa.concat_tables(tables)
+
+
+def _fit(probe: str, train: Labelled, val: Labelled, seed: int) -> Callable[[Floats], Doubles]:
+    """Fit a probe; ``density`` is the median of calibrated densities of a mixture network."""
+    if probe == "density":
+        calibrated = fit_calibrated(train, val, method="mlp", seed=seed)
+        return lambda features: calibrated.density(features).median()
+    fitted = PROBES[probe].fit(
+        train.features, train.z, val_features=val.features, val_z=val.z, ids=train.id, seed=seed
+    )
+    return lambda features: fitted.predict(features).z_phot
+
+
+def _table(
+    labels: float, read_out: str, probe: str, split: str, ids: Array, z: Array, z_phot: Array
+) -> pa.Table:
+    same = {"labels": says(labels), "read_out": read_out, "probe": probe, "split": split}
+    columns = {name: pa.array([value] * len(ids)) for name, value in same.items()}
+    measured = {"id": ids.astype(str).tolist(), "z_spec": z.astype(float), "z_phot": z_phot}
+    return pa.table(columns | {name: pa.array(values) for name, values in measured.items()})
+
+
+def _write(job: Job, tables: list[pa.Table]) -> None:
+    with runs.atomic_path(job.folder / "predictions.parquet") as scratch:
+        pq.write_table(pa.concat_tables(tables), scratch, compression="zstd")
+
+
+def _settings_of(job: Job) -> dict[str, Any]:
+    """Return the settings of the job's verb, with what depends on other jobs and on the data."""
+    more: dict[str, Any] = dict(job.settings)
+    if job.after is not None and job.verb:
+        more["start"] = str(job.after / "encoder")
+    if job.labels is not None and job.counts_from is not None:
+        splits = read_labelled(Embeddings.open(job.counts_from / "embeddings"))
+        more["labels"] = count(job.labels, len(splits["train"]))
+    return more
+
+
+def _timed(job: Job, verb: str, settings: Mapping[str, Any]) -> float:
+    """Run a verb with settings kept beside its result; return its seconds, also if done before."""
+    config, clock = job.folder / f"{verb}.yaml", job.folder / f"{verb}.seconds.json"
+    with runs.atomic_path(config) as scratch:
+        scratch.write_text(yaml.safe_dump(dict(settings)))
+    started = time.perf_counter()
+    cli.run(verb, [str(config)])
+    if not clock.exists():
+        runs.write_json(clock, {"seconds": time.perf_counter() - started})
+    return float(runs.read_json(clock)["seconds"])
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    with path.open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield

@@ -1,0 +1,88 @@
+"""The ladder as one figure: three metrics against the number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from benchmarks.redshift_ladder.plan import Size, count, says
+from benchmarks.redshift_ladder.table import SHOWN, Result, chosen, errors, rung_titles
+
+AXES = {"sigma_nmad": r"$\sigma_{\rm NMAD}$", "outliers_05": "|dz| > 0.05", "r2": "R²"}
+DRAWN = {
+    "aperture": ("black", "s--"),
+    "catalogue": ("gray", "s:"),
+    "small-cnn": ("tab:olive", "^--"),
+    "resnet18": ("tab:red", "^--"),
+    "random": ("silver", "o-"),
+    "moco-strong": ("tab:pink", "o-"),
+    "moco": ("tab:purple", "o-"),
+    "pretext": ("tab:cyan", "o-"),
+    "moco+pretext-0.2": ("tab:blue", "o-"),
+    "align": ("tab:green", "D-"),
+    "fine-tuned": ("tab:orange", "D-"),
+}
+
+
+def draw(
+    size: Size, results: list[Result], available: Mapping[str, int], out: Path, *, note: str
+) -> None:
+    """Draw a row of panels per input, errors by bootstrap, and save a PNG.
+
+    Args:
+        size: Of the ladder.
+        results: All of them; of each rung the one chosen on validation is drawn.
+        available: Training labels of each input.
+        out: The PNG.
+        note: Machine and date, for the foot.
+    """
+    best = {result.key[:3]: result for result in chosen(results)}
+    names = [name for name in size.inputs if any(key[0] == name for key in best)]
+    figure, axes = plt.subplots(
+        len(names), len(SHOWN), figsize=(13, 4.2 * len(names)), squeeze=False, sharex="row"
+    )
+    for line, name in zip(axes, names, strict=True):
+        places = {says(labels): count(labels, available[name]) for labels in size.labels}
+        of_input: dict[tuple[str, ...], Result] = {
+            key[1:]: result for key, result in best.items() if key[0] == name
+        }
+        _draw_input(rung_titles(size), of_input, places, line)
+        label = "SIMULATED" if "simulate" in size.inputs[name] else "real"
+        line[0].set_title(f"{name} ({label})", loc="left")
+    axes[0][-1].legend(fontsize=7, loc="lower right")
+    figure.text(0.01, 0.005, note, fontsize=7)
+    figure.tight_layout(rect=(0, 0.015, 1, 1))
+    figure.savefig(out, dpi=120)
+    plt.close(figure)
+
+
+def _draw_input(
+    titles: Mapping[str, str],
+    best: Mapping[tuple[str, ...], Result],
+    places: Mapping[str, int],
+    line: Sequence[Axes],
+) -> None:
+    """Draw one input; ``places`` maps label counts to their abscissae."""
+    for rung, (colour, style) in DRAWN.items():
+        have = [(n, best[rung, labels]) for labels, n in places.items() if (rung, labels) in best]
+        have.sort(key=lambda pair: pair[0])
+        spread = [errors(result) for _, result in have]
+        for axis, metric in zip(line, SHOWN, strict=True):
+            axis.errorbar(
+                [n for n, _ in have],
+                [result.metric(metric) for _, result in have],
+                [error[metric] for error in spread],
+                fmt=style,
+                color=colour,
+                markersize=4,
+                linewidth=1,
+                label=titles[rung],
+            )
+    for axis, metric in zip(line, SHOWN, strict=True):
+        axis.set(xscale="log", xlabel="training labels", ylabel=AXES[metric])

@@ -1,0 +1,152 @@
+"""From a size's YAML to the jobs of the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl_photoz import cli
+
+HERE = Path(__file__).resolve().parent
+VERBS = ("pretrain", "align", "supervise")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network, or one set of yardsticks, on one input with one seed.
+
+    Attributes:
+        input: Name of the input.
+        seed: Of everything drawn, and of which labels are kept.
+        rung: Key of ``rungs.yaml``, or ``yardsticks``.
+        verb: ``pretrain``, ``align``, ``supervise``, or empty for yardsticks.
+        settings: Of the verb.
+        labels: What the network may read: None, or a share (up to 1) or number of labels.
+        folder: Where results go.
+        after: Folder of the job whose encoder or embeddings this one uses.
+        counts_from: Folder of the job whose embeddings say how many labels there are.
+    """
+
+    input: str
+    seed: int
+    rung: str
+    verb: str
+    settings: Mapping[str, Any]
+    labels: float | None
+    folder: Path
+    after: Path | None = None
+    counts_from: Path | None = None
+
+    def ready(self, done: Set[Path]) -> bool:
+        """Say whether the jobs that this one needs are done."""
+        return all(need is None or need in done for need in (self.after, self.counts_from))
+
+    def __str__(self) -> str:
+        labels = "" if self.labels is None else f", {says(self.labels)} labels"
+        return f"{self.input}, seed {self.seed}: {self.rung}{labels}"
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size of the ladder, as its YAML says it.
+
+    Attributes:
+        name: ``small``, ``medium`` or ``full``.
+        out: Folder of the run.
+        inputs: Name to what it is made of and what it changes.
+        seeds: One run each.
+        labels: Shares (up to 1) and numbers of training labels.
+        workers: Jobs at once, each with ``threads`` threads.
+        threads: Per job.
+        defaults: Settings of each verb.
+        orientations: Averaged at inference.
+        probes: Fitted to every frozen embedding and to photometry.
+        rungs: Name to rung.
+    """
+
+    name: str
+    out: Path
+    inputs: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...]
+    labels: tuple[float, ...]
+    workers: int
+    threads: int
+    defaults: Mapping[str, Mapping[str, Any]]
+    orientations: int
+    probes: tuple[str, ...]
+    rungs: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, name: str, out: Path) -> Size:
+        """Read a size, by its name beside this file or by the path of its YAML."""
+        path = Path(name) if name.endswith(".yaml") else HERE / f"{name}.yaml"
+        name, given = path.stem, yaml.safe_load(path.read_text())
+        rungs = yaml.safe_load((HERE / "rungs.yaml").read_text())
+        return cls(
+            name=name,
+            out=out / name,
+            inputs=given["inputs"],
+            seeds=tuple(given["seeds"]),
+            labels=tuple(given["labels"]),
+            workers=given["workers"],
+            threads=given["threads"],
+            defaults={verb: given[verb] for verb in VERBS},
+            orientations=given["orientations"],
+            probes=tuple(given["probes"]),
+            rungs=rungs,
+        )
+
+    def data(self, name: str) -> Path:
+        """Return the cutout file of an input."""
+        return self.out / name / "cutouts.h5"
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield every job; one whose encoder another starts from comes first."""
+        for name, about in self.inputs.items():
+            for seed in about.get("seeds", self.seeds):
+                base = self.out / name / f"seed-{seed}"
+                for rung in about.get("rungs", self.rungs):
+                    yield from self._jobs_of(name, seed, rung, base)
+                yield Job(
+                    name, seed, "yardsticks", "", {}, None, base / "yardsticks", base / "random"
+                )
+
+    def _jobs_of(self, name: str, seed: int, rung: str, base: Path) -> Iterator[Job]:
+        about = self.rungs[rung]
+        verb = next(verb for verb in VERBS if verb in about)
+        known = {field.name for field in fields(cli.settings_of(verb))}
+        of_input = {k: v for k, v in self.inputs[name]["settings"].items() if k in known}
+        settings = merged(self.defaults[verb], of_input, about[verb], {"seed": seed})
+        after = base / about["after"] if "after" in about else None
+        if verb == "pretrain":
+            yield Job(name, seed, rung, verb, settings, None, base / rung)
+            return
+        for labels in about.get("labels", self.labels):
+            folder = base / rung / f"labels-{says(labels)}".replace(" ", "").replace("%", "pc")
+            yield Job(name, seed, rung, verb, settings, labels, folder, after, base / "random")
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay mappings over each other, nested ones too; the last wins."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                value = merged(below, value)
+            result[key] = value
+    return result
+
+
+def says(labels: float) -> str:
+    """Return a label count as it stands in the table: ``10 %`` or ``256``."""
+    return f"{labels:.0%}".replace("%", " %") if labels <= 1 else f"{labels:.0f}"
+
+
+def count(labels: float, available: int) -> int:
+    """Return how many training labels a share or a number means, never more than there are."""
+    return min(available, round(labels * available) if labels <= 1 else int(labels))

@@ -1,0 +1,138 @@
+"""The redshift ladder's plan and its table; what it measures is in benchmarks/."""
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmarks.redshift_ladder import table
+from benchmarks.redshift_ladder.climb import last_stage
+from benchmarks.redshift_ladder.inputs import make_inputs
+from benchmarks.redshift_ladder.photometry import photometry
+from benchmarks.redshift_ladder.plan import HERE, Size, count, merged, says
+from ssl_photoz import cli
+from ssl_photoz.embeddings.store import write_embeddings
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.encoders.readout import read_out
+from ssl_photoz.redshift.labels import read_labelled
+
+SIZES = sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "rungs")
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_job_of_every_size_has_settings_that_its_verb_takes(name, tmp_path):
+    jobs = list(Size.read(name, tmp_path).jobs())
+    assert len({job.folder for job in jobs}) == len(jobs)
+    for number, job in enumerate(jobs):
+        if job.verb:
+            given = {"data": "c.h5", "out": "o", **job.settings}
+            given |= {"start": "e"} if job.after else {}
+            config = tmp_path / f"{number}.yaml"
+            config.write_text(yaml.safe_dump(given))
+            cli.parse(job.verb, [str(config)])
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_jobs_can_be_done_in_order(name, tmp_path):
+    done = set()
+    for job in Size.read(name, tmp_path).jobs():
+        assert job.ready(done), job
+        done.add(job.folder)
+
+
+def test_settings_are_laid_over_each_other():
+    assert merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}, "d": [1]}) == {
+        "a": {"b": 1, "c": 3},
+        "d": [1],
+    }
+
+
+def test_label_counts():
+    assert [count(share, 4709) for share in (1.0, 0.1, 0.02, 256, 10_000)] == [
+        *(4709, 471, 94, 256),
+        4709,
+    ]
+    assert [says(share) for share in (1.0, 0.02, 256)] == ["100 %", "2 %", "256"]
+
+
+def test_real_input_that_is_absent_is_left_out_aloud(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.redshift_ladder.inputs.DATA", tmp_path / "nowhere")
+    size = Size.read("small", tmp_path)
+    only_real = {k: v for k, v in size.inputs.items() if "file" in v}
+    assert make_inputs(Size(**{**vars(size), "inputs": only_real})) == []
+    assert "left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("crop_px", [40, 64, 86, 128])
+def test_last_stage_is_the_mean_of_the_last_map(crop_px):
+    import torch
+
+    given = {"backbone": "resnet18", "stem": "standard", "crop_px": crop_px}
+    encoder = Encoder(
+        bands=["g"], pixscale_arcsec=0.262, calibrated=True, softening=[1.0], **given
+    ).eval()
+    flux = torch.randn(2, 1, crop_px, crop_px)
+    with torch.no_grad():
+        whole, last = (read_out(encoder, flux, stages=s, orientations=1) for s in ("all", "last"))
+    assert torch.equal(whole[:, last_stage(given)], last)
+
+
+def result(z_spec, z_phot, *, rung="a", probe="ridge", tuning=0.0):
+    key = table.Key("sdss", rung, "100 %", "all", probe)
+    return table.Result(key, np.atleast_2d(z_phot), z_spec, np.arange(len(z_spec)), tuning)
+
+
+def test_the_probe_is_chosen_on_validation_not_on_test():
+    z = np.linspace(0.01, 0.3, 200)
+    bad_on_test = result(z, z + 0.1, probe="knn", tuning=0.01)
+    good_on_test = result(z, z, probe="mlp", tuning=0.02)
+    assert table.chosen([good_on_test, bad_on_test]) == [bad_on_test]
+
+
+def test_a_difference_is_positive_for_the_better_and_its_error_is_that_of_pairs():
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0.05, 0.25, 2000)
+    shared = rng.normal(0, 0.02, (3, 2000))
+    better = result(z, z + shared)
+    worse = result(z, z + 1.2 * shared, rung="b")
+    for metric in table.SHOWN:
+        gain, error = table.difference(better, worse, metric)
+        assert gain > 0
+        assert table.difference(worse, better, metric)[0] == -gain
+    gain, error = table.difference(better, worse, "sigma_nmad")
+    # One is 1.2 times the other galaxy by galaxy: the difference is known to 0.2 of each's error.
+    assert gain == pytest.approx(0.2 * better.metric("sigma_nmad"), rel=1e-2)
+    assert error == pytest.approx(0.2 * table.errors(better)["sigma_nmad"], rel=0.05)
+
+
+def test_different_galaxies_are_not_compared():
+    z = np.linspace(0.01, 0.3, 20)
+    other = table.Result(table.Key("sdss", "b", "100 %", "", "x"), z[None], z, np.arange(1, 21), 0)
+    with pytest.raises(ValueError, match="different galaxies"):
+        table.difference(result(z, z), other, "r2")
+
+
+def test_true_photometry_gets_the_noise_of_its_pixels(tmp_path):
+    n = 4000
+    bright, faint = np.full(n // 2, 17.0), np.full(n // 2, 22.0)
+    columns = {
+        "id": np.arange(n),
+        "ra": np.zeros(n),
+        "dec": np.zeros(n),
+        "z": np.full(n, 0.1, np.float32),
+        "split": np.array(["train", "val", "test", "train"] * (n // 4)),
+        "true_mag_g": np.concatenate([bright, faint]).astype(np.float32),
+        "true_mag_r": np.concatenate([bright, faint]).astype(np.float32),
+        "true_radius_arcsec": np.ones(n, np.float32),
+        "psfsize": np.ones((n, 2), np.float32),
+        "noise": np.full((n, 2), 0.005, np.float32),
+    }
+    embeddings = write_embeddings(tmp_path / "e", columns, np.zeros((n, 2), np.float32))
+    names = ["true_mag_g", "true_mag_r", "true_radius_arcsec"]
+    splits = photometry(embeddings, read_labelled(embeddings), names, seed=0)
+    mags = np.concatenate([some.features[:, 0] for some in splits.values()])
+    known = np.concatenate([columns["true_mag_g"][some.id] for some in splits.values()])
+    scatter = {m: float(np.std((mags - known)[known == m])) for m in (17.0, 22.0)}
+    # A circle of twice sqrt(1 + 0.25) arcsec holds 229 pixels: 0.0756 nmgy of noise, and a
+    # galaxy of 22 mag has 1.585 nmgy.
+    assert scatter[17.0] == pytest.approx(0.02, rel=0.08)
+    assert scatter[22.0] == pytest.approx(np.hypot(0.02, 1.0857 * 0.0756 / 1.585), rel=0.08)
