@@ -47,7 +47,11 @@ def main(arguments: list[str]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     facts = table.gather_facts(jobs)
-    text = table.markdown(size, results, facts) + table.likeness_markdown(size, jobs)
+    text = (
+        table.markdown(size, results, facts)
+        + table.nearby_markdown(size, results, jobs)
+        + table.likeness_markdown(size, jobs)
+    )
     with atomic_path(results_folder / f"{size.name}.md") as scratch:
         scratch.write_text(f"{note}; this call took {minutes:.0f} min.\n{text}")
     labels = {name: int(facts[f"{name}/yardsticks"]["training_labels"]) for name in inputs}

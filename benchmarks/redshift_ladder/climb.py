@@ -16,13 +16,14 @@ import yaml
 
 from benchmarks.redshift_ladder.inputs import labelled_file
 from benchmarks.redshift_ladder.likeness import likeness
-from benchmarks.redshift_ladder.photometry import photometry
+from benchmarks.redshift_ladder.photometry import photometry, rows_of
 from benchmarks.redshift_ladder.plan import Job, Size, count, says
 from ssl_photoz import cli, runs
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.redshift.artefact import PROBES, read_predictions
 from ssl_photoz.redshift.density_experiment import fit_calibrated
 from ssl_photoz.redshift.labels import Labelled, fewer, read_labelled
+from ssl_photoz.redshift.lowz_cuts import score_selection, select_lowz
 from ssl_photoz.types import Array, Doubles, Floats
 
 DONE = "facts.json"
@@ -108,7 +109,16 @@ def _yardsticks(job: Job, size: Size) -> dict[str, Any]:
             _fitted(_thinned(aperture, labels, job.seed), "mean", "mean", labels, job.seed)
         )
     _write(job, tables)
-    return {"training_labels": len(aperture["train"])}
+    facts: dict[str, Any] = {"training_labels": len(aperture["train"])}
+    if columns := size.inputs[job.input].get("lowz"):
+        at = rows_of(embeddings, aperture["test"])
+        r_mag, g_mag, *radius = (embeddings.column(column)[at] for column in columns)
+        selection = select_lowz(r_mag, g_mag - r_mag, radius[0] if radius else None)
+        facts["lowz"] = {
+            **score_selection(selection.selected, aperture["test"].z),
+            "cuts": list(selection.cuts),
+        }
+    return facts
 
 
 def last_stage(encoder: Mapping[str, Any]) -> slice:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from benchmarks.redshift_ladder.photometry import rows_of
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.redshift.features import PrincipalAxes
 from ssl_photoz.redshift.labels import Labelled
@@ -37,8 +38,7 @@ def likeness(
         .fit(known)
         .kneighbors(asked, return_distance=False)
     )
-    row_of = {key: row for row, key in enumerate(embeddings.column("id").tolist())}
-    at = {split: [row_of[key] for key in some.id.tolist()] for split, some in splits.items()}
+    at = {split: rows_of(embeddings, some) for split, some in splits.items()}
     found = {}
     for name in properties:
         values = _values(embeddings, name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.redshift.labels import Labelled
-from ssl_photoz.types import Array, Doubles
+from ssl_photoz.types import Array, Doubles, Ints
 
 FLOOR_MAG = 0.02
 RADIUS_ERROR = 0.05
@@ -45,11 +45,17 @@ def photometry(
     if radius is not None:
         features.append(np.log(radius)[:, None])
     known = np.concatenate(features, axis=1).astype(np.float32)
-    row_of = {key: row for row, key in enumerate(embeddings.column("id").tolist())}
     return {
-        split: replace(some, features=known[[row_of[key] for key in some.id.tolist()]])
+        split: replace(some, features=known[rows_of(embeddings, some)])
         for split, some in like.items()
     }
+
+
+def rows_of(embeddings: Embeddings, galaxies: Labelled) -> Ints:
+    """Return where galaxies stand in the embeddings, by their ids; shape (N,)."""
+    ids = embeddings.column("id")
+    order = np.argsort(ids)
+    return order[np.searchsorted(ids[order], galaxies.id)]
 
 
 def _mag_error(mags: Doubles, radius_arcsec: Array, embeddings: Embeddings) -> Doubles:

@@ -22,6 +22,7 @@ SHOWN = ("sigma_nmad", "outliers_05", "r2")
 BETTER = {"sigma_nmad": -1, "outliers_05": -1, "r2": 1}
 RIVALS = ("resnet18", "aperture")
 DRAWS = 400
+NEARBY = 0.03
 
 
 class Key(NamedTuple):
@@ -157,6 +158,44 @@ def likeness_markdown(size: Size, jobs: Iterable[Job]) -> str:
                 means = [f"{np.mean([one[p] for one in said]):.3f}" for p in properties]
                 lines.append(f"| {title} | " + " | ".join(means) + " |")
     return "\n".join(lines) + "\n"
+
+
+def nearby_markdown(size: Size, results: list[Result], jobs: Iterable[Job]) -> str:
+    """Write how pure and complete selections of z < 0.03 are, with all labels."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for job in jobs:
+        if not job.verb and (job.folder / DONE).exists():
+            facts = runs.read_json(job.folder / DONE)
+            found.setdefault(job.input, []).extend([facts["lowz"]] if "lowz" in facts else [])
+    lines: list[str] = []
+    for name, cuts in found.items():
+        if not cuts:
+            continue
+        lines += ["", f"### {name}: z < {NEARBY}, {cuts[0]['n']} test galaxies", ""]
+        lines += ["| selection | purity | completeness | purity at 90 % completeness |"]
+        lines += ["|---|---:|---:|---:|"]
+        how = " and ".join(cuts[0]["cuts"])  # type: ignore[arg-type]
+        lines.append(
+            f"| LOW-Z-style cuts ({how}) | {cuts[0]['purity']:.1%} ± {cuts[0]['error_purity']:.1%} "
+            f"| {cuts[0]['completeness']:.1%} ± {cuts[0]['error_completeness']:.1%} | |"
+        )
+        all_labels = [r for r in chosen(results) if r.key[:3] == (name, r.key.rung, says(1.0))]
+        best = {result.key.rung: result for result in all_labels}
+        for rung, title in rung_titles(size).items():
+            if rung in best and rung != "mean":
+                lines.append(f"| {title} | {_nearby(best[rung])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _nearby(result: Result) -> str:
+    scores = [
+        (
+            *metrics.purity_completeness(z, result.z_spec, NEARBY),
+            metrics.purity_at(z, result.z_spec, NEARBY),
+        )
+        for z in result.z_phot
+    ]
+    return " | ".join(f"{value:.1%}" for value in np.nanmean(scores, axis=0))
 
 
 def rung_titles(size: Size) -> dict[str, str]:

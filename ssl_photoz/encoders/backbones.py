@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ssl_photoz.encoders.small_maps import use_on_small_maps
 from ssl_photoz.encoders.torchvision_import import import_torchvision
 
 STAGE_WIDTHS = {"resnet18": (64, 128, 256, 512), "resnet50": (256, 512, 1024, 2048)}
@@ -38,6 +39,7 @@ class ResNetStages(nn.Module):
         pool = nn.Identity() if small else net.maxpool
         self.stem = nn.Sequential(first, net.bn1, net.relu, pool)
         self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
+        use_on_small_maps(self.stages[-1])
         self.widths = STAGE_WIDTHS[name]
 
     def forward(self, image: Tensor) -> list[Tensor]:
