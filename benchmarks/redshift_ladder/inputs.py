@@ -52,16 +52,19 @@ def labelled_file(whole: Path) -> Path:
 
 
 def _unpack(source: Path, whole: Path, about: Mapping[str, Any]) -> None:
-    """Unpack the real galaxies; keep all that have a label and some of the others."""
+    """Unpack the real galaxies; keep as many with and without a label as are asked for."""
     scratch = whole.with_name("unpacked.h5")
     script = [sys.executable, str(source.with_name("unpack_sdss.py")), str(source), str(scratch)]
     subprocess.run(script, check=True)
     with h5py.File(scratch) as file:
         z = file["Z"][:]
-    others = np.flatnonzero(~(z > 0))
-    if (most := about.get("unlabelled")) is not None:
-        others = np.random.default_rng(0).choice(others, most, replace=False)
-    _copy_rows(scratch, whole, np.sort(np.concatenate([np.flatnonzero(z > 0), others])))
+    rng = np.random.default_rng(0)
+    groups = {"labelled": np.flatnonzero(z > 0), "unlabelled": np.flatnonzero(~(z > 0))}
+    kept = [
+        rows if about.get(name) is None else rng.choice(rows, about[name], replace=False)
+        for name, rows in groups.items()
+    ]
+    _copy_rows(scratch, whole, np.sort(np.concatenate(kept)))
     scratch.unlink()
 
 
