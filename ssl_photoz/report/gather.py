@@ -12,7 +12,7 @@ from ssl_photoz import runs
 from ssl_photoz.errors import ArtefactError
 from ssl_photoz.runs import Card
 
-KINDS = ("encoder", "embeddings", "probe", "index", "query", "dwarfs", "map")
+KINDS = ("encoder", "embeddings", "probe", "pdf", "index", "query", "dwarfs", "map")
 
 SHA256 = re.compile("[0-9a-f]{64}")
 PROVENANCE = ("schema_version", "kind", "made_by", "config", "parents")
@@ -65,6 +65,8 @@ def cautions(artefacts: list[Artefact]) -> list[str]:
         said.append("SIMULATED: the galaxies are simulated; no figure here is about the sky")
     if any(card.get("calibrated") is False for card in cards):
         said.append("Uncalibrated 8-bit source: fluxes and apertures are in display units")
+    if any(card.get("contaminated") for card in cards):
+        said.append("CONTAMINATED: an encoder has learnt from redshifts that it is scored on")
     return said
 
 

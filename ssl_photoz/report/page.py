@@ -18,6 +18,9 @@ CAPTIONS = {
     "contact_sheet": "Cutouts spread evenly over the input file: row number and redshift",
     "zphot_zspec": "Photometric against spectroscopic redshift, test split",
     "residuals": "Bias and scatter in bins of redshift and magnitude, test split",
+    "calibration": "PIT, and how often what was held likely came true, test split",
+    "quality": "What remains when galaxies with uncertain redshifts are left out, test split",
+    "examples": "Redshift densities of some test galaxies, and where they truly lie",
     "lookalikes": "Look-alikes: the query first in each row, its nearest neighbours after it",
     "purity_completeness": "Purity and completeness of the candidate list, test split",
     "candidates": "The highest-ranked candidates among galaxies without a redshift",
@@ -33,6 +36,10 @@ DIFFERENCES_SAY = (
     "paired bootstrap errors; “better” where the difference exceeds two errors."
 )
 NEARBY_SAY = "Nearby galaxies of the test split selected by z_phot below the limit."
+DENSITIES_SAY = (
+    "Redshift densities of the test split. KS: distance of their PIT from evenness, beside that of "
+    "as many perfect densities; CRPS and CDE loss: the lower, the better."
+)
 LIBRARIES = ("torch", "pytorch-lightning", "faiss-gpu", "faiss-cpu", "numpy", "scikit-learn")
 
 
@@ -103,6 +110,7 @@ def _tables(artefacts: list[Artefact], yardsticks: Path | None) -> list[Table]:
         (METRICS_SAY, scores.METRICS, scores.read_metrics(artefacts) + quoted),
         (DIFFERENCES_SAY, scores.DIFFERENCES, scores.read_differences(artefacts)),
         (NEARBY_SAY, scores.NEARBY, scores.read_nearby(artefacts)),
+        (DENSITIES_SAY, scores.DENSITIES, scores.read_densities(artefacts)),
     ]
     return [
         Table(caption, [column.heading for column in columns], rows)

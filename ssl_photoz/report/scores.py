@@ -68,6 +68,18 @@ NEARBY = (
     Column("completeness", "completeness, %", ".0f", 100),
     Column("purity_at_90_completeness", "purity at 90 % completeness, %", ".0f", 100),
 )
+DENSITIES = (
+    Column("n", "n test", ".0f"),
+    Column("ks", "KS of PIT", ".3f"),
+    Column("ks_of_chance", "KS by chance", ".3f"),
+    Column("held", "in 68 % interval, %", ".1f", 100),
+    Column("crps", "CRPS", ".5f"),
+    Column("cde_loss", "CDE loss", ".2f"),
+    SIGMA,
+    OUTLIERS,
+    Column("r2", "R²", ".3f"),
+    Column("good", "flagged good, %", ".1f", 100),
+)
 QUOTED_NOTE = "quoted, other split"
 
 
@@ -113,6 +125,24 @@ def read_nearby(artefacts: Sequence[Artefact]) -> list[Row]:
         for selection in scores["nearby"]
         if probe != "mean"
     ]
+
+
+def read_densities(artefacts: Sequence[Artefact]) -> list[Row]:
+    """Return two rows per set of redshift densities: calibrated, and as they came.
+
+    Raises:
+        ArtefactError: If a ``metrics.json`` is missing or damaged.
+    """
+    rows = []
+    for artefact in artefacts:
+        if artefact.kind == "pdf":
+            metrics = runs.read_json(artefact.folder / "metrics.json")
+            for key, said in {"test": "calibrated", "test_uncalibrated": "as fitted"}.items():
+                scores = metrics[key]
+                known = {**scores["point"], **scores, "held": scores["coverage"]["0.68"]}
+                label = f"{metrics['label']}: {metrics['method']}, {said}"
+                rows.append(Row(label, [_cell(known, column) for column in DENSITIES]))
+    return rows
 
 
 def read_yardsticks(path: Path) -> list[Row]:

@@ -271,3 +271,36 @@ def test_wrong_yardsticks_are_said(tmp_path: Path, text: str, says: str) -> None
     (tmp_path / "y.yaml").write_text(text)
     with pytest.raises(ConfigError, match=says):
         scores.read_yardsticks(tmp_path / "y.yaml")
+
+
+def test_densities_are_shown_calibrated_and_as_fitted(run: Path, tmp_path: Path) -> None:
+    said = {
+        "n": 80,
+        "ks": 0.0213,
+        "ks_of_chance": 0.097,
+        "crps": 0.0107,
+        "cde_loss": -17.994,
+        "coverage": {"0.5": 0.5, "0.68": 0.684},
+        "good": 0.8951,
+        "point": {"n": 80, "sigma_nmad": 0.0145, "outliers_05": 0.021, "r2": 0.783},
+    }
+    (run / "pdf").mkdir()
+    runs.write_card(run / "pdf", "pdf", config={})
+    metrics = {"label": "frozen", "method": "mlp", "test": said}
+    metrics["test_uncalibrated"] = {**said, "ks": 0.0513}
+    runs.write_json(run / "pdf" / "metrics.json", metrics)
+    page = write_report(run, tmp_path / "page.html")
+    calibrated = table_row(page, "frozen: mlp, calibrated", table=3)
+    assert calibrated[1:] == [
+        *("80", "0.021", "0.097", "68.4", "0.01070", "\N{MINUS SIGN}17.99"),
+        *("0.0145", "2.1", "0.783", "89.5"),
+    ]
+    assert table_row(page, "frozen: mlp, as fitted", table=3)[2] == "0.051"
+
+
+def test_contamination_heads_the_page(tmp_path: Path) -> None:
+    for name, count in (("clean", 0), ("seen", 3)):
+        (tmp_path / name).mkdir()
+        runs.write_card(tmp_path / name, "embeddings", config={}, contaminated=count)
+        text = write_report(tmp_path / name, tmp_path / f"{name}.html").read_text("utf-8")
+        assert ("CONTAMINATED" in text) == bool(count)
