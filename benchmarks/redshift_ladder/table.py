@@ -21,7 +21,7 @@ from ssl_photoz.types import Array, Doubles
 SHOWN = ("sigma_nmad", "outliers_05", "r2")
 BETTER = {"sigma_nmad": -1, "outliers_05": -1, "r2": 1}
 RIVALS = ("resnet18", "aperture")
-DRAWS = 400
+DRAWS = 200
 NEARBY = 0.03
 
 
@@ -53,12 +53,15 @@ class Result:
     ids: Array
     tuning: float
 
-    def metric(self, name: str, rows: Array | slice = slice(None)) -> float:
-        """Return the mean over seeds of a metric of some galaxies."""
+    def scores(self, rows: Array | slice = slice(None)) -> Doubles:
+        """Return the means over seeds of the shown metrics, of some galaxies, shape (3,)."""
         spec = self.z_spec[rows]
-        return float(
-            np.mean([getattr(metrics.summarise(phot[rows], spec), name) for phot in self.z_phot])
-        )
+        each = [metrics.summarise(phot[rows], spec) for phot in self.z_phot]
+        return np.mean([[getattr(one, name) for name in SHOWN] for one in each], axis=0)
+
+    def metric(self, name: str) -> float:
+        """Return the mean over seeds of one of the shown metrics."""
+        return float(self.scores()[SHOWN.index(name)])
 
 
 def read_results(size: Size, jobs: Iterable[Job]) -> list[Result]:
@@ -83,22 +86,23 @@ def chosen(results: Iterable[Result]) -> list[Result]:
 
 def errors(result: Result, *, seed: int = 0) -> dict[str, float]:
     """Return the bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
-    drawn = [[result.metric(name, rows) for name in SHOWN] for rows in _draws(result, seed)]
+    drawn = [result.scores(rows) for rows in _draws(result, seed)]
     return dict(zip(SHOWN, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
 
 
-def difference(one: Result, other: Result, metric: str, *, seed: int = 0) -> tuple[float, float]:
-    """Return how much better one is than the other, and the paired bootstrap error of that.
+def gains(one: Result, other: Result, *, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Return how much better one is than the other, by metric, and the paired error of that.
 
     Raises:
         ValueError: If they do not predict the same galaxies.
     """
     if not np.array_equal(one.ids, other.ids):
         raise ValueError(f"{one.key} and {other.key} predict different galaxies")
-    sign = BETTER[metric]
-    drawn = [one.metric(metric, rows) - other.metric(metric, rows) for rows in _draws(one, seed)]
-    whole = one.metric(metric) - other.metric(metric)
-    return sign * whole, float(np.std(drawn, ddof=1))
+    signs = np.array([BETTER[name] for name in SHOWN])
+    drawn = [one.scores(rows) - other.scores(rows) for rows in _draws(one, seed)]
+    whole = signs * (one.scores() - other.scores())
+    error = np.std(drawn, axis=0, ddof=1)
+    return dict(zip(SHOWN, zip(whole.tolist(), error.tolist(), strict=True), strict=True))
 
 
 def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float]]) -> str:
@@ -111,14 +115,15 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
             continue
         heads = [f"{n} of labels" if "%" in n else f"{n} labels" for n in counts]
         lines += ["", f"### {_title(size, name, best)}", ""]
-        lines += ["| rung | " + " | ".join(heads) + " | train s |"]
-        lines += ["|---|" + "---|" * len(counts) + "---:|"]
+        lines += ["| rung | " + " | ".join([*heads, "train, s", "embedded per s"]) + " |"]
+        lines += ["|---|" + "---|" * len(counts) + "---:|---:|"]
         for rung, title in rung_titles(size).items():
             cells = [_cell(best, (name, rung, count)) for count in counts]
             if any(cells):
-                seconds = facts.get(f"{name}/{rung}", {}).get("train_seconds")
-                said = "" if seconds is None else f"{seconds:.0f}"
-                lines.append(f"| {title} | " + " | ".join(cells) + f" | {said} |")
+                timed = facts.get(f"{name}/{rung}", {})
+                times = [timed.get(key) for key in ("train_seconds", "embedded_per_second")]
+                cells += ["" if value is None else f"{value:.0f}" for value in times]
+                lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -209,20 +214,19 @@ def rung_titles(size: Size) -> dict[str, str]:
 
 
 def gather_facts(jobs: Iterable[Job]) -> dict[str, dict[str, float]]:
-    """Return the mean over seeds of what was timed, by ``input/rung``; of the most labels."""
-    found: dict[str, list[dict[str, float]]] = {}
-    for job in jobs:
-        if (job.folder / DONE).exists() and job.labels in (None, 1.0, 0.1):
-            found.setdefault(f"{job.input}/{job.rung}", []).append(
-                runs.read_json(job.folder / DONE)
-            )
+    """Return what was timed, a mean over seeds, by ``input/rung``; of the most labels."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for job in jobs:  # the most labels come first
+        if (job.folder / DONE).exists():
+            of_rung = found.setdefault(f"{job.input}/{job.rung}", {})
+            of_rung.setdefault(job.seed, runs.read_json(job.folder / DONE))
     return {
         name: {
-            key: float(np.mean([one[key] for one in many]))
-            for key, value in many[0].items()
+            key: float(np.mean([facts[key] for facts in of_rung.values()]))
+            for key, value in next(iter(of_rung.values())).items()
             if isinstance(value, int | float)
         }
-        for name, many in found.items()
+        for name, of_rung in found.items()
     }
 
 
@@ -278,8 +282,7 @@ def _beaten(result: Result, rival: Result | None) -> bool:
     """Say whether all three metrics are better than a rival's by more than two errors."""
     if rival is None or rival.key.rung == result.key.rung:
         return False
-    gains = [difference(result, rival, metric) for metric in SHOWN]
-    return all(gain > 2 * error for gain, error in gains)
+    return all(gain > 2 * error for gain, error in gains(result, rival).values())
 
 
 def _title(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> str:
