@@ -1,10 +1,16 @@
 """The redshift ladder's plan and its table; what it measures is in benchmarks/."""
 
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
 
-from benchmarks.redshift_ladder import table
+from benchmarks.redshift_ladder import results
 from benchmarks.redshift_ladder.climb import last_stage
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.photometry import photometry
@@ -77,15 +83,15 @@ def test_last_stage_is_the_mean_of_the_last_map(crop_px):
 
 
 def result(z_spec, z_phot, *, rung="a", probe="ridge", tuning=0.0):
-    key = table.Key("sdss", rung, "100 %", "all", probe)
-    return table.Result(key, np.atleast_2d(z_phot), z_spec, np.arange(len(z_spec)), tuning)
+    key = results.Key("sdss", rung, "100 %", "all", probe)
+    return results.Result(key, np.atleast_2d(z_phot), z_spec, np.arange(len(z_spec)), tuning)
 
 
 def test_the_probe_is_chosen_on_validation_not_on_test():
     z = np.linspace(0.01, 0.3, 200)
     bad_on_test = result(z, z + 0.1, probe="knn", tuning=0.01)
     good_on_test = result(z, z, probe="mlp", tuning=0.02)
-    assert table.chosen([good_on_test, bad_on_test]) == [bad_on_test]
+    assert results.chosen([good_on_test, bad_on_test]) == [bad_on_test]
 
 
 def test_a_difference_is_positive_for_the_better_and_its_error_is_that_of_pairs():
@@ -94,21 +100,23 @@ def test_a_difference_is_positive_for_the_better_and_its_error_is_that_of_pairs(
     shared = rng.normal(0, 0.02, (3, 2000))
     better = result(z, z + shared)
     worse = result(z, z + 1.2 * shared, rung="b")
-    there, back = table.gains(better, worse), table.gains(worse, better)
-    for metric in table.SHOWN:
+    there, back = results.gains(better, worse), results.gains(worse, better)
+    for metric in results.SHOWN:
         assert there[metric][0] > 0
         assert back[metric][0] == -there[metric][0]
     gain, error = there["sigma_nmad"]
     # One is 1.2 times the other galaxy by galaxy: the difference is known to 0.2 of each's error.
     assert gain == pytest.approx(0.2 * better.metric("sigma_nmad"), rel=1e-2)
-    assert error == pytest.approx(0.2 * table.errors(better)["sigma_nmad"], rel=0.05)
+    assert error == pytest.approx(0.2 * results.errors(better)["sigma_nmad"], rel=0.05)
 
 
 def test_different_galaxies_are_not_compared():
     z = np.linspace(0.01, 0.3, 20)
-    other = table.Result(table.Key("sdss", "b", "100 %", "", "x"), z[None], z, np.arange(1, 21), 0)
+    other = results.Result(
+        results.Key("sdss", "b", "100 %", "", "x"), z[None], z, np.arange(1, 21), 0
+    )
     with pytest.raises(ValueError, match="different galaxies"):
-        table.gains(result(z, z), other)
+        results.gains(result(z, z), other)
 
 
 def test_true_photometry_gets_the_noise_of_its_pixels(tmp_path):
@@ -136,3 +144,49 @@ def test_true_photometry_gets_the_noise_of_its_pixels(tmp_path):
     # galaxy of 22 mag has 1.585 nmgy.
     assert scatter[17.0] == pytest.approx(0.02, rel=0.08)
     assert scatter[22.0] == pytest.approx(np.hypot(0.02, 1.0857 * 0.0756 / 1.585), rel=0.08)
+
+
+TINY = {
+    **{"workers": 2, "threads": 1, "seeds": [0], "labels": [1.0], "orientations": 1},
+    "probes": ["knn"],
+    "inputs": {
+        "toy": {
+            "simulate": {"galaxies": 260, "size_px": 48},
+            "catalogue": ["true_mag_g", "true_mag_r", "true_radius_arcsec"],
+            "lowz": ["true_mag_r", "true_mag_g", "true_radius_arcsec"],
+            "likeness": ["true_mag_g - true_mag_r"],
+            "rungs": ["random", "small-cnn"],
+            "settings": {"encoder": {"crop_px": 34}, "nuisances": {"jitter_px": 0.0}},
+        }
+    },
+    "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
+    "align": {},
+    "supervise": {"epochs": 1, "least_steps": 2},
+}
+
+
+@pytest.mark.slow
+def test_a_ladder_is_climbed_once_and_its_table_says_simulated(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    command = [sys.executable, "-m", "benchmarks.redshift_ladder", str(tmp_path / "tiny.yaml")]
+    command += [f"out={tmp_path}", f"results={tmp_path / 'results'}"]
+
+    def climb():
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=os.environ
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("facts.json")}
+
+    first = climb()
+    assert len(first) == 3
+    page = (tmp_path / "results" / "tiny.md").read_text()
+    assert "SIMULATED" in page
+    for title in ("random weights", "SDSS small CNN", "aperture photometry", "LOW-Z-style cuts"):
+        assert title in page
+    with (tmp_path / "results" / "tiny.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["rung"] for row in rows} >= {"mean", "aperture", "catalogue", "random", "small-cnn"}
+    assert all(0 < float(row["sigma_nmad"]) < 1 for row in rows)
+    assert (tmp_path / "results" / "tiny.png").stat().st_size > 10_000
+    assert climb() == first

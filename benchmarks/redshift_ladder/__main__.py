@@ -20,10 +20,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.redshift_ladder import figure, table
+from benchmarks.redshift_ladder import results as scored
 from benchmarks.redshift_ladder.climb import DONE, climb
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import HERE, Job, Size
-from ssl_photoz.runs import atomic_path
+from ssl_photoz.runs import atomic_path, read_json, write_json
 
 
 def main(arguments: list[str]) -> None:
@@ -32,31 +33,45 @@ def main(arguments: list[str]) -> None:
     given = dict(argument.split("=", 1) for argument in rest)
     size = Size.read(name, Path(given.get("out", "runs/ladder")))
     started = time.perf_counter()
-    inputs = make_inputs(size)
-    jobs = [job for job in size.jobs() if job.input in inputs]
-    if given.get("only") != "table":
-        _climb_all(size, jobs)
-    minutes = (time.perf_counter() - started) / 60
-    note = f"{size.name}: {platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}"
-    results = table.read_results(size, jobs)
+    try:
+        inputs = make_inputs(size)
+        jobs = [job for job in size.jobs() if job.input in inputs]
+        if given.get("only") != "table":
+            _climb_all(size, jobs)
+    finally:
+        minutes = _spent(size.out / "seconds.json", time.perf_counter() - started) / 60
+    note = (
+        f"{size.name}: {minutes:.0f} minutes on {os.cpu_count()} cores, {platform.machine()}, "
+        f"{datetime.date.today()}"
+    )
+    results = scored.read_results(jobs)
     results_folder = Path(given.get("results", HERE / "results"))
     results_folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(results_folder / f"{size.name}.csv") as scratch, scratch.open("w") as file:
-        rows = list(table.rows(size, results))
+        rows = list(scored.rows(results))
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     facts = table.gather_facts(jobs)
     text = (
         table.markdown(size, results, facts)
+        + table.duels_markdown(size, results)
         + table.nearby_markdown(size, results, jobs)
         + table.likeness_markdown(size, jobs)
     )
     with atomic_path(results_folder / f"{size.name}.md") as scratch:
-        scratch.write_text(f"{note}; this call took {minutes:.0f} min.\n{text}")
-    labels = {name: int(facts[f"{name}/yardsticks"]["training_labels"]) for name in inputs}
+        scratch.write_text(f"{note}\n{text}")
+    known = {name: facts.get(f"{name}/yardsticks", {}) for name in inputs}
+    labels = {name: int(said["training_labels"]) for name, said in known.items() if said}
     figure.draw(size, results, labels, results_folder / f"{size.name}.png", note=note)
     print(text)
+
+
+def _spent(path: Path, seconds: float) -> float:
+    """Add the seconds of this call to those of earlier, interrupted ones; return all."""
+    before = float(read_json(path)["seconds"]) if path.exists() else 0.0
+    write_json(path, {"seconds": before + seconds})
+    return before + seconds
 
 
 def _climb_all(size: Size, jobs: list[Job]) -> None:

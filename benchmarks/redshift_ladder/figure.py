@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from benchmarks.redshift_ladder.plan import Size, count, says
-from benchmarks.redshift_ladder.table import SHOWN, Result, chosen, errors, rung_titles
+from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors
+from benchmarks.redshift_ladder.table import rung_titles
 
 AXES = {"sigma_nmad": r"$\sigma_{\rm NMAD}$", "outliers_05": "|dz| > 0.05", "r2": "R²"}
 DRAWN = {
@@ -43,7 +44,7 @@ def draw(
         note: Machine and date, for the foot.
     """
     best = {result.key[:3]: result for result in chosen(results)}
-    names = [name for name in size.inputs if any(key[0] == name for key in best)]
+    names = [name for name in size.inputs if name in available]
     figure, axes = plt.subplots(
         len(names), len(SHOWN), figsize=(13, 4.2 * len(names)), squeeze=False, sharex="row"
     )

@@ -86,6 +86,7 @@ class Size:
         path = Path(name) if name.endswith(".yaml") else HERE / f"{name}.yaml"
         name, given = path.stem, yaml.safe_load(path.read_text())
         rungs = yaml.safe_load((HERE / "rungs.yaml").read_text())
+        rungs = merged(rungs, given.get("rungs", {}))
         return cls(
             name=name,
             out=out / name,
@@ -105,9 +106,11 @@ class Size:
         return self.out / name / "cutouts.h5"
 
     def jobs(self) -> Iterator[Job]:
-        """Yield every job; one whose encoder another starts from comes first."""
-        for name, about in self.inputs.items():
-            for seed in about.get("seeds", self.seeds):
+        """Yield every job, seed by seed; one whose encoder another starts from comes first."""
+        for seed in self.seeds:
+            for name, about in self.inputs.items():
+                if seed not in about.get("seeds", self.seeds):
+                    continue
                 base = self.out / name / f"seed-{seed}"
                 for rung in about.get("rungs", self.rungs):
                     yield from self._jobs_of(name, seed, rung, base)

@@ -1,108 +1,21 @@
-"""From predictions to the ladder's table: choices on validation, scores on test."""
+"""The ladder's tables, in Markdown."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size, says
+from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors, gains
 from ssl_photoz import runs
 from ssl_photoz.redshift import metrics
-from ssl_photoz.types import Array, Doubles
 
-SHOWN = ("sigma_nmad", "outliers_05", "r2")
-BETTER = {"sigma_nmad": -1, "outliers_05": -1, "r2": 1}
 RIVALS = ("resnet18", "aperture")
-DRAWS = 200
+FROZEN, LABEL_AWARE = "moco+pretext-0.2", "align"
 NEARBY = 0.03
-
-
-class Key(NamedTuple):
-    """What was done: one line of the table, before choosing a probe."""
-
-    input: str
-    rung: str
-    labels: str
-    read_out: str
-    probe: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """Test predictions of one way of doing it, one row per seed.
-
-    Attributes:
-        key: What was done.
-        z_phot: Shape (S, n).
-        z_spec: Shape (n,).
-        ids: Shape (n,).
-        tuning: Mean over seeds of the validation score the probes choose by; NaN if unknown.
-    """
-
-    key: Key
-    z_phot: Doubles
-    z_spec: Doubles
-    ids: Array
-    tuning: float
-
-    def scores(self, rows: Array | slice = slice(None)) -> Doubles:
-        """Return the means over seeds of the shown metrics, of some galaxies, shape (3,)."""
-        spec = self.z_spec[rows]
-        each = [metrics.summarise(phot[rows], spec) for phot in self.z_phot]
-        return np.mean([[getattr(one, name) for name in SHOWN] for one in each], axis=0)
-
-    def metric(self, name: str) -> float:
-        """Return the mean over seeds of one of the shown metrics."""
-        return float(self.scores()[SHOWN.index(name)])
-
-
-def read_results(size: Size, jobs: Iterable[Job]) -> list[Result]:
-    """Read what the finished jobs predict, the seeds of one thing together."""
-    found: dict[Key, list[tuple[pa.Table, pa.Table]]] = {}
-    for job in jobs:
-        if (job.folder / DONE).exists():
-            for key, val, test in _parts(job):
-                found.setdefault(key, []).append((val, test))
-    return [_result(key, parts) for key, parts in found.items()]
-
-
-def chosen(results: Iterable[Result]) -> list[Result]:
-    """Return, for every rung and label count, the read-out and probe best on validation."""
-    best: dict[tuple[str, ...], Result] = {}
-    for result in results:
-        group = result.key[:3]
-        if group not in best or result.tuning < best[group].tuning:
-            best[group] = result
-    return list(best.values())
-
-
-def errors(result: Result, *, seed: int = 0) -> dict[str, float]:
-    """Return the bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
-    drawn = [result.scores(rows) for rows in _draws(result, seed)]
-    return dict(zip(SHOWN, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
-
-
-def gains(one: Result, other: Result, *, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Return how much better one is than the other, by metric, and the paired error of that.
-
-    Raises:
-        ValueError: If they do not predict the same galaxies.
-    """
-    if not np.array_equal(one.ids, other.ids):
-        raise ValueError(f"{one.key} and {other.key} predict different galaxies")
-    signs = np.array([BETTER[name] for name in SHOWN])
-    drawn = [one.scores(rows) - other.scores(rows) for rows in _draws(one, seed)]
-    whole = signs * (one.scores() - other.scores())
-    error = np.std(drawn, axis=0, ddof=1)
-    return dict(zip(SHOWN, zip(whole.tolist(), error.tolist(), strict=True), strict=True))
 
 
 def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float]]) -> str:
@@ -127,21 +40,38 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
     return "\n".join(lines) + "\n"
 
 
-def rows(size: Size, results: list[Result]) -> Iterator[dict[str, object]]:
-    """Yield every result, chosen or not, as a row for a CSV."""
-    picked = {result.key for result in chosen(results)}
-    for result in results:
-        error = errors(result)
-        row: dict[str, object] = {**result.key._asdict(), "chosen": result.key in picked}
-        row |= {"seeds": len(result.z_phot), "test_galaxies": len(result.z_spec)}
-        for name in SHOWN:
-            each = [getattr(metrics.summarise(z, result.z_spec), name) for z in result.z_phot]
-            row |= {
-                name: round(result.metric(name), 5),
-                f"error_{name}": round(error[name], 5),
-                f"between_seeds_{name}": round(float(np.std(each)), 5),
-            }
-        yield row | {"validation": round(result.tuning, 5)}
+def duels_markdown(size: Size, results: list[Result]) -> str:
+    """Write how much better the frozen and the label-aware embedding are than their rivals."""
+    best = {result.key[:3]: result for result in chosen(results)}
+    most = says(1.0)
+    lines: list[str] = []
+    for name in size.inputs:
+        pairs = [
+            ((FROZEN, labels), (rival, labels))
+            for labels in map(says, size.labels)
+            for rival in RIVALS
+        ]
+        pairs += [((LABEL_AWARE, labels), ("resnet18", most)) for labels in (says(0.1), most)]
+        rows = []
+        for (rung, labels), (rival, rival_labels) in pairs:
+            one, other = best.get((name, rung, labels)), best.get((name, rival, rival_labels))
+            if one is not None and other is not None:
+                titles = rung_titles(size)
+                gained = (_gain(*pair) for pair in gains(one, other).values())
+                against = f"{titles[rival]}, {rival_labels}"
+                rows.append(
+                    f"| {titles[rung]}, {labels} | {against} | " + " | ".join(gained) + " |"
+                )
+        if rows:
+            lines += ["", f"### {name}: gains on the same test galaxies (positive: better)", ""]
+            lines += ["| rung, labels | against | sigma_NMAD | outliers | R² |"]
+            lines += ["|---|---|---:|---:|---:|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _gain(gain: float, error: float) -> str:
+    text = f"{gain:+.4f} ± {error:.4f}"
+    return f"**{text}**" if abs(gain) > 2 * error else text
 
 
 def likeness_markdown(size: Size, jobs: Iterable[Job]) -> str:
@@ -228,41 +158,6 @@ def gather_facts(jobs: Iterable[Job]) -> dict[str, dict[str, float]]:
         }
         for name, of_rung in found.items()
     }
-
-
-def _parts(job: Job) -> Iterator[tuple[Key, pa.Table, pa.Table]]:
-    table = pq.read_table(job.folder / "predictions.parquet")
-    keys = table.select(["labels", "read_out", "probe"]).to_pylist()
-    groups: dict[tuple[str, str, str], list[int]] = {}
-    for number, row in enumerate(keys):
-        groups.setdefault((row["labels"], row["read_out"], row["probe"]), []).append(number)
-    for (labels, read_out, probe), numbers in groups.items():
-        part = table.take(numbers)
-        rung = read_out if job.rung == "yardsticks" else job.rung
-        sides = [part.filter(pc.equal(part["split"], split)) for split in ("val", "test")]
-        yield Key(job.input, rung, labels, read_out, probe), sides[0], sides[1]
-
-
-def _result(key: Key, parts: list[tuple[pa.Table, pa.Table]]) -> Result:
-    order = [np.argsort(test["id"].to_pylist()) for _, test in parts]
-    ids = np.sort(parts[0][1]["id"].to_pylist())
-    phot = [test["z_phot"].to_numpy()[o] for (_, test), o in zip(parts, order, strict=True)]
-    scores = [_tuning(val) for val, _ in parts]
-    return Result(
-        key, np.array(phot), parts[0][1]["z_spec"].to_numpy()[order[0]], ids, float(np.mean(scores))
-    )
-
-
-def _tuning(val: pa.Table) -> float:
-    if len(val) == 0:
-        return float("nan")
-    dz = metrics.residuals(val["z_phot"].to_numpy(), val["z_spec"].to_numpy())
-    return metrics.sigma_nmad(dz) + float(np.mean(np.abs(dz)))
-
-
-def _draws(result: Result, seed: int) -> Iterator[Array]:
-    rng = np.random.default_rng(seed)
-    return (rng.integers(0, len(result.z_spec), len(result.z_spec)) for _ in range(DRAWS))
 
 
 def _cell(best: Mapping[tuple[str, ...], Result], group: tuple[str, str, str]) -> str:
