@@ -152,7 +152,7 @@ TINY = {
     "inputs": {
         "toy": {
             "simulate": {"galaxies": 260, "size_px": 48},
-            "catalogue": ["true_mag_g", "true_mag_r", "true_radius_arcsec"],
+            "catalogue": ["true_mag_g", "true_mag_r", "true_mag_z", "true_radius_arcsec"],
             "lowz": ["true_mag_r", "true_mag_g", "true_radius_arcsec"],
             "likeness": ["true_mag_g - true_mag_r"],
             "rungs": ["random", "small-cnn"],

@@ -21,6 +21,7 @@ from benchmarks.redshift_ladder.plan import Job, Size, count, says
 from ssl_photoz import cli, runs
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.redshift.artefact import PROBES, read_predictions
+from ssl_photoz.redshift.contamination import refuse_contaminated
 from ssl_photoz.redshift.density_experiment import fit_calibrated
 from ssl_photoz.redshift.labels import Labelled, fewer, read_labelled
 from ssl_photoz.redshift.lowz_cuts import score_selection, select_lowz
@@ -56,6 +57,7 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
     given = {"data": str(labelled_file(data)), "encoder": str(encoder), "out": str(embedded)}
     seconds = _timed(job, "embed", {**given, "readout": readout, "thumbnails": False})
     embeddings = Embeddings.open(embedded)
+    refuse_contaminated(embeddings, allow=False)
     splits = read_labelled(embeddings)
     card = runs.read_card(encoder, "encoder")
     read_outs = {"last": last_stage(card["encoder"]), "all": slice(None)}
