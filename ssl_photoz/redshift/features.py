@@ -71,13 +71,9 @@ class PrincipalAxes:
     @classmethod
     def fit(cls, features: Floats, dim: int) -> Self:
         """Measure at most ``dim`` axes of features, shape (N, D)."""
-        from sklearn.decomposition import PCA
-
         standardise = Standardise.fit(features)
         count = min(dim, *features.shape)
-        pca = PCA(count, svd_solver="covariance_eigh").fit(standardise.apply(features))
-        axes = np.ascontiguousarray(pca.components_.T, dtype=np.float32)
-        return cls(standardise, axes)
+        return cls(standardise, principal_axes(standardise.apply(features), count))
 
     def apply(self, features: Floats) -> Floats:
         """Return places on the axes, shape (M, P), float32; raises as `Standardise.apply` does."""
@@ -96,6 +92,14 @@ class PrincipalAxes:
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """Rebuild from `arrays`; others are passed over."""
         return cls(Standardise(arrays["mean"], arrays["scale"]), arrays["axes"])
+
+
+def principal_axes(features: Floats, count: int) -> Floats:
+    """Return the principal axes of features (N, D), most variance first, shape (D, count)."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(count, svd_solver="covariance_eigh").fit(features)
+    return np.ascontiguousarray(pca.components_.T, dtype=np.float32)
 
 
 def refuse_not_finite(features: Floats) -> None:

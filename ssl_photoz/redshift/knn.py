@@ -9,10 +9,9 @@ from typing import NamedTuple, Self
 
 import faiss
 import numpy as np
-from sklearn.decomposition import PCA
 from tqdm import tqdm
 
-from ssl_photoz.redshift.features import Standardise
+from ssl_photoz.redshift.features import Standardise, principal_axes
 from ssl_photoz.redshift.intervals import Interval
 from ssl_photoz.redshift.protocol import Prediction, to_redshift, to_target, tuning_score
 from ssl_photoz.types import Array, Doubles, Floats, Ints
@@ -96,7 +95,7 @@ class KNN:
         standardise = Standardise.fit(features)
         most = min(max(dims), *features.shape)
         some = _sample(rng, len(z), PCA_ROWS)
-        axes = _principal_axes(standardise.apply(features[some]), most)
+        axes = principal_axes(standardise.apply(features[some]), most)
         probe = cls(
             standardise=standardise,
             axes=axes,
@@ -224,11 +223,6 @@ def weigh(distance: Floats, target: Doubles, *, median: bool = False) -> tuple[D
         centre = np.take_along_axis(np.take_along_axis(target, order, axis=1), middle, axis=1)[:, 0]
     variance = np.sum(weights * (target - centre[:, None]) ** 2, axis=1)
     return centre, np.sqrt(variance)
-
-
-def _principal_axes(features: Floats, count: int) -> Floats:
-    pca = PCA(count, svd_solver="covariance_eigh").fit(features)
-    return np.ascontiguousarray(pca.components_.T, dtype=np.float32)
 
 
 def _space(vectors: Floats, recipe: Recipe) -> Floats:
