@@ -87,7 +87,9 @@ def main(settings: Settings) -> None:
         labelled = labelled[choose(len(labelled), settings.labels, seed=settings.seed)]
         print(f"{len(rows)} cutouts to train on, {len(labelled)} of them with their redshift")
         steps = _train(settings, cutouts, encoder, rows, labelled, split)
-        seen = {*card.get("labels_seen", ()), *cutouts.column("id")[labelled].tolist()}
+        seen = set(card.get("labels_seen", ()))
+        if settings.align.weight:
+            seen.update(cutouts.column("id")[labelled].tolist())
         save_encoder(
             settings.out,
             encoder,

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ssl_photoz import runs
 from ssl_photoz.errors import ConfigError
 
-ProbeName = Literal["knn", "ridge", "svr", "mlp", "boosting"]
+ProbeName = Literal["knn", "ridge", "svr", "mlp", "blend", "boosting"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse to fit nothing."""
         if not self.probes:
-            raise ConfigError("probes is empty, expected any of knn, ridge, svr, mlp, boosting")
+            raise ConfigError(f"probes is empty, expected any of {', '.join(get_args(ProbeName))}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PredictSettings:
     probe: Path
     embeddings: Path
     out: Path
-    which: Literal["knn", "ridge", "svr", "mlp", "boosting", "mean"] = "mlp"
+    which: Literal["knn", "ridge", "svr", "mlp", "blend", "boosting", "mean"] = "mlp"
     rows: Literal["unlabelled", "all"] = "unlabelled"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from benchmarks.redshift_ladder.plan import Job, Size, count, says
 from ssl_photoz import cli, runs
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.redshift.artefact import PROBES, read_predictions
+from ssl_photoz.redshift.blend import Blend
 from ssl_photoz.redshift.contamination import refuse_contaminated
 from ssl_photoz.redshift.density_experiment import fit_calibrated
 from ssl_photoz.redshift.labels import Labelled, fewer, read_labelled
 from ssl_photoz.redshift.lowz_cuts import score_selection, select_lowz
+from ssl_photoz.redshift.protocol import Probe
 from ssl_photoz.types import Array, Doubles, Floats
 
 DONE = "facts.json"
@@ -61,14 +63,11 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
     splits = read_labelled(embeddings)
     card = runs.read_card(encoder, "encoder")
     read_outs = {"last": last_stage(card["encoder"]), "all": slice(None)}
-    tables = [
-        _fitted(
-            _columns(_thinned(splits, labels, job.seed), columns), probe, name, labels, job.seed
-        )
-        for labels in (size.labels if job.labels is None else (job.labels,))
-        for name, columns in read_outs.items()
-        for probe in size.probes
-    ]
+    tables = []
+    for labels in size.labels if job.labels is None else (job.labels,):
+        for name, columns in read_outs.items():
+            some = _columns(_thinned(splits, labels, job.seed), columns)
+            tables += _fitted(some, size.probes, name, labels, job.seed)
     _write(job, tables)
     return {
         "train_seconds": trained,
@@ -105,11 +104,9 @@ def _yardsticks(job: Job, size: Size) -> dict[str, Any]:
     for labels in size.labels:
         for name, splits in blocks.items():
             some = _thinned(splits, labels, job.seed)
-            probes = (*size.probes, "boosting")
-            tables += [_fitted(some, probe, name, labels, job.seed) for probe in probes]
-        tables.append(
-            _fitted(_thinned(aperture, labels, job.seed), "mean", "mean", labels, job.seed)
-        )
+            tables += _fitted(some, (*size.probes, "boosting"), name, labels, job.seed)
+        some = _thinned(aperture, labels, job.seed)
+        tables += _fitted(some, ("mean",), "mean", labels, job.seed)
     _write(job, tables)
     facts: dict[str, Any] = {"training_labels": len(aperture["train"])}
     if columns := size.inputs[job.input].get("lowz"):
@@ -145,26 +142,40 @@ def _columns(splits: Splits, columns: slice) -> Splits:
     }
 
 
-def _fitted(splits: Splits, probe: str, read_out: str, labels: float, seed: int) -> pa.Table:
-    """Fit one probe; return what it says of the validation and the test galaxies."""
-    train, val, test = (splits[split] for split in ("train", "val", "test"))
-    predict = _fit(probe, train, val, seed)
-    tables = [
-        _table(labels, read_out, probe, split, some.id, some.z, predict(some.features))
-        for split, some in {"val": val, "test": test}.items()
-    ]
-    return pa.concat_tables(tables)
+def _fitted(
+    splits: Splits, probes: Sequence[str], read_out: str, labels: float, seed: int
+) -> list[pa.Table]:
+    """Fit probes; return what each says of the validation and the test galaxies."""
+    tables: list[pa.Table] = []
+    fitted: dict[str, Probe] = {}
+    for name in probes:
+        predict = _fit(name, splits, fitted, seed)
+        tables += [
+            _table(labels, read_out, name, split, some.id, some.z, predict(some.features))
+            for split, some in splits.items()
+            if split != "train"
+        ]
+    return tables
 
 
-def _fit(probe: str, train: Labelled, val: Labelled, seed: int) -> Callable[[Floats], Doubles]:
-    """Fit a probe; ``density`` is the median of calibrated densities of a mixture network."""
-    if probe == "density":
+def _fit(
+    name: str, splits: Splits, fitted: dict[str, Probe], seed: int
+) -> Callable[[Floats], Doubles]:
+    """Fit a probe; ``density`` is the median of calibrated densities of a mixture network.
+
+    ``blend`` is made of the probes fitted before it, which are kept in ``fitted``.
+    """
+    train, val = splits["train"], splits["val"]
+    if name == "density":
         calibrated = fit_calibrated(train, val, method="mlp", seed=seed)
         return lambda features: calibrated.density(features).median()
-    fitted = PROBES[probe].fit(
-        train.features, train.z, val_features=val.features, val_z=val.z, ids=train.id, seed=seed
-    )
-    return lambda features: fitted.predict(features).z_phot
+    if name == "blend":
+        probe: Probe = Blend.of(fitted, val.features, val.z)
+    else:
+        asked = {"val_features": val.features, "val_z": val.z, "ids": train.id, "seed": seed}
+        probe = PROBES[name].fit(train.features, train.z, **asked)
+    fitted[name] = probe
+    return lambda features: probe.predict(features).z_phot
 
 
 def _table(

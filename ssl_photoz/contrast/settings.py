@@ -60,7 +60,8 @@ class AlignSettings:
     Attributes:
         arm: rank_n_contrast (features as far apart as redshifts), regression (a head that
             predicts redshift), or metric_learning (bins of redshift attract or repel).
-        weight: Of this loss; those of MoCo keep theirs.
+        weight: Of this loss; those of MoCo keep theirs. 0 sees no label: a control that takes the
+            same steps on the same galaxies.
         labelled_share: Share of every batch that is drawn from the labelled galaxies; the rest is
             drawn from all.
         temperature: Of rank_n_contrast (by default 0.2 of the rms distance of two galaxies) and
@@ -79,8 +80,8 @@ class AlignSettings:
     def __post_init__(self) -> None:
         if self.arm not in ARMS:
             raise ValueError(f"arm is {self.arm!r}, expected one of {', '.join(ARMS)}")
-        if not self.weight > 0:
-            raise ValueError(f"weight is {self.weight}, expected a positive number")
+        if not self.weight >= 0:
+            raise ValueError(f"weight is {self.weight}, expected a number that is not negative")
         if not 0 < self.labelled_share < 1:
             raise ValueError(f"labelled_share is {self.labelled_share}, expected between 0 and 1")
         if self.temperature is not None and not self.temperature > 0:

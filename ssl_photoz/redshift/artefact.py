@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save
 from ssl_photoz import runs
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.errors import ArtefactError, MismatchError
+from ssl_photoz.redshift.blend import Blend
 from ssl_photoz.redshift.boosting import Boosting
 from ssl_photoz.redshift.knn import KNN
 from ssl_photoz.redshift.linear import Ridge
@@ -29,6 +30,7 @@ PROBES: dict[str, type[Probe]] = {
     "ridge": Ridge,
     "svr": SVR,
     "mlp": MLP,
+    "blend": Blend,
     "boosting": Boosting,
     "mean": Mean,
 }

@@ -61,14 +61,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def align(folder, out, *, data="cutouts.h5", start="start", arm="rank_n_contrast", **changes):
+def align(folder, out, *, data="cutouts.h5", start="start", arm="rank_n_contrast", weight=1.0, **changes):
     given = {"labels": LABELS, "epochs": 1, "batch_size": 24, "checkpoint_steps": 50, **changes}
     main(
         Settings(
             data=folder / data,
             start=folder / start,
             out=folder / out,
-            align=AlignSettings(arm=arm, bins=4),
+            align=AlignSettings(arm=arm, weight=weight, bins=4),
             moco=MocoSettings(queue_size=24 * 40, projection_dim=8),
             nuisances=NuisanceSettings(jitter_px=0),
             **given,
@@ -122,6 +122,17 @@ def test_training_labels_do(folder):
     other = align(folder, "other", data="other.h5")
     assert other["labels_seen"] == clean["labels_seen"]
     assert other["weights_sha256"] != clean["weights_sha256"]
+
+
+def test_without_weight_it_is_a_control_that_sees_no_label(folder):
+    write(folder / "different.h5")
+    with h5py.File(folder / "different.h5", "r+") as file:
+        file["Z"][:] = file["Z"][:] ** 2
+    one = align(folder, "control", weight=0.0)
+    other = align(folder, "different", data="different.h5", weight=0.0)
+    assert one["weights_sha256"] == other["weights_sha256"]
+    assert one["weights_sha256"] != runs.read_card(folder / "aligned", "encoder")["weights_sha256"]
+    assert one["labels_seen"] == []
 
 
 def test_an_interrupted_run_ends_as_the_whole_and_inherits_labels(folder, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The four probes against closed forms, a rival library, and each other."""
+"""The probes against closed forms, a rival library, and each other."""
 
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from ssl_photoz.errors import DataError, ShapeError
 from ssl_photoz.redshift.artefact import PROBES
+from ssl_photoz.redshift.blend import Blend
 from ssl_photoz.redshift.features import Standardise
 from ssl_photoz.redshift.intervals import Interval
 from ssl_photoz.redshift.knn import KNN, Recipe, weigh
@@ -23,6 +24,7 @@ from ssl_photoz.redshift.protocol import tuning_score
 QUICK = {
     **{"mean": {}, "knn": {}, "ridge": {}, "svr": {}, "boosting": {}},
     "mlp": {"hidden": 16, "members": 1, "steps": 300},
+    "blend": {},
 }
 
 
@@ -163,6 +165,25 @@ def test_mlp_repeats_and_leaves_the_global_generator_alone(fit, splits):
     assert np.array_equal(first, fit(MLP, **small).predict(features).z_phot)
     other = fit(MLP, **small, seed=1).predict(features).z_phot
     assert not np.array_equal(first, other)
+
+
+def test_a_blend_is_the_mean_of_its_parts_in_ln_one_plus_z(fit, splits):
+    _, (val, val_z), (test, _) = splits
+    parts = {name: fit(PROBES[name], seed=3) for name in ("ridge", "svr", "mlp")}
+    said = np.log1p([part.predict(test).z_phot for part in parts.values()])
+    for blend in (fit(Blend, seed=3), Blend.of({**parts, "knn": fit(KNN)}, val, val_z)):
+        np.testing.assert_allclose(np.log1p(blend.predict(test).z_phot), said.mean(axis=0))
+        assert blend.chosen["ridge_alpha_per_galaxy"] == parts["ridge"].alpha
+
+
+def test_a_blend_is_better_than_its_parts_where_their_errors_differ(fit, splits):
+    _, _, (test, test_z) = splits
+    blend = fit(Blend)
+    errors = [
+        np.mean((np.log1p(probe.predict(test).z_phot) - np.log1p(test_z)) ** 2)
+        for probe in (blend, *blend.parts.values())
+    ]
+    assert errors[0] < np.mean(errors[1:])
 
 
 @pytest.mark.parametrize("name", PROBES)
