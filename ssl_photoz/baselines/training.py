@@ -30,6 +30,7 @@ from ssl_photoz.baselines.target import Target
 HUBER_BETA = 0.1
 WARMUP = 0.1
 AUGMENTATION, DROPOUT = 0, 1
+CHECKPOINT_SECONDS = 10.0
 
 
 class LabelledBatch(Protocol):
@@ -91,7 +92,8 @@ def train(
         stream_from: Gives the training batches from a step on.
         score: Called after each epoch; its ``score`` decides, the lower the better.
         target: The scale of the training redshifts.
-        folder: Where ``training.ckpt`` and ``history.jsonl`` are kept.
+        folder: Where ``training.ckpt`` and ``history.jsonl`` are kept, written after an epoch if
+            ten seconds have passed since the last time.
         epochs: At most so many.
         steps_per_epoch: Steps between two scores.
         patience: Epochs without a better score after which to stop.
@@ -126,8 +128,10 @@ def train(
                 step += 1
                 bar.update()
             said = {"loss": float(torch.stack(losses).mean()), **score(network)}
-            better = progress.note(said, step=step, seconds=time.monotonic() - started)
-            run.keep(better=better)
+            if progress.note(said, step=step, seconds=time.monotonic() - started):
+                run.remember()
+            if time.monotonic() - run.kept >= CHECKPOINT_SECONDS:
+                run.keep()
             bar.set_postfix({name: f"{said[name]:.4f}" for name in ("loss", "score")})
     run.end_at_best()
     return progress
@@ -158,6 +162,7 @@ class Training:
         self.device = next(network.parameters()).device
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.kept = time.monotonic()
 
     def prepare(
         self, *, learning_rate: tuple[float, float], weight_decay: float, steps: int
@@ -208,10 +213,12 @@ class Training:
         self.rate.step()
         return loss.detach()
 
-    def keep(self, *, better: bool) -> None:
-        """Write history and checkpoint; remember the weights if they are the best."""
-        if better:
-            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+    def remember(self) -> None:
+        """Hold on to the weights as they are: the best so far."""
+        self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def keep(self) -> None:
+        """Write checkpoint and history."""
         save_checkpoint(
             self.folder,
             {
@@ -222,11 +229,16 @@ class Training:
                 "best": self.best,
             },
         )
-        lines = [json.dumps(row) + "\n" for row in self.progress.history]
-        with runs.atomic_path(self.folder / "history.jsonl") as scratch:
-            scratch.write_text("".join(lines))
+        self.kept = time.monotonic()
+        self._write_history()
 
     def end_at_best(self) -> None:
         """Put the best epoch's weights into the network."""
+        self._write_history()
         self.network.load_state_dict(self.best)
         self.network.eval()
+
+    def _write_history(self) -> None:
+        lines = [json.dumps(row) + "\n" for row in self.progress.history]
+        with runs.atomic_path(self.folder / "history.jsonl") as scratch:
+            scratch.write_text("".join(lines))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ssl_photoz.redshift.density import Density, grid_for
 from ssl_photoz.redshift.features import Standardise
-from ssl_photoz.redshift.mlp import schedule
+from ssl_photoz.redshift.perceptrons import Perceptrons, train_perceptrons
 from ssl_photoz.redshift.protocol import to_target
 from ssl_photoz.types import Array, Doubles, Floats
 
@@ -21,33 +19,6 @@ ROWS_AT_ONCE = 2_048
 LEAST_WIDTH = 0.05
 WRONG_LABELS = 0.01
 WRONG_WIDTH = 1.5
-
-
-class MixtureNetwork(nn.Module):
-    """Perceptrons of two hidden layers side by side, each with a mixture at its end."""
-
-    def __init__(
-        self, dim: int, *, hidden: int, members: int, components: int, dropout: float
-    ) -> None:
-        super().__init__()
-        widths = (dim, hidden, hidden, 3 * components)
-        self.weights = nn.ParameterList(
-            torch.randn(members, a, b) * (2 / a) ** 0.5 for a, b in itertools.pairwise(widths)
-        )
-        self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in widths[1:])
-        self.dropout = nn.Dropout(dropout)
-        with torch.no_grad():
-            self.weights[-1].mul_(0.1)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logarithms of weights, centres and widths, shape (members, B, K) each."""
-        hidden = features
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            hidden = self.dropout(nn.functional.gelu(hidden @ weight + bias))
-        logits, centres, raw = (hidden @ self.weights[-1] + self.biases[-1]).chunk(3, dim=-1)
-        # A network that may shrink a width to nothing gains without end from one galaxy.
-        widths = LEAST_WIDTH + nn.functional.softplus(raw)
-        return torch.log_softmax(logits, dim=-1), centres, widths
 
 
 @dataclass(frozen=True)
@@ -71,7 +42,7 @@ class Mixture:
     """
 
     standardise: Standardise
-    network: MixtureNetwork
+    network: Perceptrons
     centre: float
     scale: float
     epochs: int
@@ -115,7 +86,7 @@ class Mixture:
             dropout: After each hidden layer.
             weight_decay: Of AdamW.
             learning_rate: At its peak.
-            steps: Of the optimiser, about; see `mlp.schedule`.
+            steps: Of the optimiser, about; see `perceptrons.schedule`.
         """
         standardise = Standardise.fit(features)
         target = to_target(z)
@@ -127,17 +98,21 @@ class Mixture:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = MixtureNetwork(
+            network = Perceptrons(
                 features.shape[1],
                 hidden=hidden,
+                outputs=3 * components,
                 members=members,
-                components=components,
                 dropout=dropout,
             )
-            epochs = _train(
+            with torch.no_grad():
+                network.weights[-1].mul_(0.1)
+            asked = tensors(val_features, val_z)
+            epochs = train_perceptrons(
                 network,
-                tensors(features, z),
-                tensors(val_features, val_z),
+                *tensors(features, z),
+                loss=_loss,
+                score=lambda: _negative_log_likelihood(network, *asked),
                 learning_rate=learning_rate,
                 weight_decay=weight_decay,
                 steps=steps,
@@ -157,11 +132,19 @@ class Mixture:
         values = np.empty((len(features), len(self.grid)))
         with torch.no_grad():
             for start in range(0, len(features), ROWS_AT_ONCE):
-                part = self.network(standardised[start : start + ROWS_AT_ONCE])
+                part = _mixture(self.network(standardised[start : start + ROWS_AT_ONCE]))
                 # One point of the grid at a time keeps (members, B, K) from growing by G.
                 columns = [_log_density(part, point).exp().mean(dim=0) for point in at]
                 values[start : start + ROWS_AT_ONCE] = torch.stack(columns, dim=1).numpy()
         return Density.of(self.grid, values / (1 + self.grid))
+
+
+def _mixture(answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log weights, centres and widths, (members, B, K) each, of (members, B, 3 K)."""
+    logits, centres, raw = answer.chunk(3, dim=-1)
+    # A network that may shrink a width to nothing gains without end from one galaxy.
+    widths = LEAST_WIDTH + nn.functional.softplus(raw)
+    return torch.log_softmax(logits, dim=-1), centres, widths
 
 
 def _log_density(mixture: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
@@ -174,60 +157,15 @@ def _log_density(mixture: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tens
     return torch.logaddexp(sure, (wide + np.log(WRONG_LABELS)).expand_as(sure))
 
 
-def _train(
-    network: MixtureNetwork,
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    steps: int,
-) -> int:
-    """Fit in place; leave the network at its best epoch and return that."""
-    n = len(train[0])
-    epochs, batch = schedule(n, steps)
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=weight_decay)
-    cosine = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        max_lr=learning_rate,
-        total_steps=epochs * -(-n // batch),
-        pct_start=0.1,
-        cycle_momentum=False,
-    )
-    best, kept, best_epoch = float("inf"), network.state_dict(), 0
-    for epoch in tqdm(range(1, epochs + 1), desc="mixture epochs", leave=False, mininterval=0.5):
-        network.train()
-        for rows in torch.split(torch.randperm(n), batch):
-            # Summed over members: each learns as if it were alone.
-            loss = -_log_density(network(train[0][rows]), train[1][rows]).mean(dim=1).sum()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            cosine.step()
-        score = _negative_log_likelihood(network, *val)
-        if score < best:
-            best, best_epoch = score, epoch
-            kept = {name: value.clone() for name, value in network.state_dict().items()}
-        elif epoch - best_epoch >= max(5, epochs // 3):
-            break
-    network.load_state_dict(kept)
-    network.eval()
-    return best_epoch
+def _loss(answer: Tensor, target: Tensor) -> Tensor:
+    """Return the negative log likelihood per galaxy, summed over members."""
+    return -_log_density(_mixture(answer), target).mean(dim=1).sum()
 
 
-def _negative_log_likelihood(network: MixtureNetwork, features: Tensor, target: Tensor) -> float:
+def _negative_log_likelihood(network: Perceptrons, features: Tensor, target: Tensor) -> float:
     """Return that of the members' mean density, per galaxy."""
-    network.eval()
-    with torch.no_grad():
-        members = torch.cat(
-            [
-                _log_density(network(rows), truth)
-                for rows, truth in zip(
-                    torch.split(features, ROWS_AT_ONCE),
-                    torch.split(target, ROWS_AT_ONCE),
-                    strict=True,
-                )
-            ],
-            dim=1,
-        )
-        return -float((torch.logsumexp(members, dim=0) - np.log(len(members))).mean())
+    parts = zip(torch.split(features, ROWS_AT_ONCE), torch.split(target, ROWS_AT_ONCE), strict=True)
+    members = torch.cat(
+        [_log_density(_mixture(network(rows)), truth) for rows, truth in parts], dim=1
+    )
+    return -float((torch.logsumexp(members, dim=0) - np.log(len(members))).mean())

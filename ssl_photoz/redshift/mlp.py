@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -10,36 +9,15 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ssl_photoz.redshift.features import Standardise
 from ssl_photoz.redshift.intervals import Interval
+from ssl_photoz.redshift.perceptrons import Perceptrons, train_perceptrons
 from ssl_photoz.redshift.protocol import Prediction, to_redshift, to_target
 from ssl_photoz.types import Array, Doubles, Floats
 
 ROWS_AT_ONCE = 8_192
 HUBER_BETA = 0.1
-
-
-class Ensemble(nn.Module):
-    """Perceptrons of two hidden layers side by side: (B, D) to (members, B)."""
-
-    def __init__(self, dim: int, *, hidden: int, members: int, dropout: float) -> None:
-        super().__init__()
-        widths = (dim, hidden, hidden, 1)
-        self.weights = nn.ParameterList(
-            torch.randn(members, a, b) * (2 / a) ** 0.5 for a, b in itertools.pairwise(widths)
-        )
-        self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in widths[1:])
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return one standardised target per member and galaxy, shape (members, B)."""
-        hidden = features
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            hidden = self.dropout(nn.functional.gelu(hidden @ weight + bias))
-        out: Tensor = hidden @ self.weights[-1] + self.biases[-1]
-        return out.squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -57,7 +35,7 @@ class MLP:
     """
 
     standardise: Standardise
-    network: Ensemble
+    network: Perceptrons
     centre: float
     scale: float
     bounds: tuple[float, float]
@@ -100,18 +78,27 @@ class MLP:
             dropout: After each hidden layer.
             weight_decay: Of AdamW.
             learning_rate: At its peak.
-            steps: Of the optimiser, about; see `schedule`.
+            steps: Of the optimiser, about; see `perceptrons.schedule`.
         """
         standardise = Standardise.fit(features)
         target, truth = to_target(z), to_target(val_z)
         centre, scale = float(target.mean()), float(target.std()) or 1.0
+
+        def standardised(some: Floats) -> Tensor:
+            return torch.from_numpy(standardise.apply(some))
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = Ensemble(features.shape[1], hidden=hidden, members=members, dropout=dropout)
-            epochs = _train(
+            network = Perceptrons(
+                features.shape[1], hidden=hidden, outputs=1, members=members, dropout=dropout
+            )
+            asked, wanted = standardised(val_features), (truth - centre) / scale
+            epochs = train_perceptrons(
                 network,
-                _tensors(standardise.apply(features), (target - centre) / scale),
-                _tensors(standardise.apply(val_features), (truth - centre) / scale),
+                standardised(features),
+                torch.from_numpy((target - centre) / scale).float(),
+                loss=_huber,
+                score=lambda: float(np.abs(_mean_of(network, asked) - wanted).mean()),
                 learning_rate=learning_rate,
                 weight_decay=weight_decay,
                 steps=steps,
@@ -148,7 +135,7 @@ class MLP:
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """See `Probe.from_arrays`."""
         members, dim, hidden = arrays["network.weights.0"].shape
-        network = Ensemble(dim, hidden=hidden, members=members, dropout=0.0)
+        network = Perceptrons(dim, hidden=hidden, outputs=1, members=members, dropout=0.0)
         network.load_state_dict(
             {
                 name.removeprefix("network."): torch.from_numpy(np.array(array))
@@ -175,67 +162,15 @@ class MLP:
         )
 
 
-def _train(
-    network: Ensemble,
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    steps: int,
-) -> int:
-    """Fit in place; leave the network at its best epoch and return that."""
-    n = len(train[0])
-    epochs, batch = schedule(n, steps)
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=weight_decay)
-    cosine = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        max_lr=learning_rate,
-        total_steps=epochs * -(-n // batch),
-        pct_start=0.1,
-        cycle_momentum=False,
-    )
-    best, kept, best_epoch = float("inf"), {}, 0
-    for epoch in tqdm(range(1, epochs + 1), desc="MLP epochs", leave=False, mininterval=0.5):
-        network.train()
-        for rows in torch.split(torch.randperm(n), batch):
-            features, target = train[0][rows], train[1][rows]
-            answer = network(features)
-            loss = len(answer) * nn.functional.smooth_l1_loss(
-                answer, target.expand_as(answer), beta=HUBER_BETA
-            )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            cosine.step()
-        score = float(np.abs(_mean_of(network, val[0]) - val[1].numpy()).mean())
-        if score < best:
-            best, best_epoch = score, epoch
-            kept = {name: value.clone() for name, value in network.state_dict().items()}
-        elif epoch - best_epoch >= max(5, epochs // 3):
-            break
-    network.load_state_dict(kept)
-    network.eval()
-    return best_epoch
+def _huber(answer: Tensor, target: Tensor) -> Tensor:
+    """Return Huber's loss of answers (members, B, 1), summed over members."""
+    wanted = target.expand(len(answer), -1)
+    one = nn.functional.smooth_l1_loss(answer.squeeze(-1), wanted, beta=HUBER_BETA)
+    return len(answer) * one
 
 
-def schedule(n: int, steps: int) -> tuple[int, int]:
-    """Return epochs and batch size for n training galaxies.
-
-    About sixteen steps to an epoch for small sets, and so many steps in all that time hardly
-    depends on n; at least four epochs for large ones.
-    """
-    batch = int(np.clip(2 ** round(np.log2(n / 16)), 32, 1024))
-    return int(np.clip(steps * batch // n, 4, 80)), batch
-
-
-def _mean_of(network: Ensemble, standardised: Tensor) -> Doubles:
+def _mean_of(network: Perceptrons, standardised: Tensor) -> Doubles:
     """Return the members' mean, standardised target, shape (M,)."""
-    network.eval()
     with torch.no_grad():
-        parts = [network(rows).mean(dim=0) for rows in torch.split(standardised, ROWS_AT_ONCE)]
+        parts = [network(rows).mean(dim=(0, 2)) for rows in torch.split(standardised, ROWS_AT_ONCE)]
     return torch.cat(parts).double().numpy() if parts else np.empty(0)
-
-
-def _tensors(features: Floats, target: Doubles) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(features), torch.from_numpy(target).float()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.baselines import training
 from ssl_photoz.baselines.checkpoint import NAME, load_checkpoint
 from ssl_photoz.baselines.fitting import fit_and_predict
 from ssl_photoz.baselines.predict import predict
@@ -193,6 +194,17 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     assert load_checkpoint(tmp_path, device="cpu")["progress"]["epoch"] == 1
     with pytest.raises(TrainingError, match="score nan"):
         fit(tmp_path / "other", score=lambda _: {"score": float("nan")})
+
+
+def test_quick_epochs_leave_fewer_checkpoints_and_the_whole_history(tmp_path, monkeypatch):
+    often = fit(tmp_path / "often")
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3600.0)
+    seldom = fit(tmp_path / "seldom")
+    assert equal(often[0], seldom[0])
+    assert not (tmp_path / "seldom" / NAME).exists()
+    lines = (tmp_path / "seldom" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == seldom[1].history
+    assert len(lines) == EPOCHS
 
 
 def test_an_unreadable_checkpoint_is_said(tmp_path):

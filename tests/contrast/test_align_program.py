@@ -61,7 +61,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def align(folder, out, *, data="cutouts.h5", start="start", arm="rank_n_contrast", weight=1.0, **changes):
+def align(
+    folder, out, *, data="cutouts.h5", start="start", arm="rank_n_contrast", weight=1.0, **changes
+):
     given = {"labels": LABELS, "epochs": 1, "batch_size": 24, "checkpoint_steps": 50, **changes}
     main(
         Settings(
