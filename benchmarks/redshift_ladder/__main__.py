@@ -40,8 +40,11 @@ def main(arguments: list[str]) -> None:
             _climb_all(size, jobs)
     finally:
         minutes = _spent(size.out / "seconds.json", time.perf_counter() - started) / 60
+    epochs = {verb: settings["epochs"] for verb, settings in size.defaults.items()}
     note = (
-        f"{size.name}: {minutes:.0f} minutes on {os.cpu_count()} cores, {platform.machine()}, "
+        f"{size.name}: encoders pretrained for {epochs['pretrain']} epochs, with labels for "
+        f"{epochs['align']} more, networks trained for {epochs['supervise']} at most; "
+        f"{minutes:.0f} minutes on {os.cpu_count()} cores, {platform.machine()}, "
         f"{datetime.date.today()}"
     )
     results = scored.read_results(jobs)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.redshift_ladder.plan import Size, count, says
 from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors
-from benchmarks.redshift_ladder.table import rung_titles
+from benchmarks.redshift_ladder.table import described, rung_titles
 
 AXES = {"sigma_nmad": r"$\sigma_{\rm NMAD}$", "outliers_05": "|dz| > 0.05", "r2": "R²"}
 DRAWN = {
@@ -41,12 +41,17 @@ def draw(
         results: All of them; of each rung the one chosen on validation is drawn.
         available: Training labels of each input.
         out: The PNG.
-        note: Machine and date, for the foot.
+        note: Epochs, machine and date, for the foot.
     """
     best = {result.key[:3]: result for result in chosen(results)}
     names = [name for name in size.inputs if name in available]
     figure, axes = plt.subplots(
-        len(names), len(SHOWN), figsize=(13, 4.2 * len(names)), squeeze=False, sharex="row"
+        len(names),
+        len(SHOWN),
+        figsize=(13, 1 + 4 * len(names)),
+        squeeze=False,
+        sharex="row",
+        layout="constrained",
     )
     for line, name in zip(axes, names, strict=True):
         places = {says(labels): count(labels, available[name]) for labels in size.labels}
@@ -54,12 +59,10 @@ def draw(
             key[1:]: result for key, result in best.items() if key[0] == name
         }
         _draw_input(rung_titles(size), of_input, places, line)
-        label = "SIMULATED" if "simulate" in size.inputs[name] else "real"
-        line[0].set_title(f"{name} ({label})", loc="left")
-    axes[0][-1].legend(fontsize=7, loc="lower right")
-    figure.text(0.01, 0.005, note, fontsize=7)
-    figure.tight_layout(rect=(0, 0.015, 1, 1))
-    figure.savefig(out, dpi=120)
+        line[0].set_title(described(size, name, best), loc="left")
+    figure.supxlabel(note, fontsize=8, x=0.01, ha="left")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), ncols=4, loc="outside upper left")
+    figure.savefig(out, dpi=110)
     plt.close(figure)
 
 

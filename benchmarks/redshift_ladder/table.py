@@ -27,7 +27,7 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
         if not counts:
             continue
         heads = [f"{n} of labels" if "%" in n else f"{n} labels" for n in counts]
-        lines += ["", f"### {_title(size, name, best)}", ""]
+        lines += ["", f"### {described(size, name, best)}", ""]
         lines += ["| rung | " + " | ".join([*heads, "train, s", "embedded per s"]) + " |"]
         lines += ["|---|" + "---|" * len(counts) + "---:|---:|"]
         for rung, title in rung_titles(size).items():
@@ -133,6 +133,15 @@ def _nearby(result: Result) -> str:
     return " | ".join(f"{value:.1%}" for value in np.nanmean(scores, axis=0))
 
 
+def described(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> str:
+    """Return an input's name, whether it is simulated, how many galaxies and seeds."""
+    of_input = [result for key, result in best.items() if key[0] == name]
+    seeds = max(len(result.z_phot) for result in of_input)
+    label = "SIMULATED" if "simulate" in size.inputs[name] else "real"
+    tests = len(of_input[0].z_spec)
+    return f"{name} ({label}): {tests} test galaxies, {seeds} seed{'s' * (seeds > 1)}"
+
+
 def rung_titles(size: Size) -> dict[str, str]:
     """Return the title of every line of the table, in order."""
     photometric = {
@@ -178,10 +187,3 @@ def _beaten(result: Result, rival: Result | None) -> bool:
     if rival is None or rival.key.rung == result.key.rung:
         return False
     return all(gain > 2 * error for gain, error in gains(result, rival).values())
-
-
-def _title(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> str:
-    some = next(result for key, result in best.items() if key[0] == name)
-    seeds = max(len(result.z_phot) for key, result in best.items() if key[0] == name)
-    label = "SIMULATED survey" if "simulate" in size.inputs[name] else "real galaxies"
-    return f"{name}: {label}, {len(some.z_spec)} test galaxies, {seeds} seeds"
