@@ -1,0 +1,86 @@
+"""What people say of candidates: a table that grows by a line for every look."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ssl_photoz.errors import DataError
+
+WORDS = ("dwarf", "not_dwarf", "junk")
+COLUMNS = ("id", "ra", "dec", "verdict", "when")
+
+
+class Verdict(NamedTuple):
+    """One look at one galaxy.
+
+    Attributes:
+        id: As text.
+        ra: Right ascension, degrees; text, as written.
+        dec: Declination, degrees; text, as written.
+        verdict: One of `WORDS`.
+        when: UTC, ISO 8601; may be empty in a file made by hand.
+    """
+
+    id: str
+    ra: str
+    dec: str
+    verdict: str
+    when: str
+
+
+def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) -> Verdict:  # noqa: A002
+    """Add a line to a CSV of verdicts, which is made if it is not there.
+
+    The line is written in one piece and flushed to the disk; earlier lines are never touched.
+
+    Args:
+        path: The CSV.
+        id: Of the galaxy.
+        ra: Degrees.
+        dec: Degrees.
+        verdict: One of `WORDS`.
+
+    Raises:
+        DataError: If the verdict is another word.
+    """
+    _require_word(verdict, where=f"galaxy {id}")
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    line = Verdict(str(id), f"{ra:.7f}", f"{dec:.7f}", verdict, when)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if file.tell() == 0:
+            writer.writerow(COLUMNS)
+        writer.writerow(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return line
+
+
+def read_verdicts(path: Path) -> dict[str, Verdict]:
+    """Read a CSV of verdicts, the last word on each galaxy, by its id as text.
+
+    Raises:
+        DataError: If it has no columns ``id`` and ``verdict``, or a verdict is an unknown word.
+    """
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        missing = {"id", "verdict"} - set(reader.fieldnames or ())
+        if missing:
+            raise DataError(
+                f"{path} has no column {' and no column '.join(sorted(missing))}; expected a CSV "
+                f"with the columns {', '.join(COLUMNS)}"
+            )
+        lines = [Verdict(*(row.get(name) or "" for name in COLUMNS)) for row in reader]
+    for number, line in enumerate(lines, 2):
+        _require_word(line.verdict, where=f"{path}, line {number}")
+    return {line.id: line for line in lines}
+
+
+def _require_word(verdict: str, *, where: str) -> None:
+    if verdict not in WORDS:
+        raise DataError(f"{where}: verdict {verdict!r}, expected one of {', '.join(WORDS)}")
