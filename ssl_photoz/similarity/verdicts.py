@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
     when: str
 
 
-def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) -> Verdict:  # noqa: A002
+def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) -> Verdict:
     """Add a line to a CSV of verdicts, which is made if it is not there.
 
     The line is written in one piece and flushed to the disk; earlier lines are never touched.
