@@ -1,0 +1,78 @@
+"""Time and memory of searches; each stage in a fresh process, whose memory is its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz.types import Array
+
+SINGLES = 500
+REPEATS = 3
+Search = Callable[[Array], Array]
+
+
+def apart(stage: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Run a stage in a fresh process and return what it measured."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(stage, *given).result()
+
+
+def resident_mb(what: str = "VmRSS") -> float:
+    """Return this process's resident memory now (VmRSS) or at most so far (VmHWM), 10^6 bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (kib,) = (int(line.split()[1]) for line in lines if line.startswith(what + ":"))
+    return kib * 1024 / 1e6
+
+
+def singles_ms(search: Search, queries: Array, count: int = SINGLES) -> dict[str, float]:
+    """Return the median and the 99th percentile of the time of one query, milliseconds."""
+    return percentiles(np.array([seconds(search, one[None]) for one in queries[:count]]))
+
+
+def percentiles(times_s: Array) -> dict[str, float]:
+    """Return ``p50_ms`` and ``p99_ms`` of some times in seconds."""
+    p50, p99 = np.percentile(1e3 * times_s, [50, 99])
+    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+
+
+def batch_per_s(search: Search, queries: Array) -> float:
+    """Return queries per second when all are asked at once; the best of three."""
+    return len(queries) / min(seconds(search, queries) for _ in range(REPEATS))
+
+
+def overhead(ours: Search, bare: Search, queries: Array, unit: Array) -> dict[str, float]:
+    """Return how much longer our search takes than FAISS's own, single and in a batch.
+
+    Asked in turn, each first every other time, so that both see the same machine.
+    """
+    times = np.empty((2, len(queries[:SINGLES])))
+    for i in range(times.shape[1]):
+        asked = ((ours, queries[i : i + 1]), (bare, unit[i : i + 1]))
+        for which in (0, 1) if i % 2 else (1, 0):
+            times[which, i] = seconds(*asked[which])
+    alone = np.median(times, axis=1)
+    batch = [min(seconds(s, q) for _ in range(REPEATS)) for s, q in ((ours, queries), (bare, unit))]
+    return {
+        "bare_p50_ms": float(1e3 * alone[1]),
+        "overhead_single": float(alone[0] / alone[1] - 1),
+        "overhead_batch": float(batch[0] / batch[1] - 1),
+    }
+
+
+def seconds(search: Search, queries: Array) -> float:
+    """Return how long one search takes."""
+    started = time.perf_counter()
+    search(queries)
+    return time.perf_counter() - started
+
+
+def bytes_of(folder: Path, pattern: str) -> int:
+    """Return how many bytes some files of a folder take."""
+    return sum(path.stat().st_size for path in folder.glob(pattern))
