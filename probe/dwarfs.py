@@ -1,16 +1,24 @@
-"""Rank unlabelled galaxies by the labelled nearby dwarfs among their look-alikes.
+"""Rank unlabelled galaxies by how likely they are nearby dwarfs, by several methods.
 
-Votes come from labelled train galaxies alone, the number of voters is chosen on the validation
-split, purity and completeness are measured on the labelled test galaxies.
+Methods are fitted to labelled train galaxies and to verdicts, chosen and calibrated on the
+validation split, and measured once on the labelled test galaxies, which lie elsewhere on the sky.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from ssl_photoz import runs
+from ssl_photoz.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.types import Bools, Ints
+
+
+MethodName = Literal["vote", "logistic", "mlp", "one_class"]
 
 
 @dataclass(frozen=True)
@@ -22,93 +30,120 @@ class Settings:
         embeddings: The embeddings folder it was built from.
         out: Folder to write.
         z_max: Nearby means a redshift below this.
-        flag: A column that must be true as well, such as is_dwarf; null: redshift alone.
-        stellar_mass_max: Column stellar_mass must be below this as well, in its own unit.
+        also: Further limits to give probabilities for.
+        flag: A column that is true for dwarfs, such as is_dwarf; null: redshift alone.
+        stellar_mass_max: Dwarfs have column stellar_mass below this, in its own unit.
+        abs_mag_min: Dwarfs have column abs_mag_r above this, mag.
+        methods: To compare; mlp takes longest. The best on the validation split ranks the list.
         ks: Numbers of voting neighbours to try on the validation split.
-        top: Candidates in candidates.csv; candidates.parquet holds all, the montage 28.
-        seed: Of the bootstrap.
+        verdicts: CSV of columns id and verdict (dwarf, not_dwarf, junk), to learn from.
+        cuts: Columns of r, g and maybe radius (arcsec), for photometric cuts to compare with.
+        magnitude: Column to bin the scores by, such as mag_r.
+        population: Column to split the scores by, such as population.
+        base_rate: Fraction of nearby dwarfs on the sky, to which figures are re-weighted.
+        max_train: Train galaxies to fit to, at most.
+        voted: Galaxies to take votes for, at most: the best by the other methods.
+        top: Candidates in the list; probabilities.parquet holds every galaxy.
+        contaminated: Whether to score, marked as CONTAMINATED, an encoder that has learnt from the
+            redshifts it is scored on.
+        seed: Of every random choice.
     """
 
     index: Path
     embeddings: Path
     out: Path
     z_max: float = 0.05
+    also: tuple[float, ...] = (0.03,)
     flag: str | None = None
     stellar_mass_max: float | None = None
+    abs_mag_min: float | None = None
+    methods: tuple[MethodName, ...] = ("vote", "logistic", "one_class")
     ks: tuple[int, ...] = (5, 10, 20, 40, 80)
-    top: int = 100
+    verdicts: Path | None = None
+    cuts: tuple[str, ...] = ()
+    magnitude: str | None = None
+    population: str | None = None
+    base_rate: float = 0.01
+    max_train: int = 20_000
+    voted: int = 20_000
+    top: int = 1000
+    contaminated: Literal["refuse", "allow"] = "refuse"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no file could be made of."""
+        if len(self.cuts) not in (0, 2, 3):
+            raise ConfigError(f"cuts is {self.cuts}, expected columns of r, g and maybe radius")
+        if self.top < 1 or self.voted < 1:
+            raise ConfigError(f"top is {self.top}, voted is {self.voted}, expected at least 1")
 
 
 def main(settings: Settings) -> None:
     """Fit, measure on the test split, rank the unlabelled galaxies."""
+    from ssl_photoz.dwarfs import candidates, scores, truth
+    from ssl_photoz.dwarfs.fitting import fit_dwarf_search
+    from ssl_photoz.dwarfs.search import candidate_rows, score_together
+    from ssl_photoz.dwarfs.strata import read_strata
+    from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.redshift.contamination import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
-    from ssl_photoz.similarity.dwarfs import DwarfSearch, candidate_rows, nearby_dwarfs
-    from ssl_photoz.similarity.gallery import save_candidates
     from ssl_photoz.similarity.index import Index
-    from ssl_photoz.similarity.montage import title_of
-    from ssl_photoz.similarity.purity import draw_purity, measure_purity
 
     embeddings, index = Embeddings.open(settings.embeddings), Index.load(settings.index)
     index.check_belongs(embeddings)
+    refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
     parents = {"embeddings": embeddings.sha256, "index": runs.sha256_of(settings.index)}
-    same = ("out", "embeddings", "index")
+    if settings.verdicts is not None:
+        parents["verdicts"] = runs.sha256_of(settings.verdicts)
+    same = ("out", "embeddings", "index", "verdicts", "contaminated")
     if runs.already_made(settings.out, "dwarfs", config=settings, parents=parents, ignore=same):
         print(f"{settings.out} is already made")
         return
-    simulated = bool(embeddings.card["simulated"])
     catalogue = Catalogue.read(embeddings)
-    dwarf = nearby_dwarfs(
-        embeddings,
-        z_max=settings.z_max,
-        flag=settings.flag,
-        stellar_mass_max=settings.stellar_mass_max,
+    said = read_verdicts(settings.verdicts) if settings.verdicts else {}
+    limits = {name: getattr(settings, name) for name in ("stellar_mass_max", "abs_mag_min")}
+    asked = truth.read_truth(
+        embeddings, z_max=settings.z_max, also=settings.also, flag=settings.flag, **limits
     )
-    search = DwarfSearch.fit(index, embeddings, dwarf, ks=settings.ks)
-
-    test = catalogue.rows_where("test", labelled=True)
-    score = search.rank(embeddings, test).score
-    metrics = {
-        **measure_purity(dwarf[test], score, seed=settings.seed),
-        "k": search.k,
-        "validation_average_precision": {str(k): ap for k, ap in search.validation.items()},
-        "simulated": simulated,
-    }
-    runs.write_json(settings.out / "metrics.json", metrics)
-    draw_purity(
-        settings.out / "purity_completeness.png",
-        dwarf[test],
-        score,
-        title=title_of(f"Galaxies at z < {settings.z_max:g}, test split", simulated=simulated),
+    known, learnt = truth.learn_verdicts(asked, catalogue, said)
+    fitting = {name: getattr(settings, name) for name in ("methods", "ks", "max_train", "seed")}
+    search = fit_dwarf_search(embeddings, catalogue, index, known, **fitting)
+    test, train = (known.rows(catalogue.split == split) for split in ("test", "train"))
+    rows, among = candidate_rows(catalogue, hidden=index.hidden)
+    tested, ranked = score_together(search, embeddings, index, test, rows, voted=settings.voted)
+    metrics = scores.save_scores(
+        *(settings.out, search, tested),
+        known.restricted_to(search.names).labels[test],
+        selected=_cut(settings, embeddings, test),
+        strata=read_strata(embeddings, test, settings.magnitude, settings.population),
+        base_rate=settings.base_rate,
+        seed=settings.seed,
+        facts={
+            **label_facts(embeddings, catalogue.id[train], known.says[0]),
+            **{"verdicts": learnt, "simulated": bool(embeddings.card["simulated"])},
+        },
     )
-
-    rows, among = candidate_rows(catalogue)
-    votes = search.rank(embeddings, rows)
-    save_candidates(settings.out, embeddings, catalogue, rows, votes, top=settings.top, among=among)
-    runs.write_card(
-        settings.out,
-        "dwarfs",
-        config=settings,
-        parents=parents,
-        simulated=simulated,
-        ranked=among,
-        candidates=len(rows),
-        metrics=metrics,
+    listed = candidates.write_list(
+        *(settings.out, embeddings, catalogue, index, search, ranked),
+        rows=rows,
+        confirmed=train[known.labels[train, 0] == 1],
+        words=truth.words_of(catalogue, said),
+        among=among,
+        **{name: getattr(settings, name) for name in ("top", "base_rate")},
     )
-    _say(metrics)
-    print(f"{len(rows)} {among} ranked in {settings.out}/candidates.parquet")
+    about = {"ranked": among, "candidates": len(rows), "simulated": metrics["simulated"]}
+    about |= {"config": settings, "parents": parents, "metrics": metrics}
+    runs.write_card(settings.out, "dwarfs", **about)
+    print(scores.describe(metrics))
+    print(f"{listed} of {len(rows)} {among} listed in {settings.out}/candidates.csv")
 
 
-def _say(metrics: dict[str, Any]) -> None:
-    if metrics["average_precision"] is None:
-        print("no labelled test galaxy is a nearby dwarf: purity is not known")
-        return
-    print(
-        f"{metrics['n_dwarfs']} of {metrics['n']} labelled test galaxies are nearby dwarfs; "
-        f"average precision {metrics['average_precision']:.3f} "
-        f"± {metrics['average_precision_error']:.3f}, purity at 90 % completeness "
-        f"{metrics['purity_at_90_completeness']:.3f} "
-        f"± {metrics['purity_at_90_completeness_error']:.3f} "
-        f"({metrics['enrichment_at_90_completeness']:.1f} times a random list)"
-    )
+def _cut(settings: Settings, embeddings: Embeddings, rows: Ints) -> Bools | None:
+    """Apply the photometric cuts to some rows."""
+    from ssl_photoz.redshift.lowz_cuts import select_lowz
+
+    if not settings.cuts:
+        return None
+    r_mag, g_mag, *radius = (embeddings.column(name)[rows] for name in settings.cuts)
+    return select_lowz(r_mag, g_mag - r_mag, radius[0] if radius else None).selected

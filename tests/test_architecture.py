@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVEL_0 = ("errors", "types", "runs", "config", "__version__")
 ROOMS = (
     *("cutouts", "augment", "encoders", "contrast", "baselines"),
-    *("embeddings", "redshift", "similarity"),
+    *("embeddings", "redshift", "similarity", "dwarfs", "explorer"),
 )
 STORE = ("embeddings.store", "embeddings.tables")
 MAY_IMPORT = {  # the longest prefix of a module's name decides
@@ -21,33 +21,47 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     **{room: (*LEVEL_0, room) for room in ("cutouts", "augment", "encoders", "report")},
     "embeddings": (*LEVEL_0, "embeddings.store", "embeddings.tables"),
     "embeddings.embed": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
+    "embeddings.single": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
     "contrast.pretraining": (*LEVEL_0, "contrast", "augment", "encoders", "cutouts"),
     "baselines": (*LEVEL_0, "baselines", "augment", "encoders"),
     "redshift": (*LEVEL_0, "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),
+    "dwarfs": (*LEVEL_0, "dwarfs", "similarity", *STORE),
+    "explorer": (
+        *(*LEVEL_0, "explorer", *STORE, "similarity", "dwarfs.verdicts"),
+        *("redshift.density_table", "report.gather", "cutouts.single"),
+    ),
     "recipes": (),
     "pretrain": (*LEVEL_0, *ROOMS, "report"),
-    "probe": (*LEVEL_0, "redshift", "similarity", "report", *STORE),
+    "probe": (*LEVEL_0, "redshift", "similarity", "dwarfs", "explorer", "report", *STORE),
     "cli": LEVEL_0,
     "path": (*LEVEL_0, "cli", "recipes.probe"),
 }
-MAY_IMPORT_LATE = {"probe": ("embeddings.embed", "encoders")}
+MAY_IMPORT_LATE = {
+    "probe": ("embeddings.single",),
+    "explorer": ("embeddings.embed",),
+}
 ONLY_IN = {
     "pytorch_lightning": ("contrast", "pretrain"),
     "lightly": ("contrast",),
     "pytorch_metric_learning": ("contrast.order", "similarity.quality"),
     "qp": ("redshift.qp_export",),
     "umap": ("similarity.map",),
-    "faiss": ("similarity.index", "redshift.knn"),
+    "faiss": ("similarity.index_faiss", "redshift.knn"),
+    "fastapi": ("explorer",),
+    "starlette": ("explorer",),
+    "pydantic": ("explorer",),
+    "uvicorn": ("probe.explore",),
     "galsim": ("cutouts",),
-    "h5py": ("cutouts", "pretrain"),
+    "h5py": ("cutouts", "pretrain", "explorer.unpack"),
     "jinja2": ("report",),
 }
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "umap", "faiss", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
     *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp"),
+    *("fastapi", "starlette", "pydantic", "uvicorn"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 
@@ -163,7 +177,8 @@ def test_imports_follow_the_picture(module: str) -> None:
         ("contrast.moco", "from ssl_photoz.cutouts import batches", "not allowed in contrast"),
         ("embeddings.store", "from ssl_photoz.encoders import encoder", "not allowed in embedd"),
         ("redshift.knn", "from ssl_photoz.similarity.index import x", "not allowed in redshift"),
-        ("similarity.dwarfs", "from ssl_photoz.redshift import knn", "not allowed in similarity"),
+        ("similarity.query", "from ssl_photoz.redshift import knn", "not allowed in similarity"),
+        ("dwarfs.truth", "from ssl_photoz.redshift import knn", "not allowed in dwarfs"),
         ("similarity.map", "from ssl_photoz.embeddings.embed import e", "not allowed in simil"),
         ("similarity.index", "import pytorch_lightning as pl", "pytorch_lightning belongs in"),
         ("similarity.index", "def f():\n    import umap", "umap belongs in"),
@@ -193,7 +208,7 @@ def test_the_checker_finds_what_is_wrong(module: str, source: str, complaint: st
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("probe.similarity", "def query():\n    from ssl_photoz.embeddings.embed import embed"),
+        ("probe.query", "def main():\n    from ssl_photoz.embeddings.single import embed_file"),
         ("pretrain.moco", "def main():\n    import torch\n    import pytorch_lightning"),
         ("pretrain.moco", "if TYPE_CHECKING:\n    import torch"),
         ("embeddings.embed", "from ssl_photoz.embeddings import store"),

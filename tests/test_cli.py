@@ -15,6 +15,7 @@ from ssl_photoz.errors import DataError
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "faiss", "umap", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "pandas", "PIL", "jinja2"),
+    *("fastapi", "starlette", "pydantic", "uvicorn"),
 }
 PROBE = """
 import json, sys

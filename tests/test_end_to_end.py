@@ -48,6 +48,7 @@ STEPS = [
     ("query", "query", {**INDEXED, "examples": 2, "k": 3}),
     ("query", "seven.parquet", {**INDEXED, **SEVEN, "k": 3}),
     ("dwarfs", "dwarfs", {**INDEXED, "z_max": 0.1}),
+    ("next", "next_looks.csv", {**INDEXED, "dwarfs": "{out}/dwarfs", "n": 3}),
     ("map", "map", EMBEDDED),
     ("report", "report.html", {"run": "{out}"}),
 ]
@@ -117,4 +118,7 @@ def test_the_same_command_again_repeats_nothing(run):
 def test_the_steps_above_cover_every_verb():
     from ssl_photoz.cli import VERBS
 
-    assert {verb for verb, _, _ in STEPS} == set(VERBS) - {"demo"}
+    assert {verb for verb, _, _ in STEPS} == set(VERBS) - {
+        "demo",
+        "explore",
+    }  # explore serves until interrupted

@@ -42,7 +42,9 @@ def test_the_wheel_holds_every_module_and_config(wheel: list[str]) -> None:
     expected = set()
     for top in SOURCES:
         for path in (ROOT / top).rglob("*"):
-            if path.suffix in {".py", ".yaml", ".html", ".typed"}:
+            if path.suffix in {".py", ".yaml", ".html", ".typed"} or (
+                path.is_file() and "static" in path.parts
+            ):
                 name = path.relative_to(ROOT).as_posix()
                 expected.add(name if top == "ssl_photoz" else f"ssl_photoz/recipes/{name}")
     assert {"ssl_photoz/py.typed", "ssl_photoz/report/page.html"} <= expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from ssl_photoz.types import Array
 
 SINGLES = 500
-REPEATS = 3
+REPEATS = 5
 Search = Callable[[Array], Array]
 
 
@@ -43,27 +43,30 @@ def percentiles(times_s: Array) -> dict[str, float]:
 
 
 def batch_per_s(search: Search, queries: Array) -> float:
-    """Return queries per second when all are asked at once; the best of three."""
+    """Return queries per second when all are asked at once; the best of five."""
     return len(queries) / min(seconds(search, queries) for _ in range(REPEATS))
 
 
-def overhead(ours: Search, bare: Search, queries: Array, unit: Array) -> dict[str, float]:
-    """Return how much longer our search takes than FAISS's own, single and in a batch.
+def in_turn(searches: Sequence[Search], asked: Sequence[Array]) -> tuple[Array, Array]:
+    """Time several searches so that all see the same machine.
 
-    Asked in turn, each first every other time, so that both see the same machine.
+    One after the other, and never the query that was just asked, whose lists would be at hand.
+
+    Args:
+        searches: What to time.
+        asked: The queries of each, shape (n, D) each.
+
+    Returns:
+        Median time of one query, and least time of all at once, of each search, in seconds.
     """
-    times = np.empty((2, len(queries[:SINGLES])))
-    for i in range(times.shape[1]):
-        asked = ((ours, queries[i : i + 1]), (bare, unit[i : i + 1]))
-        for which in (0, 1) if i % 2 else (1, 0):
-            times[which, i] = seconds(*asked[which])
-    alone = np.median(times, axis=1)
-    batch = [min(seconds(s, q) for _ in range(REPEATS)) for s, q in ((ours, queries), (bare, unit))]
-    return {
-        "bare_p50_ms": float(1e3 * alone[1]),
-        "overhead_single": float(alone[0] / alone[1] - 1),
-        "overhead_batch": float(batch[0] / batch[1] - 1),
-    }
+    count = min(SINGLES, len(asked[0]))
+    times = np.empty((len(searches), count))
+    for i in range(count):
+        for which in range(len(searches)):
+            one = (i + which * count // len(searches)) % count
+            times[which, i] = seconds(searches[which], asked[which][one : one + 1])
+    batches = [[seconds(*one) for one in zip(searches, asked, strict=True)] for _ in range(REPEATS)]
+    return np.median(times, axis=1), np.min(batches, axis=0)
 
 
 def seconds(search: Search, queries: Array) -> float:

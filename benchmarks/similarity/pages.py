@@ -62,22 +62,23 @@ def _results(sizes: list[dict[str, Any]]) -> Iterator[str]:
         yield ""
         yield (
             "| index | build, s | peak MB, build | file MB | recall@10 | p50, ms | p99, ms | "
-            "batch, queries/s | MB resident | over bare FAISS, one / batch |"
+            "batch, queries/s | MB resident | of which re-ranking, ms | our layer, one / batch |"
         )
-        yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+        yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
         for name, one in size["ours"].items():
             label = name if name != "auto" else f"**auto**: {one['card_index_type']}"
             yield (
                 f"| {label} ({one['card_factory']}) | {one['build_s']:.0f} | "
                 f"{one['build_peak_mb']:.0f} | "
                 f"{(one['index_bytes'] + one['vectors_bytes']) / 1e6:.0f} | {_speeds(one)} | "
+                f"{one['rerank_p50_ms']:.2f} | "
                 f"{100 * one['overhead_single']:+.1f} % / {100 * one['overhead_batch']:+.1f} % |"
             )
         for name, one in size["rivals"].items():
             label = {"flat": "FAISS, flat", "scikit_learn": "scikit-learn, brute force"}.get(
                 name, name
             )
-            yield f"| {label} | {one['build_s']:.0f} | | | {_speeds(one)} | |"
+            yield f"| {label} | {one['build_s']:.0f} | | | {_speeds(one)} | | |"
 
 
 def _speeds(one: dict[str, Any]) -> str:

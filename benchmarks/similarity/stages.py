@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.similarity.measure import (
     batch_per_s,
     bytes_of,
-    overhead,
+    in_turn,
     percentiles,
     resident_mb,
     seconds,
@@ -25,6 +25,7 @@ from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
 from ssl_photoz.similarity.index_faiss import search_faiss
 from ssl_photoz.similarity.index_recall import recall_of
+from ssl_photoz.similarity.index_search import Approximate
 from ssl_photoz.similarity.reduction import BATCH, Reduction
 from ssl_photoz.types import Floats
 
@@ -145,17 +146,27 @@ def hnswlib(folder: Path, index_type: str, true: Path) -> dict[str, Any]:
 
 
 def _overhead(index: Index, asked: Floats) -> dict[str, float]:
+    """Return how much longer our search takes than FAISS, and re-ranking where there is any."""
     searcher, unit = index.searcher, index.reduction.apply(asked)
-    bare, count, given = searcher.faiss_index, K, {}
-    if hasattr(searcher, "parameters"):
-        count = searcher.shortlisted(K)
-        given = {"parameters": searcher.parameters(count)}
-    return overhead(
+    count = searcher.shortlisted(K) if isinstance(searcher, Approximate) else K
+    parameters = searcher.parameters(count) if isinstance(searcher, Approximate) else None
+
+    def bare(one: Floats) -> Floats:
+        return search_faiss(searcher.faiss_index, one, count, parameters=parameters)[1]
+
+    whole, ranked, faiss_alone = (
         lambda one: index.search(one, K)[1],
-        lambda one: search_faiss(bare, one, count, **given)[1],
-        asked,
-        unit,
+        lambda one: searcher.search(one, K)[1],
+        bare,
     )
+    single, batch = in_turn((whole, ranked, faiss_alone), (asked, unit, unit))
+    against = 1 if count > K else 2
+    return {
+        "bare_p50_ms": float(1e3 * single[2]),
+        "rerank_p50_ms": float(1e3 * (single[1] - single[2])) if count > K else 0.0,
+        "overhead_single": float(single[0] / single[against] - 1),
+        "overhead_batch": float(batch[0] / batch[against] - 1),
+    }
 
 
 def _unit_vectors(folder: Path, index_type: str) -> tuple[Floats, Reduction]:

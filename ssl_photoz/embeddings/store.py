@@ -62,7 +62,9 @@ def write_shard(
     table = table.replace_schema_metadata({ACCOUNT: json.dumps(account).encode()})
     path = folder / f"part-{number:05d}.parquet"
     with runs.atomic_path(path) as scratch:
-        pq.write_table(table, scratch, compression="zstd")
+        # Numbers hardly repeat: a dictionary of them is dead weight, slow to read back.
+        words = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        pq.write_table(table, scratch, compression="zstd", use_dictionary=words)
     return path
 
 

@@ -1,17 +1,23 @@
-"""The catalogue columns that a query needs, and how to find a galaxy in them."""
+"""The catalogue columns that a query needs, and how to find galaxies in them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError, DataError
-from ssl_photoz.types import Array, Bools, Doubles, Ints
+from ssl_photoz.embeddings.tables import read_table
+from ssl_photoz.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.similarity.sky import Sky
+from ssl_photoz.types import Array, Doubles, Ints
 
 SAME_OBJECT_ARCSEC = 2.0
+PHOTOZ = ("z_phot", "z_lo", "z_hi")
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Catalogue:
         dec: Declination, degrees.
         z: Redshift, NaN where unknown.
         split: ``train``, ``val`` or ``test``.
+        photoz: ``z_phot`` and, where known, its 68 % interval ``z_lo``, ``z_hi``; NaN where a
+            galaxy has none. Empty without predictions.
     """
 
     id: Array
@@ -31,6 +39,7 @@ class Catalogue:
     dec: Doubles
     z: Array
     split: Array
+    photoz: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
 
     @classmethod
     def read(cls, embeddings: Embeddings) -> Catalogue:
@@ -38,8 +47,39 @@ class Catalogue:
         names = ("id", "ra", "dec", "z", "split")
         return cls(*(embeddings.column(name) for name in names))
 
+    def with_photoz(self, path: Path) -> Catalogue:
+        """Return the catalogue with the predictions of a table that ``ssl-photoz predict`` wrote.
+
+        Raises:
+            DataError: If the table cannot be read, or has no columns ``id`` and ``z_phot``.
+            MismatchError: If it has none of these galaxies.
+        """
+        table = read_table(path)
+        if not {"id", "z_phot"} <= set(table):
+            raise DataError(
+                f"{path} has the columns {', '.join(table)}; expected id and z_phot: a table that "
+                f"ssl-photoz predict wrote"
+            )
+        found = find_ids(table["id"], self.id)
+        if not (found >= 0).any():
+            raise MismatchError(
+                f"{path} predicts redshifts of {len(table['id'])} galaxies, none of them among "
+                f"these {len(self)}; give the predictions for these embeddings"
+            )
+        columns = {
+            name: np.where(found < 0, np.nan, table[name].astype(np.float32)[found])
+            for name in PHOTOZ
+            if name in table
+        }
+        return replace(self, photoz=columns)
+
     def __len__(self) -> int:
         return len(self.id)
+
+    @cached_property
+    def sky(self) -> Sky:
+        """The positions, arranged at first use."""
+        return Sky(self.ra, self.dec)
 
     def rows_where(self, split: str, *, labelled: bool) -> Ints:
         """Return the rows of one split that have a redshift, or that have none."""
@@ -55,13 +95,26 @@ class Catalogue:
 
     def take(self, rows: Ints) -> Catalogue:
         """Return the catalogue of some rows, in the order given."""
-        return Catalogue(*(column[rows] for column in vars(self).values()))
+        columns = (self.id, self.ra, self.dec, self.z, self.split)
+        photoz = {name: values[rows] for name, values in self.photoz.items()}
+        return Catalogue(*(column[rows] for column in columns), photoz=photoz)
 
-    def same_object(self, other: Catalogue, row: int) -> Bools:
-        """Say which rows are row ``row`` of another catalogue: same id, or within 2 arcsec."""
-        near = self.separation_arcsec(other.ra[row], other.dec[row]) < SAME_OBJECT_ARCSEC
-        same: Bools = near | (self.id == other.id[row])
-        return same
+
+def find_ids(ids: Array, wanted: Array) -> Ints:
+    """Return where each wanted id stands among ids: its first place, or -1; shape (m,).
+
+    Args:
+        ids: Integers or text, shape (N,).
+        wanted: Integers or text, shape (m,); compared as text unless both are integers.
+    """
+    if ids.dtype.kind not in "iu" or wanted.dtype.kind not in "iu":
+        ids, wanted = ids.astype(str), wanted.astype(str)
+    sought, again = np.unique(wanted, return_inverse=True)
+    place = np.minimum(np.searchsorted(sought, ids), len(sought) - 1)
+    hits = np.flatnonzero(sought[place] == ids) if len(sought) else np.empty(0, np.int64)
+    first = np.full(len(sought), -1, np.int64)
+    first[place[hits[::-1]]] = hits[::-1]  # the first hit is written last, and stays
+    return first[again]
 
 
 def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
@@ -92,8 +145,13 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
     )
 
 
-def find_position(catalogue: Catalogue, ra: float, dec: float, *, radius_arcsec: float) -> int:
-    """Return the row of the galaxy nearest to a position, degrees.
+def find_position(
+    catalogue: Catalogue, ra: float, dec: float, *, radius_arcsec: float
+) -> tuple[Ints, Doubles]:
+    """Return the rows of the galaxies around a position, degrees, nearest first.
+
+    Returns:
+        Rows (n,), at least one, and their separations, arcsec, (n,).
 
     Raises:
         ConfigError: If the position is not on the sky, or the radius is not positive.
@@ -103,12 +161,14 @@ def find_position(catalogue: Catalogue, ra: float, dec: float, *, radius_arcsec:
         raise ConfigError(f"RA {ra}, Dec {dec}: expected degrees, 0 to 360 and -90 to 90")
     if not radius_arcsec > 0:
         raise ConfigError(f"radius_arcsec is {radius_arcsec}, expected more than 0")
-    away = catalogue.separation_arcsec(ra, dec)
-    nearest = int(np.argmin(away))
-    if away[nearest] > radius_arcsec:
-        raise DataError(
-            f'no galaxy within {radius_arcsec:g}" of RA {ra:g}, Dec {dec:g}; the nearest, '
-            f'{catalogue.id[nearest]}, is {away[nearest]:.6g}" away; raise radius_arcsec= if that '
-            f"is the one meant"
-        )
-    return nearest
+    rows, away = catalogue.sky.within(ra, dec, radius_arcsec=radius_arcsec)
+    if len(rows):
+        return rows, away
+    (nearest,), (arcsec,) = catalogue.sky.nearest(np.array([ra]), np.array([dec]))
+    if nearest < 0:
+        raise DataError(f"none of these {len(catalogue)} galaxies has a position; query by id")
+    raise DataError(
+        f'no galaxy within {radius_arcsec:g}" of RA {ra:g}, Dec {dec:g}; the nearest, '
+        f'{catalogue.id[nearest]}, is {arcsec:.6g}" away; raise radius_arcsec= if that '
+        f"is the one meant"
+    )

@@ -12,8 +12,6 @@ from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.embeddings.tables import require_suffix, write_table
 from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
-from ssl_photoz.similarity.dwarfs import Votes, candidate_table
-from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.montage import (
     Panel,
     draw_montage,
@@ -22,12 +20,10 @@ from ssl_photoz.similarity.montage import (
     title_of,
     wrap,
 )
-from ssl_photoz.similarity.query import LookAlikes, look_alikes
-from ssl_photoz.similarity.reduction import take_vectors
-from ssl_photoz.types import Ints
+from ssl_photoz.similarity.query import LookAlikes
 
 COLUMNS = 7
-CANDIDATES = 28
+LIKES, UNLIKES = 5, 2  # examples shown
 
 
 def save_answer(
@@ -36,10 +32,10 @@ def save_answer(
     """Write one answer: the table at ``out`` and the montage beside it.
 
     Args:
-        out: Ends in .parquet, .csv or .fits.
+        out: Ends in .parquet, .csv, .fits or .vot.
         embeddings: For the pictures.
         catalogue: Who the rows are.
-        answer: From `look_alikes`.
+        answer: From `ssl_photoz.similarity.search.Search`.
 
     Returns:
         Path of the montage.
@@ -50,27 +46,35 @@ def save_answer(
     require_suffix(out)
     simulated = bool(embeddings.card["simulated"])
     picture = out.with_suffix(".png")
-    panels = wrap(look_alike_row(embeddings, catalogue, answer), columns=COLUMNS)
-    query = "a cutout file" if answer.query is None else f"{catalogue.id[answer.query]}"
-    title = title_of(f"Look-alikes of {query}", simulated=simulated)
+    panels = wrap(answer_panels(embeddings, catalogue, answer), columns=COLUMNS)
+    title = title_of(f"Look-alikes of {_name(catalogue, answer)}", simulated=simulated)
     draw_montage(picture, panels, title=title)
-    table = answer.table(catalogue)
-    write_table(out, table, simulated=simulated)
+    write_table(out, answer.table(catalogue), simulated=simulated)
     return picture
 
 
-def answer_rows(
-    index: Index,
-    embeddings: Embeddings,
-    catalogue: Catalogue,
-    rows: Sequence[int] | Ints,
-    *,
-    k: int,
-) -> list[LookAlikes]:
-    """Return the look-alikes of several rows of the store, in the order of the rows."""
-    known = np.unique(rows)
-    vectors = dict(zip(known.tolist(), take_vectors(embeddings, known), strict=True))
-    return [look_alikes(index, catalogue, vectors[row], k=k, row=int(row)) for row in rows]
+def answer_panels(embeddings: Embeddings, catalogue: Catalogue, answer: LookAlikes) -> list[Panel]:
+    """Return the panels of an answer: the query, or some of the examples, framed, come first."""
+    panels = look_alike_row(embeddings, catalogue, answer)
+    if not len(answer.likes):
+        return panels
+    shown = [("like this", row) for row in answer.likes[:LIKES].tolist()]
+    shown += [("not like this", row) for row in answer.unlikes[:UNLIKES].tolist()]
+    pictures = pictures_of(embeddings, [row for _, row in shown])
+    framed = [
+        Panel(picture, f"{word}\n{catalogue.id[row]}", framed=True)
+        for picture, (word, row) in zip(pictures, shown, strict=True)
+    ]
+    return [*framed, *panels[1:]]
+
+
+def _name(catalogue: Catalogue, answer: LookAlikes) -> str:
+    if answer.query is not None:
+        return f"{catalogue.id[answer.query]}"
+    if not len(answer.likes):
+        return "a cutout file"
+    unlike = f", unlike {len(answer.unlikes)}" if len(answer.unlikes) else ""
+    return f"a list of {len(answer.likes)}{unlike}"
 
 
 def make_gallery(
@@ -104,40 +108,3 @@ def make_gallery(
         "queries": [str(query) for query in queries],
         "repeats_passed_over": [answer.repeats for answer in answers],
     }
-
-
-def save_candidates(
-    folder: Path,
-    embeddings: Embeddings,
-    catalogue: Catalogue,
-    rows: Ints,
-    votes: Votes,
-    *,
-    top: int,
-    among: str,
-) -> None:
-    """Write ``candidates.parquet``, its first rows as ``candidates.csv``, ``candidates.png``.
-
-    Args:
-        folder: Where to.
-        embeddings: For the pictures.
-        catalogue: Who the rows are.
-        rows: Catalogue rows of the candidates.
-        votes: For those rows.
-        top: Rows of the CSV.
-        among: What the candidates are, for the title.
-    """
-    simulated = bool(embeddings.card["simulated"])
-    table = candidate_table(catalogue, rows, votes)
-    write_table(folder / "candidates.parquet", table, simulated=simulated)
-    best = {name: values[:top] for name, values in table.items()}
-    write_table(folder / "candidates.csv", best, simulated=simulated)
-    best = {name: values[:CANDIDATES] for name, values in table.items()}
-    panels = [
-        Panel(picture, f"{name}\nscore {score:.2f}")
-        for picture, name, score in zip(
-            pictures_of(embeddings, best["row"]), best["id"], best["score"], strict=True
-        )
-    ]
-    title = title_of(f"Nearby candidates, best first, of {among}", simulated=simulated)
-    draw_montage(folder / "candidates.png", wrap(panels, columns=COLUMNS), title=title)

@@ -1,4 +1,4 @@
-"""An exact cosine index over embeddings: build, save, load, search."""
+"""A cosine index over embeddings: exact or approximate, saved, loaded, searched."""
 
 from __future__ import annotations
 
@@ -6,18 +6,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from tqdm import tqdm
 
 from ssl_photoz import runs
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ArtefactError, ConfigError, MismatchError
-from ssl_photoz.similarity.reduction import BATCH, Reduction, take_batches
-from ssl_photoz.types import Array, Floats, Ints, Neighbours
+from ssl_photoz.errors import ConfigError, MismatchError, ShapeError
+from ssl_photoz.similarity.index_faiss import faiss, write_faiss
+from ssl_photoz.similarity.index_files import (
+    REDUCTION,
+    check_files,
+    delete_strays,
+    facts_of,
+    index_file,
+    open_searcher,
+    read_hidden,
+    write_hidden,
+)
+from ssl_photoz.similarity.index_search import (
+    Approximate,
+    Exact,
+    FlatVectors,
+    Searcher,
+    exact_neighbours,
+    search_rows,
+)
+from ssl_photoz.similarity.index_vectors import Vectors
+from ssl_photoz.similarity.reduction import BATCH, Reduction
+from ssl_photoz.types import Array, Bools, Floats, Ints
 
-FILES = ("index.faiss", "reduction.safetensors")
-GPU_MAX_K = 2048  # faiss refuses more neighbours than this on a GPU
+__all__ = ["Index", "exact_neighbours", "search_rows"]
+EXACT_ROWS = 1_000_000  # a selection of more from an approximate index is searched like the whole
+ON_EVERY_CARD = ("schema_version", "kind", "made_by", "config", "parents", "files")
 
 
 class Index:
@@ -27,25 +47,32 @@ class Index:
 
     Attributes:
         reduction: From embedding space to unit vectors.
-        facts: What was indexed: ``embeddings`` (sha256), ``encoder``, ``simulated``, ``rows`` ...
+        stored: The unit vector of every catalogue row.
+        searcher: What answers: exact or approximate, over all rows or some.
+        facts: What was indexed and how: ``embeddings`` (sha256), ``rows``, ``index_type`` ...
+        hidden: Rows that no search returns, shape (N,); None: there are none.
     """
 
     def __init__(
         self,
         reduction: Reduction,
-        flat: Any,  # noqa: ANN401 - faiss has no types
+        stored: Vectors,
+        searcher: Searcher,
         facts: Mapping[str, Any],
-        rows: Ints | None = None,
+        *,
+        hidden: Bools | None = None,
     ) -> None:
         self.reduction = reduction
+        self.stored = stored
+        self.searcher = searcher
         self.facts = dict(facts)
-        self._flat = flat
-        self._rows = np.arange(flat.ntotal) if rows is None else rows
-        self._gpu: Any = None
+        self.hidden = hidden
 
     @classmethod
     def build(cls, embeddings: Embeddings, *, pca_dim: int = 128, seed: int = 0) -> Index:
-        """Index every row of an embeddings folder.
+        """Index every row of an embeddings folder in memory, exactly.
+
+        `ssl_photoz.similarity.index_building.build_index` builds the other types, on disk.
 
         Args:
             embeddings: What to index.
@@ -61,45 +88,69 @@ class Index:
             for batch in embeddings.batches(BATCH):
                 flat.add(reduction.apply(batch))
                 progress.update(len(batch))
-        facts = {name: embeddings.card.get(name) for name in ("encoder", "simulated", "calibrated")}
-        facts |= {"embeddings": embeddings.sha256, "rows": flat.ntotal, "metric": "1 - cosine"}
-        return cls(reduction, flat, {**facts, "pca_dim": reduction.dim})
-
-    def save(self, folder: Path, *, config: object = None, **facts: object) -> runs.Card:
-        """Write the index artefact: ``index.faiss``, ``reduction.safetensors``, card last."""
-        self.reduction.save(folder / FILES[1])
-        with runs.atomic_path(folder / FILES[0]) as scratch:
-            scratch.write_bytes(faiss.serialize_index(self._flat).tobytes())
-        return runs.write_card(
-            folder,
-            "index",
-            config=config,
-            parents={"embeddings": str(self.facts["embeddings"])},
-            files={name: runs.sha256_of(folder / name) for name in FILES},
-            **{name: fact for name, fact in self.facts.items() if name != "embeddings"},
-            **facts,
-        )
+        facts = {**facts_of(embeddings, reduction, whiten=False), "index_type": "flat"}
+        return cls(reduction, FlatVectors(flat), Exact(flat), facts)
 
     @classmethod
     def load(cls, folder: Path) -> Index:
-        """Read an index artefact.
+        """Open an index artefact; lists and vectors of large ones stay on disk, mapped.
 
         Raises:
             ArtefactError: If it is unfinished, or a file is missing or not the one written.
         """
         card = runs.read_card(folder, "index")
-        for name in FILES:
-            if runs.sha256_of(folder / name) != card["files"][name]:
-                raise ArtefactError(
-                    f"{folder / name} is not the file its card describes: damaged or replaced; "
-                    f"delete {folder} and run index again"
-                )
-        content = np.frombuffer((folder / FILES[0]).read_bytes(), np.uint8)
-        facts = {**card, "embeddings": card["parents"]["embeddings"]}
-        return cls(Reduction.load(folder / FILES[1]), faiss.deserialize_index(content), facts)
+        check_files(folder, card["files"])
+        return cls.open(folder, {**card, "embeddings": card["parents"]["embeddings"]})
+
+    @classmethod
+    def open(cls, folder: Path, facts: Mapping[str, Any]) -> Index:
+        """Open the files that ``facts["files"]`` names, unchecked."""
+        reduction = Reduction.load(folder / REDUCTION)
+        stored, searcher = open_searcher(folder, facts, dim=reduction.dim)
+        index = cls(reduction, stored, searcher, facts)
+        return index.hiding(read_hidden(folder, facts["files"], rows=len(stored)))
+
+    def save(self, folder: Path, *, config: object = None, **facts: object) -> runs.Card:
+        """Write the index artefact: what is not there yet of its files, then the card.
+
+        Args:
+            folder: Where to; for an approximate index, the folder it was built in.
+            config: The resolved settings.
+            **facts: More for the card.
+
+        Raises:
+            ConfigError: If the files of an approximate index are not in the folder.
+        """
+        files = dict(self.facts.get("files", {}))
+        if not files or not all((folder / name).is_file() for name in files):
+            files = self._write_files(folder)
+        files = {name: sha for name, sha in files.items() if not name.startswith("hidden-")}
+        known = {n: fact for n, fact in self.facts.items() if n not in (*ON_EVERY_CARD, *facts)}
+        card = runs.write_card(
+            folder,
+            "index",
+            config=config,
+            parents={"embeddings": str(known.pop("embeddings"))},
+            files=files | write_hidden(folder, self.hidden),
+            **{**known, "hidden": 0 if self.hidden is None else int(self.hidden.sum())},
+            **facts,
+        )
+        delete_strays(folder, card["files"])
+        return card
+
+    def _write_files(self, folder: Path) -> dict[str, str]:
+        if not isinstance(self.stored, FlatVectors):
+            raise ConfigError(
+                f"an approximate index lives in the folder it was built in; copy that folder to "
+                f"{folder} instead"
+            )
+        name = index_file(len(self.stored))
+        self.reduction.save(folder / REDUCTION)
+        write_faiss(self.stored.faiss_index, folder / name)
+        return {one: runs.sha256_of(folder / one) for one in (name, REDUCTION)}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.searcher)
 
     def check_belongs(self, embeddings: Embeddings) -> None:
         """Refuse embeddings that this index was not built from.
@@ -127,20 +178,61 @@ class Index:
             )
 
     def vectors(self, rows: Array) -> Floats:
-        """Return the unit vectors of some rows, shape (n, P)."""
-        unit: Floats = self._flat.reconstruct_batch(np.searchsorted(self._rows, rows))
-        return unit
+        """Return the unit vectors of some rows, hidden ones too, shape (n, P)."""
+        if not len(rows):
+            return np.empty((0, self.reduction.dim), np.float32)
+        return self.stored.take(np.asarray(rows, np.int64))
 
     def restricted_to(self, rows: Ints) -> Index:
         """Return an index over some rows only; its answers are still rows of the catalogue.
 
+        It is exact, unless more than a million rows of an approximate index are asked for.
+
         Args:
-            rows: Increasing row numbers.
+            rows: Increasing row numbers; hidden ones are left out.
         """
-        flat = faiss.IndexFlatIP(self.reduction.dim)
-        if len(rows):
-            flat.add(self.vectors(rows))
-        return Index(self.reduction, flat, self.facts, rows)
+        rows = rows if self.hidden is None else rows[~self.hidden[rows]]
+        return self._among(rows, self.hidden, exact=len(rows) <= EXACT_ROWS)
+
+    def hiding(self, hidden: Bools | None) -> Index:
+        """Return the index over the whole catalogue less some rows: no search returns them.
+
+        Args:
+            hidden: Shape (N,); replaces what was hidden before. None: nothing.
+
+        Raises:
+            ShapeError: If it is not (N,).
+        """
+        rows = len(self.stored)
+        if hidden is not None and hidden.shape != (rows,):
+            raise ShapeError(f"hidden rows of shape {hidden.shape}, expected ({rows},)")
+        if hidden is None or not hidden.any():
+            return self if self.hidden is None else self._among(np.arange(rows), None, exact=False)
+        return self._among(np.flatnonzero(~hidden), hidden, exact=False)
+
+    def hides(self, hidden: Bools | None) -> bool:
+        """Say whether just these rows are hidden, shape (N,); None: no row."""
+        wanted = np.zeros(0, bool) if hidden is None else hidden
+        if self.hidden is None or not wanted.any():
+            return self.hidden is None and not wanted.any()
+        return np.array_equal(self.hidden, wanted)
+
+    def describe(self) -> str:
+        """Return in a few words how it searches and how much it finds."""
+        if "recall_at_10" not in self.facts:
+            return "exact"
+        return (
+            f"{self.facts['index_type']} ({self.facts['factory']}), which finds "
+            f"{self.facts['recall_at_10']:.1%} of the ten nearest"
+        )
+
+    def _among(self, rows: Ints, hidden: Bools | None, *, exact: bool) -> Index:
+        searcher: Searcher
+        if isinstance(self.searcher, Approximate) and not exact:
+            searcher = self.searcher.among(rows)
+        else:
+            searcher = Exact.among(self.stored, rows, dim=self.reduction.dim)
+        return Index(self.reduction, self.stored, searcher, self.facts, hidden=hidden)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ints]:
         """Find the k nearest catalogue vectors of each query.
@@ -151,7 +243,7 @@ class Index:
 
         Returns:
             Distances 1 - cosine, shape (B, K), increasing along K, and catalogue rows (B, K);
-            infinity and -1 where there are fewer than k vectors.
+            infinity and -1 where fewer than k vectors were found.
 
         Raises:
             ConfigError: If k is less than 1.
@@ -160,55 +252,9 @@ class Index:
         """
         if k < 1:
             raise ConfigError(f"k is {k}, expected at least 1 neighbour")
-        cosines, found = self._searcher(k).search(self.reduction.apply(queries), k)
-        distances = np.where(found < 0, np.inf, np.clip(1 - cosines, 0, 2)).astype(np.float32)
-        if not len(self):
-            return distances, found
-        return distances, np.where(found < 0, -1, self._rows[found])
-
-    def _searcher(self, k: int) -> Any:  # noqa: ANN401 - faiss has no types
-        """Return the copy on the GPUs where there are any and they can answer."""
-        if k > GPU_MAX_K or getattr(faiss, "get_num_gpus", int)() == 0:
-            return self._flat
-        if self._gpu is None:
-            self._gpu = faiss.index_cpu_to_all_gpus(self._flat)
-        return self._gpu
-
-
-def exact_neighbours(queries: Floats, vectors: Floats, k: int) -> tuple[Floats, Ints]:
-    """Find the k nearest of some unit vectors, by 1 - cosine, without building an index.
-
-    Args:
-        queries: Unit vectors, shape (B, P).
-        vectors: Unit vectors, shape (n, P), at least k.
-        k: Neighbours per query.
-
-    Returns:
-        Distances (B, K), increasing along K, and positions in ``vectors`` (B, K).
-    """
-    cosines, found = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return np.clip(1 - cosines, 0, 2).astype(np.float32), found
-
-
-def search_rows(
-    neighbours: Neighbours, embeddings: Embeddings, rows: Ints, k: int
-) -> tuple[Floats, Ints]:
-    """Search with some of a store's own rows as queries, a batch at a time.
-
-    Args:
-        neighbours: Where to search.
-        embeddings: Where the queries are.
-        rows: Increasing row numbers, shape (n,).
-        k: Neighbours per query.
-
-    Returns:
-        Distances (n, K) and catalogue rows (n, K), in the order of ``rows``.
-    """
-    distances, found = [np.empty((0, k), np.float32)], [np.empty((0, k), np.int64)]
-    with tqdm(total=len(rows), desc="searching", unit="galaxy") as progress:
-        for queries in take_batches(embeddings, rows):
-            near, where = neighbours.search(queries, k)
-            distances.append(near)
-            found.append(where)
-            progress.update(len(queries))
-    return np.concatenate(distances), np.concatenate(found)
+        cosines, found = self.searcher.search(self.reduction.apply(queries), k)
+        distances = np.minimum(np.maximum(1 - cosines, 0), 2)
+        missing = found < 0
+        if missing.any():
+            distances[missing] = np.inf
+        return distances, found

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ssl_photoz.errors import ConfigError
-from ssl_photoz.similarity.catalogue import Catalogue
-from ssl_photoz.types import Array, Floats, Ints, Neighbours
+from ssl_photoz.similarity.aims import Aim
+from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
+from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.sky import arcsec_of, chord_of, sphere_points
+from ssl_photoz.types import Array, Bools, Doubles, Floats, Ints
+
+NONE: Ints = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -16,12 +22,15 @@ class LookAlikes:
     """The answer to one query.
 
     Attributes:
-        query: Row of the query in the catalogue; None if it came from outside.
+        query: Row of the query in the catalogue; None if it came from outside or is a list.
         rows: Catalogue rows, nearest first, shape (K,).
-        distances: 1 - cosine, shape (K,).
+        distances: 1 - cosine, shape (K,); for lists, as `ssl_photoz.similarity.aims` says.
         repeats: How many nearer rows were passed over because they are the query itself again,
             or a galaxy already listed (same id, or within 2 arcsec).
         picture: Of a query from outside, (H, W, 3) uint8.
+        likes: Rows of the examples, where the query is a list.
+        unlikes: Rows of the examples to keep away from.
+        notes: What the asker should know: galaxies skipped, other matches, the filter.
     """
 
     query: int | None
@@ -29,49 +38,62 @@ class LookAlikes:
     distances: Floats
     repeats: int
     picture: Array | None = None
+    likes: Ints = field(default_factory=NONE.copy)
+    unlikes: Ints = field(default_factory=NONE.copy)
+    notes: tuple[str, ...] = ()
 
     def table(self, catalogue: Catalogue) -> dict[str, Array]:
-        """Return columns ``rank, id, ra, dec, z, distance`` and ``separation_arcsec``."""
+        """Return the columns of the answer.
+
+        Returns:
+            ``rank, id, ra, dec, z_spec``; ``z_phot, z_lo, z_hi`` where the catalogue has them;
+            ``distance`` and, for a query that is in the catalogue, ``separation_arcsec``.
+        """
+        found = catalogue.take(self.rows)
         columns = {
-            "rank": np.arange(1, len(self.rows) + 1),
-            "id": catalogue.id[self.rows],
-            "ra": catalogue.ra[self.rows],
-            "dec": catalogue.dec[self.rows],
-            "z": catalogue.z[self.rows],
+            "rank": np.arange(1, len(found) + 1),
+            "id": found.id,
+            "ra": found.ra,
+            "dec": found.dec,
+            "z_spec": found.z,
+            **found.photoz,
             "distance": self.distances,
         }
         if self.query is not None:
-            away = catalogue.separation_arcsec(catalogue.ra[self.query], catalogue.dec[self.query])
-            columns["separation_arcsec"] = away[self.rows]
+            here = catalogue.take(np.array([self.query]))
+            columns["separation_arcsec"] = _separation_arcsec(found, here)
         return columns
 
     def describe(self, catalogue: Catalogue) -> str:
         """Return the answer as lines of text."""
-        lines = [f"{'rank':>4} {'id':>20} {'z':>7} {'distance':>9}"]
-        for rank, (row, distance) in enumerate(zip(self.rows, self.distances, strict=True), 1):
-            lines.append(
-                f"{rank:>4} {catalogue.id[row]!s:>20} {catalogue.z[row]:7.4f} {distance:9.4f}"
-            )
+        found = catalogue.take(self.rows)
+        phot = found.photoz.get("z_phot")
+        lines = [
+            f"{'rank':>4} {'id':>20} {'z_spec':>7}{'' if phot is None else '  z_phot'} distance"
+        ]
+        for place, (name, z, distance) in enumerate(
+            zip(found.id, found.z, self.distances, strict=True)
+        ):
+            z_phot = "" if phot is None else f" {phot[place]:7.4f}"
+            lines.append(f"{place + 1:>4} {name!s:>20} {z:7.4f}{z_phot} {distance:8.4f}")
         if self.repeats:
-            lines.append(f"{self.repeats} passed over: the same object again")
-        return "\n".join(lines)
+            lines.append(
+                f"{self.repeats} passed over: the same object again (same id, or within "
+                f'{SAME_OBJECT_ARCSEC:g}" of the query or of a galaxy already listed)'
+            )
+        return "\n".join([*lines, *self.notes])
 
 
 def look_alikes(
-    neighbours: Neighbours,
-    catalogue: Catalogue,
-    vector: Floats,
-    *,
-    k: int,
-    row: int | None = None,
+    index: Index, catalogue: Catalogue, vector: Floats, *, k: int, row: int | None = None
 ) -> LookAlikes:
     """Find the k galaxies most like a vector, each object once.
 
     Args:
-        neighbours: Where to search.
+        index: Where to search.
         catalogue: Who the rows are.
         vector: In embedding space, shape (D,).
-        k: Galaxies wanted; fewer come back only if the catalogue has no more.
+        k: Galaxies wanted; fewer come back only if there are no more.
         row: The query's own row, which is left out together with its repeats.
 
     Returns:
@@ -80,14 +102,34 @@ def look_alikes(
     Raises:
         ConfigError: If k is less than 1.
     """
+    aim = Aim.at(index.reduction.apply(vector[None])[0])
+    own = NONE if row is None else np.array([row])
+    return replace(best_of(index, catalogue, aim, k=k, leave_out=own), query=row)
+
+
+def best_of(
+    index: Index, catalogue: Catalogue, aim: Aim, *, k: int, leave_out: Ints = NONE
+) -> LookAlikes:
+    """Find the k galaxies nearest to an aim, each object once.
+
+    Args:
+        index: Where to search.
+        catalogue: Who the rows are.
+        aim: What is wanted.
+        k: Galaxies wanted; fewer come back only if there are no more.
+        leave_out: Rows that are no answers, nor are their repeats: the query, the examples.
+
+    Raises:
+        ConfigError: If k is less than 1.
+    """
     if k < 1:
         raise ConfigError(f"k is {k}, expected at least 1 look-alike")
     asked = k + 8
     while True:
-        distances, found = neighbours.search(vector[None], min(asked, len(catalogue)))
-        answer = _without_repeats(catalogue, found[0], distances[0], k=k, row=row)
-        if len(answer.rows) == k or asked >= len(catalogue):
-            return answer
+        rows, distances, no_more = aim.nearest(index, asked)
+        kept, repeats = _without_repeats(catalogue, rows, k=k, leave_out=leave_out)
+        if len(kept) == k or no_more:
+            return LookAlikes(None, rows[kept], distances[kept], repeats)
         asked *= 4
 
 
@@ -105,18 +147,44 @@ def spread_in_redshift(catalogue: Catalogue, count: int, *, seed: int) -> Ints:
 
 
 def _without_repeats(
-    catalogue: Catalogue, found: Ints, distances: Floats, *, k: int, row: int | None
-) -> LookAlikes:
-    near = catalogue.take(found[found >= 0])
-    seen = np.zeros(len(near), bool) if row is None else near.same_object(catalogue, row)
+    catalogue: Catalogue, rows: Ints, *, k: int, leave_out: Ints
+) -> tuple[list[int], int]:
+    """Return which of some rows to keep, at most k, and how many before the last are repeats."""
+    near = catalogue.take(rows)
+    points = _points(near)
+    seen = _same_as_any(near, points, catalogue.take(leave_out))
+    own = np.isin(rows, leave_out)
+    reach = chord_of(SAME_OBJECT_ARCSEC)
     kept: list[int] = []
-    passed = 0
-    for position, one in enumerate(found[: len(near)]):
+    repeats = 0
+    for place in range(len(rows)):
         if len(kept) == k:
             break
-        if seen[position]:
-            passed += int(one != row)
+        if seen[place]:
+            repeats += int(not own[place])
             continue
-        kept.append(position)
-        seen |= near.same_object(near, position)
-    return LookAlikes(row, found[kept], distances[kept], passed)
+        kept.append(place)
+        seen |= np.linalg.norm(points - points[place], axis=1) < reach
+        seen |= near.id == near.id[place]
+    return kept, repeats
+
+
+def _same_as_any(near: Catalogue, points: Doubles, others: Catalogue) -> Bools:
+    """Say which rows of ``near`` are one of the others: same id, or within 2 arcsec."""
+    same: Bools = np.isin(near.id, others.id)
+    known = np.isfinite(points).all(axis=1)
+    there = _points(others)
+    there = there[np.isfinite(there).all(axis=1)]
+    if len(there) and known.any():
+        chords, _ = cKDTree(there).query(points[known])
+        same[known] |= chords < chord_of(SAME_OBJECT_ARCSEC)
+    return same
+
+
+def _points(catalogue: Catalogue) -> Doubles:
+    return sphere_points(catalogue.ra, catalogue.dec)
+
+
+def _separation_arcsec(found: Catalogue, here: Catalogue) -> Doubles:
+    away = arcsec_of(np.linalg.norm(_points(found) - _points(here), axis=1))
+    return np.where(np.isnan(away), np.inf, away)

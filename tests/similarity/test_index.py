@@ -5,6 +5,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+from ssl_photoz import runs
 from ssl_photoz.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
 from ssl_photoz.similarity.index import Index, exact_neighbours, search_rows
 from ssl_photoz.similarity.reduction import Reduction
@@ -115,7 +116,7 @@ def test_another_encoder_is_refused(make_store, tmp_path):
         Index.build(make_store()).check_encoder(tmp_path / "encoder")
 
 
-@pytest.mark.parametrize("name", ["index.faiss", "reduction.safetensors"])
+@pytest.mark.parametrize("name", ["index-000000000300.faiss", "reduction.safetensors"])
 def test_a_damaged_file_is_refused_before_it_is_parsed(make_store, tmp_path, name):
     Index.build(make_store()).save(tmp_path / "index")
     path = tmp_path / "index" / name
@@ -134,6 +135,25 @@ def test_an_unfinished_index_is_refused(make_store, tmp_path):
     (tmp_path / "index" / "card.json").unlink()
     with pytest.raises(ArtefactError, match=r"no card\.json"):
         Index.load(tmp_path / "index")
+
+
+def test_an_index_of_version_0_1_still_opens(make_store, tmp_path):
+    """It had one exact type, ``index.faiss``, and said less on its card."""
+    store, folder = make_store(), tmp_path / "index"
+    index = Index.build(store)
+    index.save(folder)
+    card = runs.read_json(folder / "card.json")
+    (folder / "index-000000000300.faiss").rename(folder / "index.faiss")
+    card["files"]["index.faiss"] = card["files"].pop("index-000000000300.faiss")
+    for name in ("index_type", "shards", "whiten", "vectors", "hidden"):
+        del card[name]
+    runs.write_json(folder / "card.json", card)
+    for before, after in zip(
+        index.search(store.vectors()[:9], 4),
+        Index.load(folder).search(store.vectors()[:9], 4),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_wrong_queries_are_refused(make_store):

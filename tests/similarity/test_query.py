@@ -1,17 +1,10 @@
-import csv
-from pathlib import Path
-
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
-from ssl_photoz.recipes.probe import similarity
 
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
-from ssl_photoz.embeddings.tables import write_table
-from ssl_photoz.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
+from ssl_photoz.errors import DataError
+from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_ids, find_position
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.query import look_alikes, spread_in_redshift
 
@@ -108,11 +101,46 @@ def test_galaxies_are_found_by_position(make_store):
     def wrap(columns, vectors):
         columns["ra"][9], columns["dec"][9] = 359.9999, 0.0
         columns["ra"][10] = np.nan
+        columns["ra"][11], columns["dec"][11] = 0.0006, 0.0
 
     catalogue = Catalogue.read(make_store(change=wrap))
-    assert find_position(catalogue, 0.0002, 0.0, radius_arcsec=2.0) == 9  # 1.08", across 0 h
+    rows, away = find_position(catalogue, 0.0002, 0.0, radius_arcsec=2.0)
+    np.testing.assert_array_equal(rows, [9, 11])  # 1.08" across 0 h, and 1.44"
+    np.testing.assert_allclose(away, [1.08, 1.44], atol=1e-6)
+    assert find_position(catalogue, 0.0002, 0.0, radius_arcsec=1.2)[0].tolist() == [9]
     with pytest.raises(DataError, match=r'the nearest, \d+, is 36" away'):
         find_position(catalogue, 359.9999, 0.01, radius_arcsec=2.0)
+
+
+def test_the_tree_finds_what_skycoord_finds(make_store):
+    catalogue = Catalogue.read(make_store(n=400))
+    centres = SkyCoord([11.0, 359.5, 200.0], [-33.0, 2.0, 89.7], unit="deg")
+    everywhere = SkyCoord(catalogue.ra, catalogue.dec, unit="deg")
+    expected, separation, _ = centres.match_to_catalog_sky(everywhere)
+    rows, away = catalogue.sky.nearest(centres.ra.deg, centres.dec.deg)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_allclose(away, separation.arcsec, rtol=1e-9)
+    for centre in centres:
+        far = centre.separation(everywhere).arcsec
+        found, distances = catalogue.sky.within(centre.ra.deg, centre.dec.deg, radius_arcsec=7e4)
+        order = np.argsort(far)
+        np.testing.assert_array_equal(found, order[: (far <= 7e4).sum()])
+        np.testing.assert_allclose(distances, far[found], rtol=1e-9)
+    assert len(found) > 3
+
+
+def test_ids_are_found_as_a_dictionary_would():
+    rng = np.random.default_rng(0)
+    ids, wanted = rng.integers(0, 60, 80) + 2**60, rng.integers(0, 80, 50) + 2**60
+    first = {}
+    for place, one in enumerate(ids.tolist()):
+        first.setdefault(one, place)
+    expected = [first.get(one, -1) for one in wanted.tolist()]
+    assert min(expected) == -1
+    assert find_ids(ids, wanted).tolist() == expected
+    assert find_ids(ids.astype(str).astype(object), wanted).tolist() == expected
+    assert find_ids(ids[:0], wanted).tolist() == [-1] * 50
+    assert find_ids(ids, wanted[:0]).tolist() == []
 
 
 def test_examples_span_the_labelled_test_galaxies(make_store):
@@ -125,136 +153,3 @@ def test_examples_span_the_labelled_test_galaxies(make_store):
     assert z[0] <= edges[0]
     assert z[-1] >= edges[1]
     np.testing.assert_array_equal(rows, spread_in_redshift(catalogue, 6, seed=0))
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".fits"])
-def test_tables_survive_in_each_format(tmp_path, suffix):
-    columns = {
-        "id": np.array([2**60 + 1, 5]),
-        "name": np.array(["a", "bc"], dtype=object),
-        "z": np.array([0.25, np.nan], np.float32),
-    }
-    path = tmp_path / f"t{suffix}"
-    write_table(path, columns, simulated=True)
-    columns["simulated"] = np.array([True, True])
-    if suffix == ".csv":
-        back = list(csv.DictReader(path.open()))
-        assert [int(row["id"]) for row in back] == columns["id"].tolist()
-        assert float(back[0]["z"]) == 0.25
-        return
-    back = Table.read(path) if suffix == ".fits" else pq.read_table(path).to_pydict()
-    for name, values in columns.items():
-        if name == "z":
-            np.testing.assert_array_equal(np.asarray(back[name], "f4"), values)
-        else:
-            assert list(back[name]) == list(values)
-
-
-@pytest.fixture
-def made(make_store, tmp_path):
-    """Embeddings with pictures, and an index of them."""
-    store = make_store(pictures=True)
-    similarity.main(similarity.Settings(store.folder, tmp_path / "index", quality_k=5))
-    return store, {"index": tmp_path / "index", "embeddings": store.folder}
-
-
-def test_a_query_writes_a_table_and_a_montage(made, tmp_path, capsys):
-    store, folders = made
-    wanted = store.column("id")[33]
-    out = tmp_path / "answers" / "of_33.csv"
-    similarity.query(similarity.QuerySettings(**folders, out=out, id=str(wanted), k=6))
-    table = list(csv.DictReader(out.open()))
-    assert [int(row["rank"]) for row in table] == [1, 2, 3, 4, 5, 6]
-    assert all(row["simulated"] == "True" for row in table)
-    assert str(wanted) not in {row["id"] for row in table}
-    assert out.with_suffix(".png").stat().st_size > 10_000
-    assert f"{out} and" in capsys.readouterr().out
-
-    place = {"ra": float(store.column("ra")[33]), "dec": float(store.column("dec")[33])}
-    again = tmp_path / "again.csv"
-    similarity.query(similarity.QuerySettings(**folders, out=again, **place, k=6))
-    assert again.read_text() == out.read_text()
-
-
-def test_a_cutout_is_looked_up_by_its_embedding(made, tmp_path, monkeypatch):
-    store, folders = made
-    out = tmp_path / "mine.parquet"
-    asked = {"cutout": tmp_path / "mine.h5", "encoder": tmp_path / "encoder", "out": out}
-    (tmp_path / "encoder").mkdir()
-    (tmp_path / "encoder" / "card.json").write_text("{}")
-    settings = similarity.QuerySettings(**folders, **asked, k=3)
-    with pytest.raises(MismatchError, match="give that encoder"):
-        similarity.query(settings)
-    monkeypatch.setattr(Index, "check_encoder", lambda *_: None)
-    monkeypatch.setattr(
-        "ssl_photoz.embeddings.embed.embed_cutout",
-        lambda *_, like: (store.vectors()[5], store.thumbnails([5])[0]),
-    )
-    similarity.query(settings)
-    table = pq.read_table(out).to_pydict()
-    assert table["id"][0] == store.column("id")[5]
-    assert table["distance"][0] == pytest.approx(0, abs=1e-6)
-    assert out.with_suffix(".png").exists()
-
-
-def test_examples_make_an_artefact_once(made, tmp_path, capsys):
-    _, folders = made
-    settings = similarity.QuerySettings(**folders, out=tmp_path / "q", examples=3, k=4)
-    similarity.query(settings)
-    card = similarity.runs.read_card(tmp_path / "q", "query")
-    assert card["simulated"] is True
-    table = pq.read_table(tmp_path / "q" / "lookalikes.parquet").to_pydict()
-    assert [str(one) for one in table["query_id"][::4]] == card["queries"]
-    before = (tmp_path / "q" / "lookalikes.png").stat().st_mtime_ns
-    similarity.query(settings)
-    assert "already made" in capsys.readouterr().out
-    assert (tmp_path / "q" / "lookalikes.png").stat().st_mtime_ns == before
-    with pytest.raises(MismatchError, match="k = 4, asked for 5"):
-        similarity.query(similarity.QuerySettings(**folders, out=tmp_path / "q", examples=3, k=5))
-
-
-def test_an_index_of_other_embeddings_is_refused(made, make_store, tmp_path):
-    _, folders = made
-    other = make_store("other", seed=3)
-    asked = {**folders, "embeddings": other.folder, "out": tmp_path / "t.csv"}
-    with pytest.raises(MismatchError, match="run index on these embeddings"):
-        similarity.query(similarity.QuerySettings(**asked, id="1"))
-    assert not (tmp_path / "t.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("asked", "says"),
-    [
-        ({}, "got no query"),
-        ({"id": "3", "examples": 2}, "got id and examples"),
-        ({"ra": 3.0}, "ra and dec"),
-        ({"cutout": "x.h5"}, "cutout and encoder"),
-        ({"cutout": "x.h5", "encoder": "e", "ra": 1.0, "dec": 2.0}, "got ra and dec and cutout"),
-    ],
-)
-def test_queries_that_are_no_query_are_refused(tmp_path, asked, says):
-    given = {"index": tmp_path, "embeddings": tmp_path, "out": tmp_path / "t.csv"} | asked
-    with pytest.raises(ConfigError, match=says):
-        similarity.QuerySettings(**given)
-
-
-@pytest.mark.parametrize(
-    ("asked", "says"),
-    [
-        ({"ra": 361.0, "dec": 0.0}, "expected degrees, 0 to 360"),
-        ({"ra": 1.0, "dec": float("nan")}, "expected degrees, 0 to 360"),
-        ({"ra": 1.0, "dec": 2.0, "radius_arcsec": 0.0}, r"radius_arcsec is 0\.0"),
-        ({"k": 0}, "k is 0"),
-        ({"out": Path("answer.txt")}, r"ends in '\.txt'"),
-        ({"examples": 2, "out": Path("answer.csv")}, "expected a folder"),
-    ],
-)
-def test_wrong_values_are_refused_and_nothing_is_written(made, tmp_path, asked, says, monkeypatch):
-    store, folders = made
-    monkeypatch.chdir(tmp_path)
-    given = {**folders, "out": Path("answer.csv")} | asked
-    if not {"ra", "examples"} & set(asked):
-        given["id"] = str(store.column("id")[0])
-    with pytest.raises(ConfigError, match=says):
-        similarity.query(similarity.QuerySettings(**given))
-    assert not list(tmp_path.glob("answer*"))

@@ -2,8 +2,8 @@ import csv
 
 import pytest
 
+from ssl_photoz.dwarfs.verdicts import COLUMNS, add_verdict, read_verdicts
 from ssl_photoz.errors import DataError
-from ssl_photoz.similarity.verdicts import COLUMNS, add_verdict, read_verdicts
 
 
 def test_the_last_word_on_a_galaxy_counts_and_earlier_lines_stay(tmp_path):
@@ -25,8 +25,8 @@ def test_the_last_word_on_a_galaxy_counts_and_earlier_lines_stay(tmp_path):
 
 def test_a_file_made_by_hand_needs_two_columns_and_known_words(tmp_path):
     path = tmp_path / "hand.csv"
-    path.write_text("verdict,id\ndwarf,7\n")
-    assert read_verdicts(path)["7"].verdict == "dwarf"
+    path.write_text("verdict,id\ndwarf,7\n,8\n")
+    assert {name: one.verdict for name, one in read_verdicts(path).items()} == {"7": "dwarf"}
     path.write_text("verdict,id\ndwarf,7\nmaybe,8\n")
     with pytest.raises(DataError, match=r"line 3: verdict 'maybe', expected one of dwarf"):
         read_verdicts(path)

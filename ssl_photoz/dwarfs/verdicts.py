@@ -64,6 +64,8 @@ def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) 
 def read_verdicts(path: Path) -> dict[str, Verdict]:
     """Read a CSV of verdicts, the last word on each galaxy, by its id as text.
 
+    Lines whose verdict is empty are still to be filled in, and are passed over.
+
     Raises:
         DataError: If it has no columns ``id`` and ``verdict``, or a verdict is an unknown word.
     """
@@ -77,8 +79,9 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
             )
         lines = [Verdict(*(row.get(name) or "" for name in COLUMNS)) for row in reader]
     for number, line in enumerate(lines, 2):
-        _require_word(line.verdict, where=f"{path}, line {number}")
-    return {line.id: line for line in lines}
+        if line.verdict:
+            _require_word(line.verdict, where=f"{path}, line {number}")
+    return {line.id: line for line in lines if line.verdict}
 
 
 def _require_word(verdict: str, *, where: str) -> None:

@@ -1,0 +1,137 @@
+"""One cutout from a FITS or NPY file, such as a cutout service sends, as a cutout file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from ssl_photoz.errors import DataError
+from ssl_photoz.types import Array
+
+SUFFIXES = (".fits", ".fit", ".npy")
+MAX_SIDE_PX = 1024
+MAGIC = {".fits": b"SIMPLE", ".fit": b"SIMPLE", ".npy": b"\x93NUMPY"}
+
+
+class Single(NamedTuple):
+    """One cutout, and what its file states of it; None where it does not.
+
+    Attributes:
+        pixels: Shape (C, H, W): flux in nanomaggies/px, or uint8 display values.
+        bands: Names of the bands.
+        pixscale_arcsec: Pixel scale, arcsec/px.
+        ra: Right ascension of the centre, degrees; NaN: not stated.
+        dec: Declination of the centre, degrees; NaN: not stated.
+    """
+
+    pixels: Array
+    bands: tuple[str, ...] | None = None
+    pixscale_arcsec: float | None = None
+    ra: float = float("nan")
+    dec: float = float("nan")
+
+
+def read_single(path: Path, row: int = 0) -> Single:
+    """Read one cutout.
+
+    Args:
+        path: FITS whose first image is (bands, side, side), as the Legacy Surveys' cutout service
+            writes it; or NPY of shape (bands, side, side) or (rows, bands, side, side).
+        row: Which cutout, of several.
+
+    Raises:
+        DataError: If the file is missing, damaged, compressed as a whole, or holds anything else.
+    """
+    if not path.is_file():
+        raise DataError(f"no cutout file {path}")
+    kind = path.suffix.lower()
+    with path.open("rb") as file:
+        if not file.read(6).startswith(MAGIC[kind]):
+            raise DataError(f"{path} is not a plain {kind[1:].upper()} file; unpack it, if packed")
+    try:
+        return _read_npy(path, row) if kind == ".npy" else _read_fits(path, row)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged header makes the readers raise whatever comes
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise DataError(f"{path} is damaged or truncated ({detail}); copy it again") from None
+
+
+def write_single(
+    path: Path, single: Single, *, bands: Sequence[str], pixscale_arcsec: float
+) -> None:
+    """Write a cutout file of one row.
+
+    Args:
+        path: The HDF5 file.
+        single: The cutout.
+        bands: Where it does not state them.
+        pixscale_arcsec: Where it does not state it, arcsec/px.
+    """
+    with h5py.File(path, "w") as file:
+        file["images"] = single.pixels[None]
+        file["RA"], file["DEC"] = np.array([single.ra]), np.array([single.dec])
+        file.attrs["bands"] = ",".join(single.bands or bands)
+        file.attrs["pixscale_arcsec"] = single.pixscale_arcsec or pixscale_arcsec
+
+
+def _read_npy(path: Path, row: int) -> Single:
+    cube = np.load(path, mmap_mode="r", allow_pickle=False)
+    return Single(_one(path, cube, cube.shape, row))
+
+
+def _read_fits(path: Path, row: int) -> Single:
+    from astropy.io import fits
+
+    with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+        hdu = next((one for one in hdus if one.is_image and len(one.shape) >= 2), None)
+        if hdu is None:
+            raise DataError(f"{path} holds no image; expected one of (bands, side, side)")
+        _require_cutout(path, hdu.shape)
+        pixels = _one(path, hdu.data, hdu.shape, row)
+        return Single(pixels, _bands(hdu.header), *_place(hdu.header, pixels.shape))
+
+
+def _one(path: Path, cube: Any, shape: Sequence[int], row: int) -> Array:  # noqa: ANN401
+    _require_cutout(path, shape)
+    rows = shape[0] if len(shape) == 4 else 1
+    if not 0 <= row < rows:
+        raise DataError(f"{path} has rows 0 to {rows - 1}, asked for row {row}")
+    one = np.asarray(cube[row] if len(shape) == 4 else cube)
+    if one.dtype.kind not in "iuf":
+        raise DataError(f"{path} holds {one.dtype}, expected real numbers")
+    one = one[None] if one.ndim == 2 else one
+    return one if one.dtype == np.uint8 else one.astype(np.float32)
+
+
+def _require_cutout(path: Path, shape: Sequence[int]) -> None:
+    square = len(shape) in (2, 3, 4) and shape[-1] == shape[-2]
+    if not (square and 0 < shape[-1] <= MAX_SIDE_PX and 0 < np.prod(shape[-3:-2]) <= 16):
+        raise DataError(
+            f"{path} holds an array of shape {tuple(shape)}, expected (bands, side, side) or "
+            f"(rows, bands, side, side) with at most {MAX_SIDE_PX} px a side"
+        )
+
+
+def _bands(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy has no types
+    """Read ``BANDS``: ``grz``, or ``g,r,z``."""
+    stated = header.get("BANDS")
+    if not isinstance(stated, str) or not stated.strip():
+        return None
+    return tuple(stated.strip().split(",") if "," in stated else stated.strip())
+
+
+def _place(header: Any, shape: Sequence[int]) -> tuple[float | None, float, float]:  # noqa: ANN401
+    """Return pixel scale, arcsec/px, and the centre, degrees, from the world coordinates."""
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    wcs = WCS(header).celestial
+    if not wcs.has_celestial:
+        return None, float("nan"), float("nan")
+    ra, dec = wcs.pixel_to_world_values((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
+    return 3600 * float(np.mean(proj_plane_pixel_scales(wcs))), float(ra), float(dec)

@@ -1,0 +1,1 @@
+"""Nearby dwarfs: scores, probabilities, candidate lists, and whom to look at next."""

@@ -1,0 +1,219 @@
+"""The ranked list: each object once, with evidence, positions to copy and a link to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz.dwarfs.base_rate import SKY
+from ssl_photoz.dwarfs.search import DwarfSearch, Scores
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.embeddings.tables import write_table
+from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
+from ssl_photoz.similarity.index import Index, exact_neighbours
+from ssl_photoz.similarity.montage import Panel, draw_montage, pictures_of, title_of, wrap
+from ssl_photoz.similarity.sky import chord_of, sphere_points
+from ssl_photoz.types import Array, Bools, Doubles, Floats, Ints
+
+VIEWER = "https://www.legacysurvey.org/viewer?ra={:.6f}&dec={:.6f}&layer=ls-dr9&zoom=16"
+EVIDENCE = 3
+COLUMNS = 7
+PICTURED = 28
+
+
+def first_of_each(catalogue: Catalogue, ordered: Ints, *, known: Ints) -> Ints:
+    """Return the rows of a ranked list without repeats, best first.
+
+    Rows with the same id, or within 2 arcsec, are one object, as are rows joined by such a row.
+    An object that is also among ``known`` galaxies is left out altogether.
+
+    Args:
+        catalogue: Who the rows are.
+        ordered: Catalogue rows, best first, shape (n,).
+        known: Catalogue rows of galaxies that are no candidates, shape (m,).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = np.concatenate([known, ordered])
+    pairs = np.concatenate([_same_id(catalogue.id[rows]), _close(catalogue.take(rows))])
+    links = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(len(rows), len(rows)))
+    _, group = connected_components(links, directed=False)
+    _, first = np.unique(group, return_index=True)
+    kept = np.sort(first[first >= len(known)])
+    return np.asarray(rows[kept], np.int64)
+
+
+def nearest_confirmed(index: Index, rows: Ints, confirmed: Ints) -> tuple[Ints, Floats]:
+    """Find the confirmed dwarfs that look most like each candidate.
+
+    Args:
+        index: Of the catalogue.
+        rows: Catalogue rows of the candidates, shape (n,).
+        confirmed: Of the confirmed dwarfs, shape (m,), at least one.
+
+    Returns:
+        Rows of up to three of them, nearest first, shape (n, 3 or m), and their distances,
+        1 - cosine, of the same shape.
+    """
+    count = min(EVIDENCE, len(confirmed))
+    distances, found = exact_neighbours(index.vectors(rows), index.vectors(confirmed), count)
+    return confirmed[found], distances
+
+
+def sky_columns(ra: Doubles, dec: Doubles) -> dict[str, Array]:
+    """Return positions as people copy them, and a link to the Legacy Surveys' sky viewer.
+
+    Args:
+        ra: Right ascension, degrees, shape (n,).
+        dec: Declination, degrees, shape (n,).
+
+    Returns:
+        ``ra_hms`` as 12:34:56.78, ``dec_dms`` as +01:23:45.6, ``viewer``: an address of the
+        viewer [1], Data Release 9, centred there; empty text where a position is not finite.
+
+    References:
+        [1] https://www.legacysurvey.org/viewer (parameters ra, dec, layer, zoom).
+    """
+    from astropy.coordinates import Angle
+
+    on_sky = np.isfinite(ra) & np.isfinite(dec)
+    hours = Angle(np.where(on_sky, ra, 0), "deg").to_string("hour", sep=":", precision=2, pad=True)
+    degrees = Angle(np.where(on_sky, dec, 0), "deg").to_string(
+        "deg", sep=":", precision=1, pad=True, alwayssign=True
+    )
+    links = [VIEWER.format(*place) for place in zip(ra, dec, strict=True)]
+    columns = {"ra_hms": hours, "dec_dms": degrees, "viewer": links}
+    return {name: np.where(on_sky, np.array(text, str), "") for name, text in columns.items()}
+
+
+def candidate_table(
+    catalogue: Catalogue,
+    rows: Ints,
+    figures: Mapping[str, Array],
+    evidence: tuple[Ints, Floats],
+    words: Array,
+) -> dict[str, Array]:
+    """Return the columns of a list, best first; each of shape (n,).
+
+    Args:
+        catalogue: Who the rows are.
+        rows: Catalogue rows of the candidates, best first, shape (n,).
+        figures: ``score`` and probabilities of those rows.
+        evidence: From `nearest_confirmed`, of those rows.
+        words: What verdicts say of those rows, empty text where there are none.
+
+    Returns:
+        ``rank, id, ra, dec``, those of `sky_columns`, ``z``, the figures,
+        ``nearest_dwarf_ids`` (up to three in one text), ``nearest_dwarf_z``,
+        ``nearest_dwarf_distance``, ``verdict``, and ``row`` in the embeddings.
+    """
+    best = catalogue.take(rows)
+    near, distances = evidence
+    named = [" ".join(map(str, some)) for some in catalogue.id[near].tolist()]
+    return {
+        "rank": np.arange(1, len(rows) + 1),
+        "id": best.id,
+        "ra": best.ra,
+        "dec": best.dec,
+        **sky_columns(best.ra, best.dec),
+        "z": best.z,
+        **figures,
+        "nearest_dwarf_ids": np.array(named, dtype=str),
+        "nearest_dwarf_z": catalogue.z[near[:, 0]],
+        "nearest_dwarf_distance": distances[:, 0],
+        "verdict": words,
+        "row": rows,
+    }
+
+
+def write_list(
+    folder: Path,
+    embeddings: Embeddings,
+    catalogue: Catalogue,
+    index: Index,
+    search: DwarfSearch,
+    scores: Scores,
+    *,
+    rows: Ints,
+    confirmed: Ints,
+    words: Array,
+    among: str,
+    top: int = 1000,
+    base_rate: float = SKY,
+) -> int:
+    """Rank galaxies; write ``probabilities.parquet`` and ``candidates.parquet, .csv, .png``.
+
+    The first holds every galaxy; the others are the list: each object once, without junk, and
+    without what is the same object as a galaxy of known redshift.
+
+    Args:
+        folder: Where to.
+        embeddings: The store.
+        catalogue: Of the embeddings.
+        index: Of the embeddings.
+        search: Ranks.
+        scores: Of the rows.
+        rows: Catalogue rows to rank, increasing, shape (n,).
+        confirmed: Catalogue rows of confirmed dwarfs, for evidence.
+        words: What verdicts say of every catalogue row, empty text where nothing, shape (N,).
+        among: What the rows are, for the title.
+        top: Length of the list, at most.
+        base_rate: Fraction of wanted galaxies on the sky.
+
+    Returns:
+        Length of the list.
+    """
+    simulated = bool(embeddings.card["simulated"])
+    figures = {"score": scores[search.ranked_by][:, 0]}
+    figures |= search.probabilities(scores, base_rate=base_rate)
+    small = {name: values.astype(np.float32) for name, values in figures.items()}
+    some = catalogue.take(rows)
+    place = {"row": rows, "id": some.id, "ra": some.ra, "dec": some.dec, "split": some.split}
+    write_table(folder / "probabilities.parquet", {**place, **small}, simulated=simulated)
+    ordered = rows[search.order(scores)]
+    labelled = np.setdiff1d(np.flatnonzero(np.isfinite(catalogue.z)), rows)
+    listed = first_of_each(catalogue, ordered[words[ordered] != "junk"], known=labelled)[:top]
+    at = np.searchsorted(rows, listed)
+    evidence = nearest_confirmed(index, listed, confirmed)
+    best = {name: values[at] for name, values in small.items()}
+    table = candidate_table(catalogue, listed, best, evidence, words[listed])
+    for suffix in ("parquet", "csv"):
+        write_table(folder / f"candidates.{suffix}", table, simulated=simulated)
+    _draw(folder / "candidates.png", embeddings, table, among=among)
+    return len(listed)
+
+
+def _draw(path: Path, embeddings: Embeddings, table: Mapping[str, Array], *, among: str) -> None:
+    probability = next(name for name in table if name.startswith("p_"))
+    known = bool(np.isfinite(table[probability]).all())
+    values, word = (table[probability], "P") if known else (table["score"], "score")
+    panels = [
+        Panel(picture, f"{name}\n{word} {value:.2f}")
+        for picture, name, value in zip(
+            pictures_of(embeddings, table["row"][:PICTURED]), table["id"], values, strict=False
+        )
+    ]
+    title = title_of(
+        f"Nearby candidates, best first, of {among}", simulated=bool(embeddings.card["simulated"])
+    )
+    draw_montage(path, wrap(panels, columns=COLUMNS), title=title)
+
+
+def _same_id(ids: Array) -> Ints:
+    """Return pairs of places that chain each id's rows, shape (p, 2)."""
+    order = np.argsort(ids, kind="stable")
+    same: Bools = ids[order][1:] == ids[order][:-1]
+    return np.stack([order[:-1][same], order[1:][same]], axis=1)
+
+
+def _close(catalogue: Catalogue) -> Ints:
+    """Return pairs of places within 2 arcsec on the sky, shape (p, 2)."""
+    from scipy.spatial import cKDTree
+
+    on_sky = np.flatnonzero(np.isfinite(catalogue.ra) & np.isfinite(catalogue.dec))
+    tree = cKDTree(sphere_points(catalogue.ra[on_sky], catalogue.dec[on_sky]))
+    pairs = tree.query_pairs(chord_of(SAME_OBJECT_ARCSEC), output_type="ndarray")
+    return np.asarray(on_sky[pairs], np.int64)

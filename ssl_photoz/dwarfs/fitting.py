@@ -1,0 +1,186 @@
+"""Fit the methods on the train split, choose and calibrate them on the validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from ssl_photoz.dwarfs.calibration import calibrate
+from ssl_photoz.dwarfs.heads import (
+    Head,
+    average_precision,
+    fit_logistic,
+    fit_one_class,
+    fit_perceptron,
+    known_answers,
+)
+from ssl_photoz.dwarfs.purity import COMPLETENESS
+from ssl_photoz.dwarfs.search import (
+    LOGISTIC,
+    METHODS,
+    ONE_CLASS,
+    PERCEPTRON,
+    VOTE,
+    DwarfSearch,
+    best_of,
+)
+from ssl_photoz.dwarfs.truth import Truth
+from ssl_photoz.dwarfs.votes import VoteHead
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.similarity.catalogue import Catalogue
+from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.reduction import take_vectors
+from ssl_photoz.types import Array, Bools, Floats, Ints
+
+BACKGROUND = 20_000
+VALIDATION = 20_000
+
+
+class Sample(NamedTuple):
+    """Galaxies a head is fitted to, or set on: embeddings, unit vectors and labels (n, T)."""
+
+    vectors: Floats
+    units: Floats
+    labels: Floats
+
+    def of(self, method: str) -> Floats:
+        """Return what a method reads."""
+        return self.units if method == VOTE else self.vectors
+
+
+def fit_dwarf_search(
+    embeddings: Embeddings,
+    catalogue: Catalogue,
+    index: Index,
+    truth: Truth,
+    *,
+    methods: Sequence[str] = (VOTE, LOGISTIC, ONE_CLASS),
+    ks: Sequence[int] = (5, 10, 20, 40, 80),
+    max_train: int = 20_000,
+    seed: int = 0,
+) -> DwarfSearch:
+    """Fit every method; no label of the test split is looked at.
+
+    Where no train galaxy is known to be unwanted, only ``one_class`` can be fitted. Questions
+    other than the first are dropped if train lacks one of the two answers.
+
+    Args:
+        embeddings: With splits.
+        catalogue: Of the embeddings.
+        index: Of the embeddings, whose unit vectors votes compare.
+        truth: What is known.
+        methods: Of `dwarfs.METHODS`.
+        ks: Numbers of voters to try.
+        max_train: Fit to at most this many train galaxies: every wanted one, if that leaves half
+            of the places to the others, which are drawn at random. Probabilities are not biased
+            by this, for they are calibrated on validation galaxies as they come.
+        seed: Of every random choice.
+
+    Raises:
+        ConfigError: If a method is unknown, there is none, or a number is too small.
+        DataError: If no train galaxy is wanted.
+    """
+    if not methods or not set(methods) <= set(METHODS) or max_train < 2:
+        raise ConfigError(
+            f"methods is {list(methods)} and max_train {max_train}, expected some of "
+            f"{', '.join(METHODS)}, and at least 2"
+        )
+    train = truth.rows(catalogue.split == "train")
+    _require_wanted(truth, catalogue, train)
+    methods, truth = _possible(methods, truth, train)
+    rng = np.random.default_rng(seed)
+    train = _thin(train, truth.labels[train, 0] == 1, max_train, rng)
+    val = _draw(truth.rows(catalogue.split == "val"), VALIDATION, rng)
+    background = _draw(np.arange(len(catalogue)), BACKGROUND, rng)
+    vectors = _take(embeddings, train, val, background)
+    fitted = Sample(vectors[0], index.vectors(train), truth.labels[train])
+    held = Sample(vectors[1], index.vectors(val), truth.labels[val])
+    fitters = _fitters(fitted, held, vectors[2], ks=ks, seed=seed)
+    heads = {method: fitters[method]() for method in tqdm(methods, desc="fitting methods")}
+    return _calibrated(truth.names, heads, fitted, held)
+
+
+def _fitters(
+    fitted: Sample,
+    held: Sample,
+    background: Floats,
+    *,
+    ks: Sequence[int],
+    seed: int,
+) -> dict[str, Callable[[], Head]]:
+    vectors, units, labels = fitted
+    val = {"val_vectors": held.vectors, "val_labels": held.labels}
+    near = {"val_units": held.units, "val_labels": held.labels}
+    return {
+        VOTE: lambda: VoteHead.fit(units, labels, ks=ks, **near),
+        LOGISTIC: lambda: fit_logistic(vectors, labels, **val),
+        PERCEPTRON: lambda: fit_perceptron(
+            vectors, labels, val_vectors=held.vectors, val_labels=held.labels, seed=seed
+        ),
+        ONE_CLASS: lambda: fit_one_class(vectors, labels, background=background, **val),
+    }
+
+
+def _calibrated(
+    names: tuple[str, ...], heads: Mapping[str, Head], fitted: Sample, held: Sample
+) -> DwarfSearch:
+    scores = {method: head.score(held.of(method)) for method, head in heads.items()}
+    calibrations = {
+        method: [
+            calibrate(*known_answers(held.labels[:, t], score[:, t])) for t in range(len(names))
+        ]
+        for method, score in scores.items()
+    }
+    wanted = held.labels[:, 0] == 1
+    precision = {m: average_precision(held.labels[:, 0], s[:, 0]) for m, s in scores.items()}
+    best = best_of(precision)
+    tells = precision[best] is not None
+    reached = (
+        scores[best][wanted, 0]
+        if wanted.any()
+        else heads[best].score(fitted.of(best)[fitted.labels[:, 0] == 1])[:, 0]
+    )
+    threshold = float(np.quantile(reached, 1 - COMPLETENESS))
+    rate = float(wanted.mean()) if tells else None
+    return DwarfSearch(names, heads, calibrations, precision, rate, threshold)
+
+
+def _require_wanted(truth: Truth, catalogue: Catalogue, train: Ints) -> None:
+    if (truth.labels[train, 0] == 1).any():
+        return
+    z = catalogue.z[catalogue.rows_where("train", labelled=True)]
+    lowest = f"the lowest redshift is {z.min():.4f}" if len(z) else "none has a redshift"
+    raise DataError(
+        f"none of {len(z)} labelled train galaxies is wanted ({truth.says[0]}); {lowest}; raise "
+        f"z_max=, add redshifts, or give verdicts="
+    )
+
+
+def _possible(methods: Sequence[str], truth: Truth, train: Ints) -> tuple[Sequence[str], Truth]:
+    """Drop what cannot be fitted: methods without negatives, questions with one answer only."""
+    labels = truth.labels[train]
+    both = ((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).tolist()
+    kept = [name for t, name in enumerate(truth.names) if both[t] or t == 0]
+    return (methods if both[0] else (ONE_CLASS,)), truth.restricted_to(kept)
+
+
+def _thin(rows: Ints, wanted: Bools, count: int, rng: np.random.Generator) -> Ints:
+    """Return at most ``count`` rows: the wanted ones first, up to half of them, then others."""
+    few = min(int(wanted.sum()), max(count // 2, count - int((~wanted).sum())))
+    kept = _draw(rows[wanted], few, rng), _draw(rows[~wanted], count - few, rng)
+    return np.sort(np.concatenate(kept))
+
+
+def _draw(rows: Ints, count: int, rng: np.random.Generator) -> Ints:
+    return rows if len(rows) <= count else np.sort(rng.choice(rows, count, replace=False))
+
+
+def _take(embeddings: Embeddings, *parts: Ints) -> list[Floats]:
+    """Return the embeddings of several lists of rows, read in one pass."""
+    known = np.unique(np.concatenate(parts))
+    vectors: Array = take_vectors(embeddings, known)
+    return [vectors[np.searchsorted(known, rows)] for rows in parts]

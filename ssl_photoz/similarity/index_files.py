@@ -1,0 +1,160 @@
+"""The files of an index folder: their names, their checksums, opening them.
+
+``index-<rows>.faiss``, ``reduction.safetensors``, card; of an approximate index also
+``vectors-<first row>.npy`` and ``trained.faiss``; of one that hides rows ``hidden-<sha>.npy``.
+No file is changed once a card names it: growing or hiding writes others beside it, then the
+card, then deletes what the new card does not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz import runs
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.errors import ArtefactError
+from ssl_photoz.similarity.index_faiss import read_faiss
+from ssl_photoz.similarity.index_search import Approximate, Exact, FlatVectors, Searcher
+from ssl_photoz.similarity.index_vectors import StoredVectors, Vectors
+from ssl_photoz.similarity.reduction import Reduction
+from ssl_photoz.types import Bools
+
+REDUCTION = "reduction.safetensors"
+TRAINED = "trained.faiss"
+PLAN = "plan.json"
+GROWING = "growing.json"
+OURS = (
+    *("index*.faiss", "lists-*.faiss", "vectors-*.npy", "hidden*.npy"),
+    *(".*.partial.faiss", ".*.partial.npy", PLAN, GROWING),
+)
+
+
+def index_file(rows: int) -> str:
+    """Return the name of the FAISS file of so many rows."""
+    return f"index-{rows:012d}.faiss"
+
+
+def vectors_file(first_row: int) -> str:
+    """Return the name of the shard of vectors that begins with a row."""
+    return f"vectors-{first_row:012d}.npy"
+
+
+def lists_file(end_row: int) -> str:
+    """Return the name of the unmerged shard that ends before a row."""
+    return f"lists-{end_row:012d}.faiss"
+
+
+def facts_of(embeddings: Embeddings, reduction: Reduction, *, whiten: bool) -> dict[str, Any]:
+    """Return what a card says of the embeddings, and of the vectors made of them."""
+    whitened = "each scaled to unit variance, " if whiten else ""
+    facts = {name: embeddings.card.get(name) for name in ("encoder", "simulated", "calibrated")}
+    return {
+        **facts,
+        "embeddings": embeddings.sha256,
+        "shards": dict(sorted(embeddings.card["shards"].items())),
+        "rows": len(embeddings),
+        "pca_dim": reduction.dim,
+        "whiten": whiten,
+        "metric": "1 - cosine",
+        "vectors": f"standardised, on principal components, {whitened}scaled to unit length (L2)",
+    }
+
+
+def check_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse files that are not those a card describes, before any is parsed.
+
+    Raises:
+        ArtefactError: If one is missing, damaged, replaced, or not in the folder.
+    """
+    for name, sha256 in files.items():
+        if Path(name).name != name:
+            raise ArtefactError(f"the card of {folder} names the file {name!r} outside of it")
+        if runs.sha256_of(folder / name) != sha256:
+            raise ArtefactError(
+                f"{folder / name} is not the file its card describes: damaged or replaced; "
+                f"delete {folder} and run index again"
+            )
+
+
+def open_searcher(folder: Path, facts: Mapping[str, Any], *, dim: int) -> tuple[Vectors, Searcher]:
+    """Open the vectors of an index and what searches them.
+
+    Args:
+        folder: The index folder.
+        facts: From its card: ``files``, ``rows``, ``index_type``, ``effort``, ``shortlist``.
+        dim: Length that the reduction gives a vector.
+
+    Raises:
+        ArtefactError: If the files do not fit the card or each other.
+    """
+    names = sorted(facts["files"])
+    flat = facts.get("index_type", "flat") == "flat"  # cards of version 0.1 do not say
+    path = folder / _only(name for name in names if name.startswith("index"))
+    index = read_faiss(path, mapped=not flat)
+    stored: Vectors = FlatVectors(index)
+    if not flat:
+        shards = [folder / name for name in names if name.startswith("vectors-")]
+        stored = StoredVectors(shards)
+    got = (int(index.ntotal), int(index.d), len(stored))
+    if got != (facts["rows"], dim, facts["rows"]):
+        raise ArtefactError(
+            f"{path} holds {got[0]} vectors of {got[1]} dimensions and {got[2]} are stored, the "
+            f"card says {facts['rows']} of {dim}; delete {folder} and run index again"
+        )
+    if flat:
+        return stored, Exact(index)
+    effort, shortlist = int(facts["effort"]), int(facts["shortlist"])
+    return stored, Approximate(index, stored, effort=effort, shortlist=shortlist)
+
+
+def write_hidden(folder: Path, hidden: Bools | None) -> dict[str, str]:
+    """Write which rows are hidden, shape (N,); return the file's name and sha256, or nothing."""
+    if hidden is None:
+        return {}
+    with runs.atomic_path(folder / "hidden.npy") as scratch:
+        np.save(scratch, hidden, allow_pickle=False)
+    sha256 = runs.sha256_of(folder / "hidden.npy")
+    name = f"hidden-{sha256[:12]}.npy"
+    (folder / "hidden.npy").replace(folder / name)
+    return {name: sha256}
+
+
+def read_hidden(folder: Path, files: Iterable[str], *, rows: int) -> Bools | None:
+    """Read which rows are hidden, shape (N,); None if the card names no such file.
+
+    Raises:
+        ArtefactError: If it is not one truth value per row.
+    """
+    names = [name for name in files if name.startswith("hidden-")]
+    if not names:
+        return None
+    try:
+        hidden: Bools = np.load(folder / names[0], allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtefactError(f"{folder / names[0]} cannot be read ({error})") from None
+    if hidden.dtype != bool or hidden.shape != (rows,):
+        raise ArtefactError(
+            f"{folder / names[0]} holds {hidden.dtype} of shape {hidden.shape}, expected bool of "
+            f"shape ({rows},)"
+        )
+    return hidden
+
+
+def delete_strays(folder: Path, files: Iterable[str]) -> None:
+    """Delete what earlier or interrupted work left and the card does not name."""
+    kept = set(files)
+    for pattern in OURS:
+        for path in folder.glob(pattern):
+            if path.name not in kept:
+                path.unlink()
+
+
+def _only(names: Iterable[str]) -> str:
+    found = list(names)
+    if len(found) != 1:
+        raise ArtefactError(f"the card names {len(found)} index files, expected one")
+    return found[0]

@@ -1,0 +1,242 @@
+"""Look-alikes from Python; the program ``query`` asks through the same class.
+
+search = Search.open(index=Path("index"), embeddings=Path("embeddings"))
+answer = search.like_these([id_1, id_2], unlike=[id_3], where="mag_r < 20", k=50)
+search.table(answer)
+search.save(answer, Path("answer.fits"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.errors import ConfigError
+from ssl_photoz.similarity.aims import Aim, Mode, aim_at
+from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
+from ssl_photoz.similarity.filters import rows_where
+from ssl_photoz.similarity.gallery import save_answer
+from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.query import NONE, LookAlikes, best_of, look_alikes
+from ssl_photoz.similarity.uploads import Listed, Missing, match_ids, read_list
+from ssl_photoz.types import Array, Floats, Ints
+
+MAX_ANY = 1_000
+Galaxies = Path | Sequence[int | str]
+
+
+class Search:
+    """Answers what looks like what, each object once and never the query itself.
+
+    Every method takes ``k``, the galaxies wanted, and ``where``, a filter as
+    `ssl_photoz.similarity.filters.parse_where` takes it: only galaxies that pass are searched, so
+    that k come back if k pass.
+
+    Attributes:
+        index: Where to search.
+        embeddings: The store it was built from.
+        catalogue: Who the rows are.
+    """
+
+    def __init__(self, index: Index, embeddings: Embeddings, *, photoz: Path | None = None) -> None:
+        index.check_belongs(embeddings)
+        self.index = index
+        self.embeddings = embeddings
+        catalogue = Catalogue.read(embeddings)
+        self.catalogue = catalogue if photoz is None else catalogue.with_photoz(photoz)
+        self._filtered: dict[str, Index] = {}
+
+    @classmethod
+    def open(cls, *, index: Path, embeddings: Path, photoz: Path | None = None) -> Search:
+        """Open an index and the embeddings it was built from.
+
+        Args:
+            index: Index folder.
+            embeddings: Embeddings folder.
+            photoz: A table that ``ssl-photoz predict`` wrote, for the column ``z_phot``.
+
+        Raises:
+            ArtefactError: If a folder is unfinished or damaged.
+            MismatchError: If they do not belong together.
+        """
+        return cls(Index.load(index), Embeddings.open(embeddings), photoz=photoz)
+
+    def like_id(self, wanted: int | str, *, k: int = 12, where: str | None = None) -> LookAlikes:
+        """Find galaxies like the one with an id.
+
+        Raises:
+            DataError: If there is none.
+        """
+        row = find_id(self.embeddings, self.catalogue, str(wanted))
+        return self.like_rows([row], k=k, where=where)[0]
+
+    def like_position(
+        self,
+        ra: float,
+        dec: float,
+        *,
+        radius_arcsec: float = 2.0,
+        match: int = 1,
+        k: int = 12,
+        where: str | None = None,
+    ) -> LookAlikes:
+        """Find galaxies like one at a position.
+
+        Args:
+            ra: Degrees.
+            dec: Degrees.
+            radius_arcsec: How far from it the galaxy may be.
+            match: Which of the galaxies there: 1 the nearest, 2 the next; the notes of the answer
+                list them.
+            k: Galaxies wanted.
+            where: Filter.
+
+        Raises:
+            DataError: If there are fewer galaxies within the radius.
+        """
+        rows, away = find_position(self.catalogue, ra, dec, radius_arcsec=radius_arcsec)
+        if not 1 <= match <= len(rows):
+            raise ConfigError(
+                f"match is {match}, expected 1 to {len(rows)}: so many are within "
+                f'{radius_arcsec:g}"'
+            )
+        answer = self.like_rows([int(rows[match - 1])], k=k, where=where)[0]
+        if len(rows) == 1:
+            return answer
+        there = zip(self.catalogue.id[rows[:5]], away[:5], strict=True)
+        listed = ", ".join(f'{one} ({arcsec:.2f}")' for one, arcsec in there)
+        more = ", ..." if len(rows) > 5 else ""
+        note = (
+            f'{len(rows)} galaxies within {radius_arcsec:g}", nearest first: {listed}{more}; '
+            f"number {match} was taken, match= takes another"
+        )
+        return replace(answer, notes=(note, *answer.notes))
+
+    def like_rows(
+        self, rows: Sequence[int] | Ints, *, k: int = 12, where: str | None = None
+    ) -> list[LookAlikes]:
+        """Answer for several rows of the store, in their order."""
+        rows, among = np.asarray(rows, np.int64), self._among(where)
+        answers = []
+        for row, unit in zip(rows, self.index.vectors(rows), strict=True):
+            own = np.array([row])
+            found = best_of(among, self.catalogue, Aim.at(unit), k=k, leave_out=own)
+            answers.append(self._noted(replace(found, query=int(row)), where))
+        return answers
+
+    def like_vector(
+        self,
+        vector: Floats,
+        *,
+        picture: Array | None = None,
+        k: int = 12,
+        where: str | None = None,
+    ) -> LookAlikes:
+        """Find galaxies like one from outside; if it is in the catalogue too, it finds itself.
+
+        Args:
+            vector: Its embedding, by the encoder that made the store, shape (D,).
+            picture: Of it, (H, W, 3) uint8, for the montage.
+            k: Galaxies wanted.
+            where: Filter.
+        """
+        answer = look_alikes(self._among(where), self.catalogue, vector, k=k)
+        return self._noted(replace(answer, picture=picture), where)
+
+    def like_these(
+        self,
+        galaxies: Galaxies,
+        *,
+        mode: Mode = "centroid",
+        unlike: Galaxies | None = None,
+        unlike_weight: float = 1.0,
+        radius_arcsec: float = 2.0,
+        missing: Missing = "refuse",
+        k: int = 12,
+        where: str | None = None,
+    ) -> LookAlikes:
+        """Find galaxies like some and, if wished, unlike others; none of them is an answer.
+
+        Args:
+            galaxies: Ids, or a table as `ssl_photoz.similarity.uploads.read_list` takes it.
+            mode: ``centroid``: like their mean; ``any``: like at least one of them.
+            unlike: Galaxies to keep away from, given likewise.
+            unlike_weight: How much they count: see `ssl_photoz.similarity.aims.aim_at`.
+            radius_arcsec: How far from a listed position its galaxy may be.
+            missing: ``refuse`` or ``skip`` listed galaxies that are not in the catalogue.
+            k: Galaxies wanted.
+            where: Filter.
+
+        Raises:
+            ConfigError: If mode is ``any`` and the list is longer than 1,000.
+            DataError: If a list cannot be used; says why.
+        """
+        likes = self._listed(galaxies, radius_arcsec, missing)
+        unlikes = (
+            Listed(NONE, ()) if unlike is None else self._listed(unlike, radius_arcsec, missing)
+        )
+        if mode == "any" and len(likes.rows) > MAX_ANY:
+            raise ConfigError(
+                f"mode is any and the list has {len(likes.rows)} galaxies, expected at most "
+                f"{MAX_ANY}; give a shorter list, or mode=centroid"
+            )
+        away = self.index.vectors(unlikes.rows) if len(unlikes.rows) else None
+        aim = aim_at(
+            self.index.vectors(likes.rows), mode=mode, unlikes=away, unlike_weight=unlike_weight
+        )
+        own = np.concatenate([likes.rows, unlikes.rows])
+        answer = best_of(self._among(where), self.catalogue, aim, k=k, leave_out=own)
+        absent = (*likes.absent, *unlikes.absent)
+        notes = [f"{len(absent)} listed galaxies are not here: {_some(absent)}"] if absent else []
+        if away is not None:
+            notes.append(f"distance = 1 - (cosine to likes - {unlike_weight:g} cosine to dislikes)")
+        answer = replace(answer, likes=likes.rows, unlikes=unlikes.rows, notes=tuple(notes))
+        return self._noted(answer, where)
+
+    def table(self, answer: LookAlikes) -> dict[str, Array]:
+        """Return an answer as columns: see `LookAlikes.table`."""
+        return answer.table(self.catalogue)
+
+    def save(self, answer: LookAlikes, out: Path) -> Path:
+        """Write an answer as a table, and its pictures beside it; return the pictures' path."""
+        return save_answer(out, self.embeddings, self.catalogue, answer)
+
+    def column(self, name: str) -> Array:
+        """Return a column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
+
+        Raises:
+            ArtefactError: If there is no such column.
+            ConfigError: If it holds more than one value per galaxy.
+        """
+        own = {"z_spec": self.catalogue.z, **self.catalogue.photoz}
+        values = own[name] if name in own else self.embeddings.column(name)
+        if values.ndim != 1:
+            raise ConfigError(f"where: column {name} holds {values.shape[1]} values per galaxy")
+        return values
+
+    def _among(self, where: str | None) -> Index:
+        """Return the index over the galaxies that pass; the last one is kept."""
+        if where is None:
+            return self.index
+        if where not in self._filtered:
+            self._filtered = {where: self.index.restricted_to(rows_where(where, self.column))}
+        return self._filtered[where]
+
+    def _noted(self, answer: LookAlikes, where: str | None) -> LookAlikes:
+        if where is None:
+            return answer
+        note = f"among the {len(self._among(where))} of {len(self.catalogue)} with {where}"
+        return replace(answer, notes=(*answer.notes, note))
+
+    def _listed(self, galaxies: Galaxies, radius_arcsec: float, missing: Missing) -> Listed:
+        if isinstance(galaxies, Path):
+            return read_list(galaxies, self.catalogue, radius_arcsec=radius_arcsec, missing=missing)
+        return match_ids(np.array(galaxies), self.catalogue, missing=missing)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,111 @@
+import csv
+
+import numpy as np
+import pytest
+from ssl_photoz.recipes.probe import dwarfs, next_looks
+
+from ssl_photoz.dwarfs.next_looks import farthest_first, propose_looks
+from ssl_photoz.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.similarity.index import Index
+
+
+def test_each_is_the_one_farthest_from_those_taken():
+    rng = np.random.default_rng(0)
+    units = rng.normal(size=(200, 5)).astype(np.float32)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    taken = farthest_first(units, 20).tolist()
+    assert taken[0] == 0
+    for count in range(1, 20):
+        closest = (units @ units[taken[:count]].T).max(axis=1)
+        assert closest[taken[count]] == pytest.approx(closest.min(), abs=1e-6)
+    assert len(set(taken)) == 20
+    assert sorted(farthest_first(units[:3], 10).tolist()) == [0, 1, 2]
+
+
+def test_the_unsure_are_asked_about_and_not_twice_the_same(make_store):
+    def repeat(columns, vectors):
+        vectors[100:140] = vectors[100]
+
+    index = Index.build(make_store(change=repeat))
+    rows, score = np.arange(300), np.linspace(-3, 3, 300)
+    score[150] = np.nan
+    score[100:140] = 0.5
+    looks = propose_looks(index, rows, score, threshold=0.5, n=5)
+    assert len(set(looks.tolist()) & set(range(100, 140))) == 1
+    pool = np.argsort(np.abs(score - 0.5), kind="stable")[:100]
+    assert set(looks.tolist()) <= set(pool.tolist())
+    assert 150 not in propose_looks(index, rows, score, threshold=0.0, n=299)
+    with pytest.raises(ConfigError, match="n is 0"):
+        propose_looks(index, rows, score, threshold=0.0, n=0)
+
+
+@pytest.fixture
+def made(make_store, tmp_path):
+    """Embeddings, an index and a dwarfs folder; the unlabelled galaxies have a secret redshift."""
+    secret = {}
+
+    def change(columns, vectors):
+        hidden = np.random.default_rng(4).random(len(vectors)) < 0.5
+        secret["z"] = columns["z"].copy()
+        columns["z"][hidden] = np.nan
+
+    store = make_store(n=600, labelled=1.0, change=change)
+    Index.build(store).save(tmp_path / "index")
+    folders = {"index": tmp_path / "index", "embeddings": store.folder}
+    dwarfs.main(dwarfs.Settings(**folders, out=tmp_path / "d", z_max=0.08, also=()))
+    return store, folders, secret["z"]
+
+
+def test_verdicts_filled_in_come_back_as_labels(made, tmp_path, capsys):
+    store, folders, secret = made
+    looks = tmp_path / "looks.csv"
+    asked = {**folders, "dwarfs": tmp_path / "d", "n": 12}
+    next_looks.main(next_looks.Settings(**asked, out=looks))
+    lines = list(csv.DictReader(looks.open()))
+    assert len(lines) == 12
+    row_of = {str(one): row for row, one in enumerate(store.column("id").tolist())}
+    rows = [row_of[line["id"]] for line in lines]
+    assert set(store.column("split")[rows]) == {"train"}
+    assert np.isnan(store.column("z")[rows]).all()
+    assert {line["verdict"] for line in lines} == {""}
+    for line, row in zip(lines, rows, strict=True):
+        line["verdict"] = "dwarf" if secret[row] < 0.08 else "not_dwarf"
+    lines[0]["verdict"] = "junk"
+    with looks.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    given = {**folders, "z_max": 0.08, "also": (), "verdicts": looks}
+    dwarfs.main(dwarfs.Settings(**given, out=tmp_path / "again"))
+    card = dwarfs.runs.read_card(tmp_path / "again", "dwarfs")
+    learnt = card["metrics"]["verdicts"]
+    wanted = sum(line["verdict"] == "dwarf" for line in lines)
+    assert learnt == {
+        "dwarf": wanted, "not_dwarf": 11 - wanted, "junk": 1, "not_used": 0, "not_found": 0,
+    }  # fmt: skip
+    listed = {
+        row["id"]: row for row in csv.DictReader((tmp_path / "again" / "candidates.csv").open())
+    }
+    assert lines[0]["id"] not in listed
+    assert listed[lines[1]["id"]]["verdict"] == lines[1]["verdict"]
+    more = tmp_path / "more.csv"
+    next_looks.main(next_looks.Settings(**asked, out=more, verdicts=looks))
+    assert not {line["id"] for line in csv.DictReader(more.open())} & {line["id"] for line in lines}
+    with pytest.raises(ConfigError, match=r"expected a \.csv"):
+        next_looks.main(next_looks.Settings(**asked, out=tmp_path / "looks.fits"))
+
+
+def test_nothing_to_look_at_and_strange_embeddings_are_said(made, make_store, tmp_path):
+    store, folders, _ = made
+    other = make_store("other", seed=5)
+    Index.build(other).save(tmp_path / "other_index")
+    given = {"dwarfs": tmp_path / "d", "out": tmp_path / "looks.csv"}
+    there = {"index": tmp_path / "other_index", "embeddings": other.folder}
+    with pytest.raises(MismatchError, match="run dwarfs on these embeddings"):
+        next_looks.main(next_looks.Settings(**given, **there))
+    everyone = tmp_path / "all.csv"
+    ids = store.column("id").tolist()
+    everyone.write_text("id,verdict\n" + "".join(f"{one},not_dwarf\n" for one in ids))
+    with pytest.raises(DataError, match="can be looked at"):
+        next_looks.main(next_looks.Settings(**given, **folders, verdicts=everyone))
+    assert not (tmp_path / "looks.csv").exists()
