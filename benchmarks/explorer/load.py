@@ -39,7 +39,7 @@ def make_run(folder: Path, galaxies: int) -> None:
     from ssl_photoz import runs
     from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
     from ssl_photoz.embeddings.tables import write_table
-    from ssl_photoz.similarity.index import Index
+    from ssl_photoz.similarity.index_building import build_index
 
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(500, DIM)).astype(np.float32)
@@ -66,7 +66,9 @@ def make_run(folder: Path, galaxies: int) -> None:
     facts = {"simulated": True, "calibrated": True, "encoder": ""}
     finish(folder / "embeddings", rows_in=galaxies, config={}, parents={}, **facts)
     embeddings = Embeddings.open(folder / "embeddings")
-    Index.build(embeddings, pca_dim=PCA_DIM).save(folder / "index")
+    index = build_index(folder / "index", embeddings, pca_dim=PCA_DIM)
+    index.save(folder / "index")
+    print(f"{galaxies} galaxies, {DIM} dimensions; {index.describe()}", flush=True)
     x, y = np.concatenate(places).T
     table = {"row": np.arange(galaxies), "x": x, "y": y}
     write_table(folder / "map" / "map.parquet", table, simulated=True)

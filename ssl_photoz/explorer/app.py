@@ -1,0 +1,227 @@
+"""The addresses of the explorer: one page, its files, and JSON or arrays about the run."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from importlib import resources
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from fastapi import FastAPI, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from ssl_photoz import __version__
+from ssl_photoz.errors import SslPhotozError
+from ssl_photoz.explorer.galaxies import Facts, Format, Galaxies
+from ssl_photoz.explorer.guards import Guard
+from ssl_photoz.explorer.search import LONGEST_QUERY, search
+from ssl_photoz.explorer.uploads import BusyError, Uploads, jpeg_of
+
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+}
+TABLE_TYPES = {"csv": "text/csv; charset=utf-8", "fits": "application/fits"}
+LINES_SHOWN = 200
+
+Row = Annotated[int, Path(ge=0)]
+Rows = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class Asset(NamedTuple):
+    """A file of the page."""
+
+    content: bytes
+    media_type: str
+
+
+class VerdictGiven(BaseModel):
+    """What a button on the page sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    verdict: Literal["dwarf", "not_dwarf", "junk"]
+
+
+class Selection(BaseModel):
+    """The rows inside a lasso."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    rows: Rows
+
+
+def make_app(
+    galaxies: Galaxies, uploads: Uploads, *, names: Iterable[str] = (), upload_mb: int = 64
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        galaxies: What it shows.
+        uploads: What embeds dropped files.
+        names: Host names it may be asked for under, besides localhost and addresses.
+        upload_mb: Largest request body, MiB.
+    """
+    # No generated documentation: its pages load scripts from elsewhere.
+    app = FastAPI(title="ssl_photoz explorer", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, names=tuple(names), body_bytes=upload_mb << 20)
+    _add_errors(app)
+    _add_files(app)
+    _add_map(app, galaxies, uploads, upload_mb=upload_mb)
+    _add_galaxies(app, galaxies)
+    _add_uploads(app, galaxies, uploads)
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(SslPhotozError)
+    def refused(_: Request, error: SslPhotozError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 429 if isinstance(error, BusyError) else 422)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
+
+    @app.exception_handler(HTTPException)
+    def known(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code)
+
+    @app.exception_handler(OSError)
+    def broken(_: Request, error: OSError) -> JSONResponse:
+        return JSONResponse({"error": error.strerror or type(error).__name__}, 500)
+
+    @app.exception_handler(Exception)
+    def unforeseen(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": f"internal error: {type(error).__name__}"}, 500)
+
+
+def _add_files(app: FastAPI) -> None:
+    files = _assets()
+
+    @app.get("/")
+    def page() -> Response:
+        return Response(files["index.html"].content, media_type=files["index.html"].media_type)
+
+    @app.get("/static/{name}")
+    def asset(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, "no such file")
+        return Response(files[name].content, media_type=files[name].media_type)
+
+
+def _add_map(app: FastAPI, galaxies: Galaxies, uploads: Uploads, *, upload_mb: int) -> None:
+    run, columns = galaxies.run, galaxies.columns
+
+    @app.get("/api/run")
+    def about() -> Facts:
+        grid = [] if run.densities is None else np.round(run.densities.grid, 6).tolist()
+        return {
+            "name": run.name,
+            "version": __version__,
+            "galaxies": len(run.catalogue),
+            "unplaced": int(np.isnan(run.places[:, 0]).sum()),
+            "simulated": run.simulated,
+            "calibrated": bool(run.embeddings.card.get("calibrated", True)),
+            "thumbnails": galaxies.rows.has_thumbnails,
+            "uploads": uploads.accepted,
+            "upload_mb": upload_mb,
+            "columns": [{"name": c.name, "words": c.words} for c in columns.listed],
+            "grid": grid,
+            "verdicts": {"file": str(galaxies.journal.path), "counts": galaxies.journal.counts()},
+        }
+
+    @app.get("/api/places")
+    def places() -> Response:
+        return _array(run.places)
+
+    @app.get("/api/columns/{number}")
+    def column(number: Row) -> Response:
+        if number >= len(columns):
+            raise HTTPException(404, f"there are columns 0 to {len(columns) - 1}")
+        return _array(columns.numbers(number))
+
+    @app.get("/api/search")
+    def found(q: Annotated[str, Query(max_length=LONGEST_QUERY)]) -> Facts:
+        return {"galaxies": galaxies.matches(search(run.catalogue, q))}
+
+
+def _add_galaxies(app: FastAPI, galaxies: Galaxies) -> None:
+    count = len(galaxies.run.catalogue)
+
+    def known(row: int) -> int:
+        if row >= count:
+            raise HTTPException(404, f"there are galaxies 0 to {count - 1}")
+        return row
+
+    def chosen(selection: Selection) -> Any:  # noqa: ANN401 - an array
+        known(max(selection.rows))
+        return np.unique(np.array(selection.rows, np.int64))
+
+    @app.get("/api/galaxies/{row}")
+    def galaxy(row: Row) -> JSONResponse:
+        return JSONResponse(galaxies.about(known(row)))
+
+    @app.get("/api/galaxies/{row}/thumbnail")
+    def thumbnail(row: Row) -> Response:
+        picture = galaxies.rows.thumbnail(known(row))
+        if picture is None:
+            raise HTTPException(404, "these embeddings were made without pictures")
+        return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    @app.post("/api/galaxies/{row}/verdict")
+    def verdict(row: Row, given: VerdictGiven) -> Facts:
+        galaxies.journal.add(known(row), given.verdict)
+        return {"row": row, "verdict": given.verdict, "counts": galaxies.journal.counts()}
+
+    @app.post("/api/selection")
+    def selection(selected: Selection) -> Facts:
+        rows = chosen(selected)
+        lines = [galaxies.line(row) for row in rows[:LINES_SHOWN].tolist()]
+        return {"count": len(rows), "galaxies": lines}
+
+    @app.post("/api/selection/{kind}")
+    def table(kind: Format, selected: Selection) -> Response:
+        content = galaxies.table(chosen(selected), kind)
+        return Response(
+            content,
+            media_type=TABLE_TYPES[kind],
+            headers={"Content-Disposition": f'attachment; filename="selection.{kind}"'},
+        )
+
+
+def _add_uploads(app: FastAPI, galaxies: Galaxies, uploads: Uploads) -> None:
+    @app.post("/api/cutout")
+    async def cutout(request: Request, row: Annotated[int, Query(ge=0, le=10**12)] = 0) -> Facts:
+        if request.headers.get("content-type") != "application/octet-stream":
+            raise HTTPException(415, "expected Content-Type: application/octet-stream")
+        content = await request.body()
+        return await run_in_threadpool(answer, content, row)
+
+    def answer(content: bytes, row: int) -> Facts:
+        vector, picture = uploads.embed(content, row=row)
+        return {
+            "picture": base64.b64encode(jpeg_of(picture)).decode(),
+            "look_alikes": galaxies.look_alikes(vector, row=None),
+        }
+
+
+def _assets() -> dict[str, Asset]:
+    """Read every file of the page, by name: nothing asked for is ever looked up on the disk."""
+    folder = resources.files("ssl_photoz.explorer").joinpath("static")
+    files = [*folder.iterdir(), *folder.joinpath("vendor").iterdir()]
+    return {
+        file.name: Asset(file.read_bytes(), TYPES[file.name.rpartition(".")[2]])
+        for file in files
+        if file.is_file()
+    }
+
+
+def _array(values: Any) -> Response:  # noqa: ANN401 - an array of little-endian float32
+    return Response(np.ascontiguousarray(values).tobytes(), media_type="application/octet-stream")

@@ -1,0 +1,150 @@
+"""What the page says of a galaxy, of its look-alikes, and of a selection."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ssl_photoz.embeddings.tables import write_table
+from ssl_photoz.errors import DataError
+from ssl_photoz.explorer.journal import Journal
+from ssl_photoz.explorer.points import Columns
+from ssl_photoz.explorer.rows import Rows
+from ssl_photoz.explorer.run import Run
+from ssl_photoz.explorer.search import Match
+from ssl_photoz.similarity.query import LookAlikes, look_alikes
+from ssl_photoz.types import Array, Floats, Ints
+
+VIEWER = "https://www.legacysurvey.org/viewer?ra={ra:.6f}&dec={dec:.6f}&layer=ls-dr9&zoom=15"
+Format = Literal["csv", "fits"]
+Facts = dict[str, Any]
+
+
+class Galaxies:
+    """Answers about the galaxies of a run, as plain values for JSON; NaN becomes None.
+
+    Attributes:
+        run: The run.
+        rows: Embeddings and pictures by row.
+        columns: What galaxies can be coloured by: redshifts first, densities next.
+        journal: The verdicts.
+    """
+
+    def __init__(self, run: Run, rows: Rows, journal: Journal, *, k: int) -> None:
+        self.run = run
+        self.rows = rows
+        self.journal = journal
+        self._k = k
+        self.columns = Columns(run.embeddings, _redshifts(run))
+
+    def line(self, row: int) -> Facts:
+        """Say who and where a galaxy is, in one line of a table."""
+        catalogue, densities = self.run.catalogue, self.run.densities
+        z_phot = densities.summary.get("z_phot") if densities is not None else None
+        return {
+            "row": row,
+            "id": str(catalogue.id[row]),  # a 64-bit integer is more than JavaScript can hold
+            "ra": _degrees(catalogue.ra[row]),
+            "dec": _degrees(catalogue.dec[row]),
+            "z": _plain(catalogue.z[row]),
+            "z_phot": None if z_phot is None else _plain(z_phot[row]),
+            "verdict": self.journal.of(row),
+        }
+
+    def about(self, row: int) -> Facts:
+        """Say all there is to say of a galaxy, with its look-alikes."""
+        line = self.line(row)
+        placed = math.isfinite(self.run.places[row, 0])
+        here = None not in (line["ra"], line["dec"])
+        return {
+            **line,
+            "place": self.run.places[row].tolist() if placed else None,
+            "viewer": VIEWER.format(ra=line["ra"], dec=line["dec"]) if here else None,
+            "columns": self._said(row),
+            "density": self._density(row),
+            "look_alikes": self.look_alikes(self.rows.vector(row), row=row),
+        }
+
+    def look_alikes(self, vector: Floats, *, row: int | None) -> Facts:
+        """Find the galaxies most like a vector, shape (D,), or like a row and its vector."""
+        run = self.run
+        answer: LookAlikes = look_alikes(run.index, run.catalogue, vector, k=self._k, row=row)
+        near = zip(answer.rows.tolist(), answer.distances.tolist(), strict=True)
+        return {
+            "galaxies": [{**self.line(one), "distance": round(away, 5)} for one, away in near],
+            "repeats": answer.repeats,
+        }
+
+    def matches(self, found: list[Match]) -> list[Facts]:
+        """Return the lines of a search."""
+        return [{**self.line(m.row), "separation_arcsec": m.separation_arcsec} for m in found]
+
+    def table(self, rows: Ints, kind: Format) -> bytes:
+        """Return a table of some galaxies, with every plain column of the store, as a file.
+
+        Args:
+            rows: Of the catalogue, shape (n,).
+            kind: Its format.
+
+        Raises:
+            DataError: If the format cannot hold a column, such as text beyond ASCII in FITS.
+        """
+        catalogue = self.run.catalogue
+        table = {name: getattr(catalogue, name)[rows] for name in ("id", "ra", "dec")}
+        for number, column in enumerate(self.columns.listed):
+            table[column.name] = self.columns.values(number)[rows]
+        table["verdict"] = np.array([self.journal.of(row) or "" for row in rows.tolist()], str)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"selection.{kind}"
+            try:
+                write_table(path, table, simulated=self.run.simulated)
+            except (ValueError, TypeError, UnicodeError) as error:
+                raise DataError(f"{kind} cannot hold this selection ({error}); try csv") from None
+            return path.read_bytes()
+
+    def _said(self, row: int) -> list[tuple[str, Any]]:
+        stored, extra = self.rows.columns(row), self.columns.extra
+        names = (column.name for column in self.columns.listed)
+        return [
+            (name, _plain(extra[name][row] if name in extra else stored[name])) for name in names
+        ]
+
+    def _density(self, row: int) -> Facts | None:
+        found = self.run.densities and self.run.densities.of(row)
+        if not found:
+            return None
+        pdf = np.round(np.nan_to_num(found.pop("pdf")).astype(float), 4).tolist()
+        return {"pdf": pdf, **{name: _plain(value) for name, value in found.items()}}
+
+
+def _redshifts(run: Run) -> dict[str, Array]:
+    """Return redshifts by name, (N,) each: measured, estimated, and the residual."""
+    z = np.asarray(run.catalogue.z, np.float32)
+    columns: dict[str, Array] = {"z": z}
+    if run.densities is not None:
+        columns |= run.densities.summary
+        if "z_phot" in columns:
+            columns["residual"] = (columns["z_phot"] - z) / (1 + z)
+    return columns
+
+
+def _plain(value: Any) -> float | int | str | None:  # noqa: ANN401 - whatever a column holds
+    """Return what JSON and JavaScript can hold of a value.
+
+    >>> _plain(np.float32(0.1)), _plain(float("nan")), _plain(2**60)
+    (0.1, None, '1152921504606846976')
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    if value is None or (isinstance(value, int) and abs(value) < 2**53):
+        return value
+    return str(value)[:200]
+
+
+def _degrees(value: float) -> float | None:
+    return round(float(value), 7) if math.isfinite(value) else None
