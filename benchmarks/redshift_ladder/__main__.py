@@ -24,6 +24,7 @@ from benchmarks.redshift_ladder import results as scored
 from benchmarks.redshift_ladder.climb import DONE, climb
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import HERE, Job, Size
+from ssl_photoz import cli
 from ssl_photoz.runs import atomic_path, read_json, write_json
 
 
@@ -40,7 +41,10 @@ def main(arguments: list[str]) -> None:
             _climb_all(size, jobs)
     finally:
         minutes = _spent(size.out / "seconds.json", time.perf_counter() - started) / 60
-    epochs = {verb: settings["epochs"] for verb, settings in size.defaults.items()}
+    epochs = {
+        verb: settings.get("epochs", cli.settings_of(verb).epochs)
+        for verb, settings in size.defaults.items()
+    }
     note = (
         f"{size.name}: encoders pretrained for {epochs['pretrain']} epochs, with labels for "
         f"{epochs['align']} more, networks trained for {epochs['supervise']} at most; "

@@ -146,7 +146,7 @@ def test_labels_that_cannot_order_are_refused():
     "wrong",
     [
         {"arm": "forest"},
-        {"weight": 0},
+        {"weight": -1},
         {"labelled_share": 1.0},
         {"labelled_share": 0.0},
         {"temperature": 0},
