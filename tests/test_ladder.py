@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,40 @@ def test_real_input_that_is_absent_is_left_out_aloud(tmp_path, monkeypatch, caps
     only_real = {k: v for k, v in size.inputs.items() if "file" in v}
     assert make_inputs(Size(**{**vars(size), "inputs": only_real})) == []
     assert "left out" in capsys.readouterr().out
+
+
+WORKER_THAT_OUTSTAYS = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from benchmarks.redshift_ladder.climb import end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600)
+        time.sleep(600)
+"""
+
+
+def test_workers_do_not_outlive_a_ladder_that_is_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WORKER_THAT_OUTSTAYS)
+    command = [sys.executable, str(script)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as ladder:
+        worker = int(ladder.stdout.readline())
+        os.kill(worker, 0)
+        ladder.kill()
+    deadline = time.monotonic() + 30
+    while runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not runs(worker)
+
+
+def runs(process):
+    """Whether a process is there and has not ended; nobody may have collected it yet."""
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 @pytest.mark.parametrize("crop_px", [40, 64, 86, 128])

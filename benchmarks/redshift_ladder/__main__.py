@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.redshift_ladder import figure, table
 from benchmarks.redshift_ladder import results as scored
-from benchmarks.redshift_ladder.climb import DONE, climb
+from benchmarks.redshift_ladder.climb import DONE, climb, end_with_parent
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import HERE, Job, Size
 from ssl_photoz import cli
@@ -89,7 +89,7 @@ def _climb_all(size: Size, jobs: list[Job]) -> None:
     done = {job.folder for job in jobs} - {job.folder for job in waiting}
     running: dict[Future[Job], Job] = {}
     os.environ["OMP_NUM_THREADS"] = str(size.threads)  # of the workers, before they load anything
-    with ProcessPoolExecutor(size.workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(size.workers, get_context("spawn"), end_with_parent) as pool:
         bar = tqdm(total=len(waiting), desc=f"{size.name} ladder", unit="job")
         while waiting or running:
             free = size.workers - len(running)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +34,18 @@ from ssl_photoz.types import Array, Doubles, Floats
 
 DONE = "facts.json"
 Splits = dict[str, Labelled]
+
+
+def end_with_parent() -> None:
+    """Let this worker die with the process that started it, however that ends; jobs go on later."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def climb(job: Job, size: Size) -> Job:

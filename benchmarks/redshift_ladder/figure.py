@@ -75,6 +75,8 @@ def _draw_input(
     """Draw one input; ``places`` maps label counts to their abscissae."""
     for rung, (colour, style) in DRAWN.items():
         have = [(n, best[rung, labels]) for labels, n in places.items() if (rung, labels) in best]
+        if not have:
+            continue
         have.sort(key=lambda pair: pair[0])
         spread = [errors(result) for _, result in have]
         for axis, metric in zip(line, SHOWN, strict=True):
