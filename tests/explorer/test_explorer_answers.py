@@ -159,4 +159,6 @@ def test_answers_are_json_that_javascript_reads(client):
         raise AssertionError(constant)
 
     for address in ("/api/run", "/api/galaxies/4", "/api/search?q=15 0"):
-        json.loads(client.get(address).text, parse_constant=refuse)  # no NaN, no Infinity
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert json.loads(answer.text, parse_constant=refuse)  # no NaN, no Infinity
