@@ -94,5 +94,9 @@ def title_of(text: str, *, simulated: bool) -> str:
 
 
 def _redshift(catalogue: Catalogue, row: int) -> str:
-    z = catalogue.z[row]
-    return f"z = {z:.3f}" if np.isfinite(z) else "no redshift"
+    """Return the measured redshift; without one, the predicted one with a name of its own."""
+    if np.isfinite(z := catalogue.z[row]):
+        return f"z = {z:.3f}"
+    if "z_phot" in catalogue.photoz and np.isfinite(z := catalogue.photoz["z_phot"][row]):
+        return f"z_phot = {z:.3f}"
+    return "no redshift"

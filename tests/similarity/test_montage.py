@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -51,6 +53,21 @@ def test_the_query_comes_first_and_captions_tell(make_store):
         known = np.isfinite(catalogue.z[one])
         assert (f"z = {catalogue.z[one]:.3f}" if known else "no redshift") in panel.caption
         np.testing.assert_array_equal(panel.picture, store.thumbnails([one])[0])
+
+
+def test_a_predicted_redshift_is_captioned_as_such_where_none_is_measured(make_store):
+    store = make_store(labelled=0.5)
+    measured = Catalogue.read(store)
+    row = int(np.flatnonzero(np.isfinite(measured.z))[0])
+    catalogue = replace(measured, photoz={"z_phot": np.linspace(0.2, 0.3, len(measured))})
+    found = look_alikes(Index.build(store), catalogue, store.vectors()[row], k=9, row=row)
+    captions = [panel.caption for panel in look_alike_row(store, catalogue, found)][1:]
+    known = np.isfinite(measured.z[found.rows])
+    assert 0 < known.sum() < len(known)
+    for caption, one, measured_there in zip(captions, found.rows, known, strict=True):
+        z, predicted = measured.z[one], catalogue.photoz["z_phot"][one]
+        expected = f"z = {z:.3f}" if measured_there else f"z_phot = {predicted:.3f}"
+        assert caption.startswith(f"{expected}\n")
 
 
 def test_a_store_without_pictures_still_has_a_montage(make_store, tmp_path):
