@@ -19,7 +19,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "__init__": (),
     **dict.fromkeys(LEVEL_0, LEVEL_0),
     **{room: (*LEVEL_0, room) for room in ("cutouts", "augment", "encoders", "report")},
-    "embeddings": (*LEVEL_0, "embeddings.store", "embeddings.tables"),
+    "embeddings": (*LEVEL_0, *STORE),
     "embeddings.embed": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "embeddings.single": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
@@ -35,6 +35,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "recipes": (),
     "pretrain": (*LEVEL_0, *ROOMS, "report"),
     "probe": (*LEVEL_0, "redshift", "similarity", "dwarfs", "explorer", "report", *STORE),
+    "probe.join": (*LEVEL_0, *STORE, "embeddings.joining"),
     "cli": LEVEL_0,
     "path": (*LEVEL_0, "cli", "recipes.probe"),
 }

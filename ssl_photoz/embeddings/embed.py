@@ -17,11 +17,11 @@ from ssl_photoz.cutouts.colour import jpeg_bytes, to_rgb
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
-from ssl_photoz.embeddings.store import Reject, finish, read_account, write_shard
+from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.errors import ArtefactError, DataError
+from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Floats
 
 OWN_COLUMNS = ("row", "split", "embedding", "aperture", "thumbnail")
@@ -79,7 +79,7 @@ def embed(
         with tqdm(total=source.rows, unit="cutout", desc="embed") as bar:
             for number, start in enumerate(starts):
                 stop = min(start + shard_rows, source.rows)
-                if not _is_whole(folder / f"part-{number:05d}.parquet", stop - start):
+                if not is_whole(folder / f"part-{number:05d}.parquet", stop - start):
                     columns, rejects = _shard(
                         encoder,
                         cutouts,
@@ -227,13 +227,3 @@ def _reasons(flux: Array, cutouts: Cutouts, rows: Array) -> Array:
 def _split_of(card: runs.Card) -> dict[str, Any]:
     settings = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
     return {"seed": settings.seed, "nside": settings.nside, "fractions": settings.fractions}
-
-
-def _is_whole(shard: Path, rows_in: int) -> bool:
-    if not shard.exists():
-        return False
-    try:
-        return read_account(shard)[0] == rows_in
-    except ArtefactError as error:
-        print(f"redoing a damaged shard: {error}")
-        return False

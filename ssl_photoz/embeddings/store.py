@@ -58,6 +58,13 @@ def write_shard(
     if len(set(lengths.values())) != 1:
         raise ShapeError(f"columns of one shard must be equally long, got {lengths}")
     table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
+    return write_arrow_shard(folder, number, table, rejects=rejects)
+
+
+def write_arrow_shard(
+    folder: Path, number: int, table: pa.Table, *, rejects: Sequence[Reject] = ()
+) -> Path:
+    """Write a shard from a table that has the columns of one; see `write_shard`."""
     account = {"rows_in": table.num_rows + len(rejects), "rejects": [list(r) for r in rejects]}
     table = table.replace_schema_metadata({ACCOUNT: json.dumps(account).encode()})
     path = folder / f"part-{number:05d}.parquet"
@@ -83,6 +90,17 @@ def read_account(shard: Path) -> tuple[int, list[Reject]]:
             f"{shard} is not a readable embeddings shard ({type(error).__name__}); delete it and "
             f"run embed again: only this shard is redone"
         ) from None
+
+
+def is_whole(shard: Path, rows_in: int) -> bool:
+    """Say whether a shard is there and accounts for so many rows; damage is said aloud."""
+    if not shard.exists():
+        return False
+    try:
+        return read_account(shard)[0] == rows_in
+    except ArtefactError as error:
+        print(f"redoing a damaged shard: {error}")
+        return False
 
 
 def finish(
@@ -247,6 +265,10 @@ class Embeddings:
                 pictures |= dict(zip(inside.tolist(), found.to_pylist(), strict=True))
             first = last
         return [np.asarray(Image.open(io.BytesIO(pictures[row]))) for row in wanted.tolist()]
+
+    def column_types(self) -> dict[str, str]:
+        """Return the Arrow type of each column, by name."""
+        return {field.name: str(field.type) for field in pq.read_schema(self._shards[0])}
 
     def _read(self, shard: Path, name: str) -> pa.ChunkedArray:
         try:
