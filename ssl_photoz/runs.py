@@ -16,7 +16,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz import __version__
+from ssl_photoz import __version__, provenance
 from ssl_photoz.errors import ArtefactError, DataError, MismatchError
 
 SCHEMA_VERSION = 1
@@ -132,6 +132,8 @@ def write_card(
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
         "made_by": f"ssl_photoz {__version__}",
+        "revision": provenance.git_revision(),
+        "versions": provenance.versions(),
         "config": config if config is not None else {},
         "parents": dict(parents or {}),
         **facts,

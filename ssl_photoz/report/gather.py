@@ -15,7 +15,7 @@ from ssl_photoz.runs import Card
 KINDS = ("encoder", "embeddings", "probe", "pdf", "index", "query", "dwarfs", "map")
 
 SHA256 = re.compile("[0-9a-f]{64}")
-PROVENANCE = ("schema_version", "kind", "made_by", "config", "parents")
+PROVENANCE = ("schema_version", "kind", "made_by", "revision", "versions", "config", "parents")
 
 
 class Artefact(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import datetime
-import importlib.metadata
 import os
 import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_photoz import __version__, runs
+from ssl_photoz.provenance import versions
 from ssl_photoz.report import curves, gather, scores
 from ssl_photoz.report.gather import Artefact
 
@@ -40,7 +40,6 @@ DENSITIES_SAY = (
     "Redshift densities of the test split. KS: distance of their PIT from evenness, beside that of "
     "as many perfect densities; CRPS and CDE loss: the lower, the better."
 )
-LIBRARIES = ("torch", "pytorch-lightning", "faiss-gpu", "faiss-cpu", "numpy", "scikit-learn")
 
 
 class Table(NamedTuple):
@@ -140,16 +139,10 @@ def _inline(png: bytes) -> str:
 
 
 def _footer() -> dict[str, Any]:
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "version": __version__,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}",
-        "libraries": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "libraries": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }

@@ -37,7 +37,10 @@ from ssl_photoz.types import Array, Bools, Floats, Ints
 
 __all__ = ["Index", "exact_neighbours", "search_rows"]
 EXACT_ROWS = 1_000_000  # a selection of more from an approximate index is searched like the whole
-ON_EVERY_CARD = ("schema_version", "kind", "made_by", "config", "parents", "files")
+ON_EVERY_CARD = (
+    *("schema_version", "kind", "made_by", "revision", "versions", "config", "parents"),
+    "files",
+)
 
 
 class Index:
