@@ -46,6 +46,7 @@ VERBS = {
     "map": Verb("probe.map", "Settings", "main", "draw the embedding as a map"),
     "explore": Verb("probe.explore", "Settings", "main", "look at a run in a browser"),
     "report": Verb("probe.report", "Settings", "main", "write one HTML page about a run"),
+    "runs": Verb("probe.runs", "Settings", "main", "list trainings and what was changed"),
     "demo": Verb(".path", "Settings", "main", "run a whole path of verbs from one YAML"),
 }
 

@@ -232,7 +232,7 @@ def begin(
     if started.exists() and any(path != started for path in folder.iterdir()):
         _require_same(folder, kind, read_json(started), config, parents, ignore)
     else:
-        write_json(started, {"config": config, "parents": dict(parents)})
+        write_json(started, {"kind": kind, "config": config, "parents": dict(parents)})
     return True
 
 

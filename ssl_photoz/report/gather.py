@@ -73,29 +73,29 @@ def cautions(artefacts: list[Artefact]) -> list[str]:
 def settings_of(artefact: Artefact) -> list[tuple[str, str]]:
     """Return an artefact's settings as dotted keys and short texts."""
     config = artefact.card.get("config")
-    return list(_flat(config)) if isinstance(config, Mapping) else []
+    return list(flat(config)) if isinstance(config, Mapping) else []
 
 
 def facts_of(artefact: Artefact) -> list[tuple[str, str]]:
     """Return what an artefact's card says beside settings, parents and checksums."""
     facts = {key: value for key, value in artefact.card.items() if key not in PROVENANCE}
-    return [(name, text) for name, text in _flat(facts) if not SHA256.fullmatch(text)]
+    return [(name, text) for name, text in flat(facts) if not SHA256.fullmatch(text)]
 
 
-def read_history(encoder: Artefact) -> list[dict[str, float]]:
-    """Read ``history.jsonl`` of an encoder, one mapping per epoch; empty if there is none.
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Read the ``history.jsonl`` of a training, one mapping per epoch; empty if there is none.
 
     Raises:
         ArtefactError: If a line is not JSON.
     """
-    path = encoder.folder / "history.jsonl"
+    path = folder / "history.jsonl"
     if not path.exists():
         return []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
     except json.JSONDecodeError as error:
-        raise ArtefactError(f"{path} is not JSON line by line ({error}); pretrain again") from None
+        raise ArtefactError(f"{path} is not JSON line by line ({error}); train again") from None
 
 
 def read_seconds(run: Path) -> list[tuple[str, float]]:
@@ -104,10 +104,11 @@ def read_seconds(run: Path) -> list[tuple[str, float]]:
     return list(runs.read_json(path).get("seconds", {}).items()) if path.exists() else []
 
 
-def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as dotted names and short texts."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from flat(value, f"{above}{name}.")
         else:
             text = ", ".join(map(_short, value)) if isinstance(value, list) else _short(value)
             yield f"{above}{name}", text if len(text) <= 120 else f"{text[:117]}..."

@@ -121,7 +121,9 @@ def _tables(artefacts: list[Artefact], yardsticks: Path | None) -> list[Table]:
 def _figures(artefact: Artefact) -> list[Figure]:
     """Return the curves of an encoder, and every PNG in an artefact's folder."""
     figures = []
-    if artefact.kind == "encoder" and (png := curves.draw_history(gather.read_history(artefact))):
+    if artefact.kind == "encoder" and (
+        png := curves.draw_history(gather.read_history(artefact.folder))
+    ):
         figures.append(Figure(_inline(png), "Course of the pretraining, a point per epoch"))
     order = {stem: place for place, stem in enumerate(CAPTIONS)}
     paths = artefact.folder.glob("[!.]*.png")
