@@ -48,6 +48,7 @@ ONLY_IN = {
     "lightly": ("contrast",),
     "pytorch_metric_learning": ("contrast.order", "similarity.quality"),
     "qp": ("redshift.qp_export",),
+    "huggingface_hub": ("encoders.hub",),
     "umap": ("similarity.map",),
     "faiss": ("similarity.index_faiss", "redshift.knn"),
     "fastapi": ("explorer",),
@@ -62,6 +63,7 @@ HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "umap", "faiss", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
     *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp"),
+    "huggingface_hub",
     *("fastapi", "starlette", "pydantic", "uvicorn"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
