@@ -245,8 +245,9 @@ def _require_same(
     ignore: tuple[str, ...],
 ) -> None:
     wanted = json.loads(json.dumps({"config": config, "parents": dict(parents)}, default=_plain))
-    for part, word in (("config", "setting"), ("parents", "parent")):
-        for name in sorted((set(wanted[part]) | set(made[part])) - set(ignore)):
+    # A setting that is ignored, such as a path, may have the name of a parent, which never is.
+    for part, word, ignored in (("config", "setting", ignore), ("parents", "parent", ())):
+        for name in sorted((set(wanted[part]) | set(made[part])) - set(ignored)):
             old, new = made[part].get(name), wanted[part].get(name)
             if old != new:
                 raise MismatchError(

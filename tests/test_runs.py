@@ -127,6 +127,22 @@ def test_already_made_compares_settings_and_parents(tmp_path: Path) -> None:
         made(Settings(), "cd")
 
 
+def test_a_parent_counts_though_the_setting_of_its_name_is_ignored(tmp_path: Path) -> None:
+    def made(path: str, parent: str) -> bool:
+        return runs.already_made(
+            tmp_path,
+            "map",
+            config={"embeddings": path},
+            parents={"embeddings": parent},
+            ignore=("embeddings",),
+        )
+
+    runs.write_card(tmp_path, "map", config={"embeddings": "a"}, parents={"embeddings": "ab"})
+    assert made("b", "ab")
+    with pytest.raises(MismatchError, match="parent embeddings = 'ab', asked for 'cd'"):
+        made("a", "cd")
+
+
 def test_checksums_follow_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1.
