@@ -1,4 +1,11 @@
-"""Draw the embedding as a map: UMAP coordinates and a figure coloured by redshift."""
+"""Draw the embedding as a map: UMAP coordinates as a table, and figures.
+
+    ssl-photoz map configs/map.yaml
+    ssl-photoz map embeddings=E out=M predictions=photoz.parquet magnitude=mag_r
+
+where ``ssl-photoz predict rows=all`` wrote ``photoz.parquet``. ``map.parquet`` has coordinates and
+catalogue, as other programs read them: docs/map.md.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_photoz import runs
+from ssl_photoz.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -15,63 +23,86 @@ class Settings:
     Attributes:
         embeddings: Embeddings folder.
         out: Folder to write.
+        predictions: Table of ssl-photoz predict, to colour by z_phot and, on the test sky, by
+            residual.
+        magnitude: Column to colour by, such as mag_r.
         pca_dim: Principal components that are laid out.
         n_neighbors: Neighbours that shape the map; more keeps more of the large scale.
         min_dist: Least distance between points on the map.
+        epochs: How often UMAP goes through all pairs of neighbours.
         fit_limit: Lay out at most this many galaxies and place the others among them.
         seed: Of the draw and of UMAP; the same seed gives the same map.
     """
 
     embeddings: Path
     out: Path
+    predictions: Path | None = None
+    magnitude: str | None = None
     pca_dim: int = 50
     n_neighbors: int = 15
     min_dist: float = 0.1
-    fit_limit: int = 10_000
+    epochs: int = 200
+    fit_limit: int = 25_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what UMAP would stumble over."""
+        if self.n_neighbors < 2 or self.epochs < 1:
+            raise ConfigError(
+                f"n_neighbors is {self.n_neighbors} and epochs {self.epochs}, expected at least 2 "
+                f"and 1"
+            )
 
 
 def main(settings: Settings) -> None:
-    """Lay out, write ``map.parquet`` and ``map.png``, card last."""
-    import numpy as np
-
+    """Lay out, measure, write ``map.parquet``, ``map.png`` and ``atlas.png``, card last."""
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.embeddings.tables import write_table
+    from ssl_photoz.similarity import map_figure, map_table
     from ssl_photoz.similarity.catalogue import Catalogue
-    from ssl_photoz.similarity.map import draw_map, lay_out, reduce_all
+    from ssl_photoz.similarity.map import lay_out, reduce_all
+    from ssl_photoz.similarity.map_quality import measure_trust
     from ssl_photoz.similarity.montage import title_of
 
     embeddings = Embeddings.open(settings.embeddings)
     parents = {"embeddings": embeddings.sha256}
-    if runs.already_made(
-        settings.out, "map", config=settings, parents=parents, ignore=("out", "embeddings")
-    ):
+    catalogue = Catalogue.read(embeddings)
+    if settings.predictions is not None:
+        catalogue = catalogue.with_photoz(settings.predictions)
+        parents["predictions"] = runs.sha256_of(settings.predictions)
+    colours = map_table.colours_of(embeddings, catalogue, magnitude=settings.magnitude)
+    paths = ("out", "embeddings", "predictions")
+    if runs.already_made(settings.out, "map", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
         return
     simulated = bool(embeddings.card["simulated"])
-    catalogue = Catalogue.read(embeddings)
-    places = lay_out(
-        reduce_all(embeddings, pca_dim=settings.pca_dim, seed=settings.seed),
+    vectors = reduce_all(embeddings, pca_dim=settings.pca_dim, seed=settings.seed)
+    layout = lay_out(
+        vectors,
         n_neighbors=settings.n_neighbors,
         min_dist=settings.min_dist,
+        epochs=settings.epochs,
         fit_limit=settings.fit_limit,
         seed=settings.seed,
     )
-    table = {
-        "row": np.arange(len(places)),
-        "id": catalogue.id,
-        "x": places[:, 0],
-        "y": places[:, 1],
-    }
+    trust = measure_trust(vectors, layout.places, seed=settings.seed)
+    table = map_table.map_columns(embeddings, catalogue, layout)
     write_table(settings.out / "map.parquet", table, simulated=simulated)
-    title = title_of(f"Map of {len(places)} galaxies by appearance", simulated=simulated)
-    draw_map(settings.out / "map.png", places, embeddings, catalogue, title=title)
+    says = f"Map of {len(catalogue)} galaxies by appearance"
+    title = title_of(f"{says}; {trust}", simulated=simulated)
+    map_figure.draw_map(settings.out / "map.png", layout.places, colours, title=title)
+    if embeddings.has_thumbnails:
+        title = title_of(says, simulated=simulated)
+        map_figure.draw_atlas(settings.out / "atlas.png", layout.places, embeddings, title=title)
     runs.write_card(
         settings.out,
         "map",
         config=settings,
         parents=parents,
         simulated=simulated,
-        rows=len(places),
+        rows=len(catalogue),
+        rows_fitted=int(layout.fitted.sum()),
+        rows_placed=int((~layout.fitted).sum()),
+        measured=trust._asdict(),
     )
-    print(f"map of {len(places)} galaxies in {settings.out}/map.png")
+    print(f"{says} in {settings.out}/map.png; {trust}")

@@ -24,7 +24,7 @@ CAPTIONS = {
     "lookalikes": "Look-alikes: the query first in each row, its nearest neighbours after it",
     "purity_completeness": "Purity and completeness of the candidate list, test split",
     "candidates": "The highest-ranked candidates among galaxies without a redshift",
-    "map": "The embedding as a map",
+    "map": "The embedding as a map; how far to trust it stands above it",
     "atlas": "The map, drawn with the galaxies themselves",
 }
 METRICS_SAY = (
