@@ -1,12 +1,13 @@
 """The map: time and trust of ours, beside other ways to lay it out.
 
     python -m benchmarks.map 250000                       # SIMULATED embeddings
-    python -m benchmarks.map runs/real/embeddings name=real
+    python -m benchmarks.map runs/real/embeddings name=real limit=10000
     python -m benchmarks.map 250000 ways=command,ours,pacmap
 
 First `ssl-photoz map` as a whole (``command``), then every way of ``layouts.py``, each in a fresh
-process, on the same reduced vectors. Writes ``results/NAME.json`` beside this file, and from all of
-them RESULTS.md. Simulated embeddings, reduced vectors and maps stay under ``work``.
+process, on the same reduced vectors; at most ``limit`` galaxies are laid out, the others placed.
+Writes ``results/NAME.json`` beside this file, and from all of them RESULTS.md. Simulated
+embeddings, reduced vectors and maps stay under ``work``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from benchmarks.similarity.measure import apart
 from ssl_photoz.runs import write_json
 
 HERE = Path(__file__).parent
+LIMIT = 25_000
 
 
 def main(arguments: list[str]) -> None:
@@ -36,6 +38,7 @@ def main(arguments: list[str]) -> None:
     results = Path(given.get("results", HERE / "results"))
     threads = int(given.get("threads", os.cpu_count() or 1))
     os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(threads)  # inherited
+    limit = int(given.get("limit", LIMIT))
     name = given.get("name", f"simulated-{what}" if what.isdigit() else Path(what).parent.name)
     work = Path(given.get("work", "runs/map")) / name
     source = Path(what)
@@ -45,6 +48,7 @@ def main(arguments: list[str]) -> None:
         "name": name,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "threads": threads,
+        "limit": limit,
         "date": f"{datetime.date.today()}",
         **apart(stages.reduce, source, work),
     }
@@ -52,9 +56,9 @@ def main(arguments: list[str]) -> None:
     measured = {}
     for way in ways:
         if way == "command":
-            measured[way] = _said(way, stages.command(source, work / "map"))
+            measured[way] = _said(way, stages.command(source, work / "map", limit))
         elif _is_there(WAYS[way].needs):
-            measured[way] = _said(way, apart(stages.lay_out_and_score, way, source, work))
+            measured[way] = _said(way, apart(stages.lay_out_and_score, way, source, work, limit))
     write_json(results / f"{name}.json", {**facts, "ways": measured})
     write_page(results)
 

@@ -15,7 +15,6 @@ from ssl_photoz.similarity.map_sample import spread_sample
 from ssl_photoz.types import Floats, Ints
 
 K = 15
-LIMIT = 25_000
 
 
 class Way(NamedTuple):
@@ -23,17 +22,20 @@ class Way(NamedTuple):
 
     Attributes:
         says: What it is called in the table.
-        run: From unit vectors (N, P) to places (N, 2).
+        run: From unit vectors (N, P), and how many may be laid out, to places (N, 2).
         needs: The module it imports.
     """
 
     says: str
-    run: Callable[[Floats], Floats]
+    run: Callable[[Floats, int], Floats]
     needs: str = "umap"
 
 
-def _ours(says: str, *, fit_limit: int = LIMIT, epochs: int = 200) -> Way:
-    return Way(says, lambda vectors: lay_out(vectors, fit_limit=fit_limit, epochs=epochs).places)
+def _ours(says: str, *, share: float = 1.0, epochs: int = 200) -> Way:
+    def run(vectors: Floats, limit: int) -> Floats:
+        return lay_out(vectors, fit_limit=round(share * limit), epochs=epochs).places
+
+    return Way(says, run)
 
 
 def _fitted_by(
@@ -41,8 +43,8 @@ def _fitted_by(
 ) -> Way:
     """Let a library lay out a sample; place the others as we do."""
 
-    def run(vectors: Floats) -> Floats:
-        rows = spread_sample(vectors, LIMIT) if spread else _uniform(len(vectors))
+    def run(vectors: Floats, limit: int) -> Floats:
+        rows = spread_sample(vectors, limit) if spread else _uniform(len(vectors), limit)
         places = np.empty((len(vectors), 2), np.float32)
         places[rows] = fit(vectors[rows])
         others = np.setdiff1d(np.arange(len(vectors)), rows)
@@ -53,8 +55,8 @@ def _fitted_by(
     return Way(says, run, needs)
 
 
-def _uniform(count: int) -> Ints:
-    return np.sort(np.random.default_rng(0).choice(count, min(LIMIT, count), replace=False))
+def _uniform(count: int, limit: int) -> Ints:
+    return np.sort(np.random.default_rng(0).choice(count, min(limit, count), replace=False))
 
 
 def _umap(vectors: Floats, **changed: Any) -> Floats:  # noqa: ANN401
@@ -69,11 +71,11 @@ def _umap(vectors: Floats, **changed: Any) -> Floats:  # noqa: ANN401
     return places
 
 
-def _transformed(vectors: Floats) -> Floats:
+def _transformed(vectors: Floats, limit: int) -> Floats:
     """Let UMAP find its own neighbours and place the others itself."""
     from umap import UMAP
 
-    rows = spread_sample(vectors, LIMIT)
+    rows = spread_sample(vectors, limit)
     others = np.setdiff1d(np.arange(len(vectors)), rows)
     places = np.empty((len(vectors), 2), np.float32)
     with warnings.catch_warnings():
@@ -94,6 +96,10 @@ def _pacmap(vectors: Floats) -> Floats:
     return places
 
 
+def _pacmap_all(vectors: Floats, limit: int) -> Floats:
+    return _pacmap(vectors)
+
+
 def _tsne(vectors: Floats) -> Floats:
     from openTSNE import TSNE
 
@@ -102,14 +108,14 @@ def _tsne(vectors: Floats) -> Floats:
     )
 
 
-def _first_two(vectors: Floats) -> Floats:
+def _first_two(vectors: Floats, limit: int) -> Floats:
     return np.ascontiguousarray(vectors[:, :2])
 
 
 WAYS: dict[str, Way] = {
     "ours": _ours("ours"),
-    "fit-10000": _ours("10,000 laid out", fit_limit=10_000),
-    "fit-50000": _ours("50,000 laid out", fit_limit=50_000),
+    "fewer": _ours("two fifths as many laid out", share=0.4),
+    "more": _ours("twice as many laid out", share=2),
     "epochs-100": _ours("100 epochs", epochs=100),
     "epochs-500": _ours("500 epochs", epochs=500),
     "uniform": _fitted_by(_umap, "a uniform sample", spread=False),
@@ -119,7 +125,7 @@ WAYS: dict[str, Way] = {
     ),
     "transform": Way("UMAP's own neighbours and transform", _transformed),
     "pacmap": _fitted_by(_pacmap, "PaCMAP", needs="pacmap"),
-    "pacmap-all": Way("PaCMAP, all galaxies laid out", _pacmap, "pacmap"),
+    "pacmap-all": Way("PaCMAP, all galaxies laid out", _pacmap_all, "pacmap"),
     "tsne": _fitted_by(_tsne, "t-SNE (openTSNE)", needs="openTSNE"),
     "pca": Way("two principal components", _first_two, "numpy"),
 }

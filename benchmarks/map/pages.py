@@ -43,7 +43,8 @@ def _section(one: Mapping[str, Any]) -> Iterator[str]:
     before = one["before_the_map"]
     yield f"\n## {one['name']}: {one['rows']:,} galaxies of {one['dim']} numbers\n"
     simulated = "SIMULATED embeddings. " if one["simulated"] else ""
-    yield f"{simulated}{one['machine']}, {one['threads']} threads; {one['date']}."
+    yield f"{simulated}{one['machine']}, {one['threads']} threads; {one['date']}. "
+    yield f"At most {one['limit']:,} laid out, the others placed among them."
     yield (
         f"By neighbours before the map: sigma_NMAD {before['sigma_nmad']:.4f}, "
         f"R² {before['r2']:.3f}.\n"

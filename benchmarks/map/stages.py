@@ -39,10 +39,11 @@ def reduce(source: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def command(source: Path, out: Path) -> dict[str, Any]:
+def command(source: Path, out: Path, limit: int) -> dict[str, Any]:
     """Time the command that a user types, imports and figures included."""
     shutil.rmtree(out, ignore_errors=True)
     typed = [sys.executable, "-c", PROGRAM, "map", f"embeddings={source}", f"out={out}"]
+    typed.append(f"fit_limit={limit}")
     started, before = time.perf_counter(), os.times()
     subprocess.run(typed, check=True)
     seconds, after = time.perf_counter() - started, os.times()
@@ -51,11 +52,11 @@ def command(source: Path, out: Path) -> dict[str, Any]:
     return {"seconds": seconds, "cpu_seconds": cpu, **read_card(out, "map")["measured"]}
 
 
-def lay_out_and_score(way: str, source: Path, folder: Path) -> dict[str, Any]:
+def lay_out_and_score(way: str, source: Path, folder: Path, limit: int) -> dict[str, Any]:
     """Lay out and then score, in this process; its imports and compilations count, too."""
     vectors = np.load(folder / "vectors.npy")
     started, cpu = time.perf_counter(), time.process_time()
-    places = WAYS[way].run(vectors)
+    places = WAYS[way].run(vectors, limit)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak_mb = resident_mb("VmHWM")
     embeddings = Embeddings.open(source)

@@ -108,7 +108,8 @@ def one_per_cell(places: Floats, *, cells: int) -> tuple[Ints, Ints, Array]:
 def _draw_panel(axes: Axes, places: Floats, colour: Colour) -> None:
     values, known = colour.values, np.isfinite(colour.values)
     size = float(np.clip(8000 / len(places), 0.5, 12))
-    axes.scatter(*places[~known].T, s=size, c="0.8", linewidths=0, label="not known")
+    x, y = places.T
+    axes.scatter(x[~known], y[~known], s=size, c="0.8", linewidths=0, label="not known")
     if known.any():
         # In random order, so that no part of the range hides another.
         order = np.flatnonzero(known)[np.random.default_rng(0).permutation(int(known.sum()))]
@@ -116,7 +117,8 @@ def _draw_panel(axes: Axes, places: Floats, colour: Colour) -> None:
         if colour.signed:
             low, high = -max(-low, high), max(-low, high)
         points = axes.scatter(
-            *places[order].T,
+            x[order],
+            y[order],
             s=size,
             c=values[order],
             cmap="coolwarm" if colour.signed else "turbo",

@@ -90,5 +90,5 @@ def _ranks_off(truth: Floats, shown: Floats, k: int) -> int:
         k: Neighbours.
     """
     near = truth[np.argpartition(shown, k - 1)[:k]]
-    ranks = [1 + np.count_nonzero(truth < distance) for distance in near]
-    return sum(max(rank - k, 0) for rank in ranks)
+    ranks = [1 + int(np.count_nonzero(truth < distance)) for distance in near]
+    return sum(rank - k for rank in ranks if rank > k)

@@ -14,7 +14,6 @@ from ssl_photoz.similarity.map_figure import Colour
 from ssl_photoz.types import Array
 
 OTHER_NAMES = {"row", "z", "embedding", "aperture", "thumbnail"}  # said otherwise, or left out
-WIDER = {"f2": np.float32, "u8": np.float64}  # types of Parquet that TOPCAT does not read rightly
 
 
 def map_columns(embeddings: Embeddings, catalogue: Catalogue, layout: Layout) -> dict[str, Array]:
@@ -105,7 +104,9 @@ def _plain(embeddings: Embeddings) -> list[str]:
 
 
 def _plainly(values: Array) -> Array:
-    wider = WIDER.get(values.dtype.str[1:])
-    if wider is not None and values.dtype.kind == "u" and (values < 1 << 63).all():
-        wider = np.int64
-    return values if wider is None else values.astype(wider)
+    """Return values in a type that TOPCAT reads from Parquet, to the last digit."""
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    if values.dtype == np.uint64:
+        return values.astype(np.int64 if (values < 1 << 63).all() else str)
+    return values

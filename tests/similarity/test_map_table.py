@@ -51,6 +51,7 @@ def test_every_column_is_one_that_topcat_and_embedding_atlas_read(store, predict
     assert table["id"].to_pylist() == store.column("id").tolist()  # beyond 2^53
     assert table["row"].to_pylist() == list(range(len(store)))
     np.testing.assert_array_equal(table["objid"], store.column("objid"))
+    assert table["hash"].to_pylist() == [str(number) for number in store.column("hash")]
     np.testing.assert_array_equal(table["z_spec"], store.column("z"))
     np.testing.assert_array_equal(table["catalogue_x"], store.column("x"))
     assert table["population"].to_pylist() == store.column("population").tolist()
