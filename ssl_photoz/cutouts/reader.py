@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ssl_photoz.cutouts.layout import Layout, find_layout
 from ssl_photoz.cutouts.schema import Source, describe, find_columns, open_hdf5
 from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Floats, Ints
@@ -36,7 +37,7 @@ class Cutouts:
         self.source = source
         self._datasets = datasets
         self._cache: dict[str, Array] = {}
-        self._file: tuple[int, h5py.File] | None = None
+        self._file: tuple[int, h5py.File, Layout | None] | None = None
         self.ids_are_rows = "id" not in datasets
         derived = ["noise"] if "noise" not in datasets and self._has_depth else []
         first = ["id", "ra", "dec", "z"]
@@ -134,12 +135,12 @@ class Cutouts:
         low = (self.source.size_px - side) // 2
         crop = slice(low, low + side)
         pixels = np.empty((len(rows), len(self.source.bands), side, side), self.source.dtype)
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         try:
-            images = self._open_file()["images"]
-            for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-                if stop > start:
-                    pixels[start:stop] = images[rows[start] : rows[stop - 1] + 1, :, crop, crop]
+            file, layout = self._open_file()
+            if layout is not None:
+                layout.read(rows, pixels, crop)
+            else:
+                _read_runs(file["images"], rows, pixels, crop)
         except (OSError, KeyError) as error:
             raise _damaged(self.source.path, error) from None
         return pixels
@@ -168,10 +169,11 @@ class Cutouts:
     def _has_depth(self) -> bool:
         return {"psfdepth", "psfsize"} <= set(self._datasets)
 
-    def _open_file(self) -> h5py.File:
+    def _open_file(self) -> tuple[h5py.File, Layout | None]:
         if self._file is None or self._file[0] != os.getpid():
-            self._file = (os.getpid(), open_hdf5(self.source.path))
-        return self._file[1]
+            file = open_hdf5(self.source.path)
+            self._file = (os.getpid(), file, find_layout(file, file["images"]))
+        return self._file[1:]
 
     def _make_column(self, name: str) -> Array:
         if name in self._datasets:
@@ -188,12 +190,19 @@ class Cutouts:
 
     def _read_column(self, dataset_name: str) -> Array:
         try:
-            dataset = self._open_file()[dataset_name]
+            dataset = self._open_file()[0][dataset_name]
             if dataset.dtype.kind in "SO":
                 return np.asarray(dataset.asstr(errors="replace")[:], dtype=str)
             return np.asarray(dataset[:], dtype=dataset.dtype.newbyteorder("="))
         except (OSError, KeyError, TypeError) as error:
             raise _damaged(self.source.path, error) from None
+
+
+def _read_runs(images: h5py.Dataset, rows: Ints, pixels: Array, crop: slice) -> None:
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+        if stop > start:
+            pixels[start:stop] = images[rows[start] : rows[stop - 1] + 1, :, crop, crop]
 
 
 def noise_from_depth(psfdepth: Array, psfsize: Array, *, pixscale_arcsec: float) -> Floats:
