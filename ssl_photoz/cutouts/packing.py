@@ -1,0 +1,184 @@
+"""A smaller copy of a cutout file: cropped, in half precision, its cutouts in one piece.
+
+The copy is an ordinary cutout file. Its ``images`` lie contiguously, which `layout` reads fastest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from ssl_photoz import runs
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.sample import typical_noise
+from ssl_photoz.cutouts.schema import Source, open_hdf5
+from ssl_photoz.errors import DataError, MismatchError
+from ssl_photoz.types import Array
+
+HALF = np.finfo(np.float16)
+BLOCK_BYTES = 1 << 25
+PAGE_BYTES = 4096
+
+
+class Packed(NamedTuple):
+    """What became of a file.
+
+    Attributes:
+        rows: Cutouts copied: all there are, the bad ones too.
+        saturated: Rows with a finite pixel too bright for the type, cut to the greatest it has.
+        left_out: Datasets that no reader of cutout files looks at.
+    """
+
+    rows: int
+    saturated: int
+    left_out: tuple[str, ...]
+
+
+def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Packed | None:
+    """Write a packed copy; it appears when it is complete.
+
+    Half precision has 11 bits, so a pixel is off by at most ``2**-11 = 0.05 %`` of itself, or of
+    the noise where it is fainter than that. That holds while the noise is no less than the smallest
+    number with all 11 bits, 6.1e-5; fainter files are refused. The Legacy Surveys have 3e-3 nmgy.
+
+    Args:
+        cutouts: What to copy.
+        out: The HDF5 file to write.
+        size_px: Side of the central crop that is kept; None: all of it.
+        dtype: ``float16`` or ``float32``; 8-bit pixels stay 8-bit.
+
+    Returns:
+        What was done; None if the same copy is there already.
+
+    Raises:
+        MismatchError: If another file is in the way.
+        DataError: If the crop does not fit, the disk is too small, or the pixels are too faint.
+    """
+    source = cutouts.source
+    size_px, dtype = _crop(source, size_px), source.dtype if source.dtype == "uint8" else dtype
+    identity = {
+        "packed_from": runs.fingerprint(source.path),
+        "packed_size_px": size_px,
+        "packed_dtype": dtype,
+    }
+    if out.exists():
+        _require_same(out, identity)
+        return None
+    if dtype == "float16" and source.dtype != "float16":
+        _require_bright(cutouts)
+    shape = (source.rows, len(source.bands), size_px, size_px)
+    _require_room(out, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    # Pixels begin on a page of memory, where reading is cheapest.
+    aligned = {"alignment_threshold": PAGE_BYTES, "alignment_interval": PAGE_BYTES}
+    with runs.atomic_path(out) as scratch, h5py.File(scratch, "w", **aligned) as file:
+        left_out = _copy_columns(source, file)
+        images = file.create_dataset("images", shape, dtype)
+        saturated = _copy_pixels(cutouts, images, size_px)
+        file.attrs.update(identity)
+    return Packed(source.rows, saturated, left_out)
+
+
+def as_half(pixels: Array) -> tuple[Array, Array]:
+    """Round to half precision.
+
+    Args:
+        pixels: Shape (B, C, H, W).
+
+    Returns:
+        The same in float16; NaN and infinities stay, finite values that it cannot hold become the
+        greatest that it can. And which cutouts had such a value, shape (B,).
+    """
+    with np.errstate(over="ignore"):
+        half = pixels.astype(np.float16)
+    over = np.isinf(half) & np.isfinite(pixels)
+    half[over] = np.copysign(HALF.max, pixels[over])
+    return half, np.asarray(over.any(axis=(1, 2, 3)))
+
+
+def _copy_pixels(cutouts: Cutouts, images: h5py.Dataset, size_px: int) -> int:
+    rows, saturated = len(cutouts), 0
+    at_once = max(BLOCK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape[1:]))), 1)
+    with tqdm(total=rows, desc="pack", unit="cutout") as bar:
+        for start in range(0, rows, at_once):
+            stop = min(start + at_once, rows)
+            pixels = cutouts.read(np.arange(start, stop), size_px=size_px)
+            if images.dtype == np.float16 and pixels.dtype != np.float16:
+                pixels, over = as_half(pixels)
+                saturated += int(over.sum())
+            images[start:stop] = pixels
+            bar.update(stop - start)
+    return saturated
+
+
+def _copy_columns(source: Source, file: h5py.File) -> tuple[str, ...]:
+    """Copy attributes and columns as they are; return what is left out."""
+    left_out = []
+    with open_hdf5(source.path) as original:
+        file.attrs.update(dict(original.attrs))
+        for name, item in original.items():
+            if isinstance(item, h5py.Dataset) and item.ndim <= 2:
+                original.copy(item, file, name=name)
+            elif name != "images":
+                left_out.append(name)
+    _state(file, source)
+    return tuple(left_out)
+
+
+def _state(file: h5py.File, source: Source) -> None:
+    """State what the original leaves to be guessed, or the user knew better."""
+    stated = {name.lower() for name in (*file.attrs, *file)}
+    if "bands" not in stated:
+        file.attrs["bands"] = ",".join(source.bands)
+    scaled = stated & {"pixscale_arcsec", "pixel_scale_arcsec", "pixscale"}
+    if not scaled and np.isfinite(source.pixscale_arcsec):
+        file.attrs["pixscale_arcsec"] = source.pixscale_arcsec
+    if "calibrated" not in stated:
+        file.attrs["calibrated"] = source.calibrated
+
+
+def _crop(source: Source, size_px: int | None) -> int:
+    if size_px is None:
+        return source.size_px
+    if not 0 < size_px <= source.size_px or (source.size_px - size_px) % 2:
+        raise DataError(
+            f"size_px is {size_px}, {source.path} has cutouts of {source.size_px} px; expected no "
+            f"more, and an even number fewer, so that the centre stays where it is"
+        )
+    return size_px
+
+
+def _require_same(out: Path, identity: Mapping[str, Any]) -> None:
+    with open_hdf5(out) as file:
+        found = {name: file.attrs.get(name) for name in identity}
+    for name, wanted in identity.items():
+        if found[name] != wanted:
+            raise MismatchError(
+                f"{out} is there already and has {name} = {found[name]}, asked for {wanted}; "
+                f"give another out=, or delete it"
+            )
+
+
+def _require_bright(cutouts: Cutouts) -> None:
+    noise = typical_noise(cutouts, np.arange(len(cutouts)))
+    if not (noise >= HALF.smallest_normal).all():
+        raise DataError(
+            f"{cutouts.source.path} has a noise of {', '.join(f'{one:.2g}' for one in noise)} per "
+            f"pixel in its bands, float16 is exact to 0.05 % of it from {HALF.smallest_normal:.2g} "
+            f"on; pack with dtype=float32"
+        )
+
+
+def _require_room(out: Path, needed: int) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        raise DataError(
+            f"{out} needs {needed / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free; make room, "
+            f"choose a smaller size_px, or another out="
+        )
