@@ -2,8 +2,9 @@
 
 The convolution is a product in the cosine transform, whose boundary condition is reflection
 at the edge. The Gaussian's own transfer function is used, not sampled taps, so that widths
-add in quadrature however small they are; and the transform is two small matrix products per
-axis, faster than taps for a batch in which every image has its own kernel.
+add in quadrature however small they are. As transform, factor and transform back make one small
+matrix per image, the convolution is a matrix product per axis: faster than taps for a batch in
+which every image has its own kernel.
 """
 
 from __future__ import annotations
@@ -41,16 +42,12 @@ def widen(flux: Tensor, *, extra_sigma_px: Tensor) -> Tensor:
     """
     flux = as_flux(flux)
     require_shape("extra_sigma_px", extra_sigma_px, tuple(flux.shape[:2]))
-    sigma_px = extra_sigma_px.to(flux)[..., None]
-    along_rows, along_columns = (
-        torch.exp(-0.5 * (sigma_px * frequencies(size, device=flux.device)).square())
-        for size in flux.shape[2:]
-    )
-    rows, columns = (_cosines(size, device=flux.device) for size in flux.shape[2:])
-    with exact_products(flux.device.type):
-        spectrum = rows @ flux @ columns.T
-        spectrum.mul_(along_rows[..., None]).mul_(along_columns[..., None, :])
-        return rows.T @ spectrum @ columns
+    images, sigma_px = flux.flatten(0, 1), extra_sigma_px.to(flux).flatten()
+    if flux.device.type != "cpu":  # to ask which ones are to be widened would stall a GPU
+        return _blurred(images, sigma_px).view_as(flux)
+    widened, chosen = images.clone(), sigma_px != 0
+    widened[chosen] = _blurred(images[chosen], sigma_px[chosen])
+    return widened.view_as(flux)
 
 
 def draw_extra_sigma(
@@ -81,6 +78,24 @@ def draw_extra_sigma(
     target_px = survey.draw(bands, len(own_sigma_px), generator=generator).to(own_sigma_px)
     extra = (target_px.square() - own_sigma_px.square()).clamp_min(0.0)
     return (strength * extra).sqrt()
+
+
+def _blurred(images: Tensor, sigma_px: Tensor) -> Tensor:
+    """Convolve images (N, H, W) with Gaussians (N,)."""
+    height, width = images.shape[1:]
+    with exact_products(images.device.type):
+        along_columns = _blur_matrices(sigma_px, height)
+        along_rows = along_columns if width == height else _blur_matrices(sigma_px, width)
+        return along_columns @ images @ along_rows
+
+
+def _blur_matrices(sigma_px: Tensor, size: int) -> Tensor:
+    """Return the Gaussian convolutions of a line of pixels, symmetric: (N, size, size)."""
+    cosines = _cosines(size, device=sigma_px.device)
+    passed = torch.exp(
+        -0.5 * (sigma_px[:, None] * frequencies(size, device=sigma_px.device)).square()
+    )
+    return (cosines.T * passed[:, None]) @ cosines
 
 
 def _cosines(size: int, *, device: torch.device) -> Tensor:

@@ -163,7 +163,7 @@ class Views:
         own: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
-        """Widen, redden and add noise, for known E(B-V), PSF sigma and noise."""
+        """Widen, redden and add noise, for known E(B-V), PSF sigma and noise; may change view."""
         extra_px = self._draw_extra_sigma(own_px, generator)
         change = draw_ebv_change(
             ebv_mag,
@@ -181,7 +181,7 @@ class Views:
         passed = transmission(change, r_band=r_band, like=view)
         left = noise_after_widening(own, extra_px, resampled=self.rotation == "free")
         missing = noise_deficit(target, left * passed[..., 0, 0])
-        return add_noise(view * passed, sigma=missing, generator=generator)
+        return add_noise(view.mul_(passed), sigma=missing, generator=generator)
 
     def _draw_magnification(
         self, batch: int, generator: torch.Generator, device: torch.device
