@@ -97,7 +97,7 @@ def orient(
             argument does not have one row per object.
     """
     flux = as_flux(flux)
-    batch, bands, size, width = flux.shape
+    batch, _, size, width = flux.shape
     if size != width or not 0 < crop_px <= size:
         raise ShapeError(f"flux is {size} x {width} px, expected square and at least {crop_px} px")
     require_shape("angle_rad", angle_rad, (batch,))

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.types import Ints
+
+Item = TypeVar("Item")
 
 PREFETCH = 2
 SCAN_ROWS = 512
@@ -104,15 +107,6 @@ def epoch_order(rows: Ints, seed: int, epoch: int) -> Ints:
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
-def in_order(
-    cutouts: Cutouts, start: int, stop: int, *, batch_size: int, size_px: int | None = None
-) -> Iterator[Batch]:
-    """Yield rows ``start`` to ``stop`` of the file in order, the last batch as it falls."""
-    edges = range(start, stop, batch_size)
-    runs = (np.arange(edge, min(edge + batch_size, stop)) for edge in edges)
-    return prefetched(read_batch(cutouts, rows, size_px=size_px) for rows in runs)
-
-
 def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> Batch:
     """Read one batch.
 
@@ -154,15 +148,15 @@ def good_rows(cutouts: Cutouts, *, size_px: int | None = None) -> tuple[Ints, di
     return np.flatnonzero(reasons == ""), {int(row): str(reasons[row]) for row in bad}
 
 
-def prefetched(batches: Iterator[Batch], *, depth: int = PREFETCH) -> Iterator[Batch]:
+def prefetched(batches: Iterator[Item], *, depth: int = PREFETCH) -> Iterator[Item]:
     """Run an iterator in a thread, at most ``depth`` items ahead.
 
     What it raises is raised here; the thread ends when the consumer stops early.
     """
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
+    ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 
-    def offer(item: Batch | BaseException | None) -> None:
+    def offer(item: Item | BaseException | None) -> None:
         while not stopped.is_set():
             try:
                 return ready.put(item, timeout=0.1)

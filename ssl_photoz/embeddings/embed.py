@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_photoz import runs
-from ssl_photoz.cutouts.apertures import ApertureFluxes
-from ssl_photoz.cutouts.batches import in_order
-from ssl_photoz.cutouts.colour import jpeg_bytes, to_rgb
-from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
+from ssl_photoz.cutouts.batches import read_batch
+from ssl_photoz.cutouts.colour import to_rgb
+from ssl_photoz.cutouts.examined import Examined, central_crop, examined
+from ssl_photoz.cutouts.quality import reject_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
 from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
@@ -22,7 +25,7 @@ from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Floats
+from ssl_photoz.types import Array, Floats, Ints
 
 OWN_COLUMNS = ("row", "split", "embedding", "aperture", "thumbnail")
 
@@ -75,25 +78,28 @@ def embed(
             cutouts.column("id"),
             **_split_of(card),
         )
-        starts = range(0, source.rows, shard_rows)
-        with tqdm(total=source.rows, unit="cutout", desc="embed") as bar:
-            for number, start in enumerate(starts):
-                stop = min(start + shard_rows, source.rows)
-                if not is_whole(folder / f"part-{number:05d}.parquet", stop - start):
-                    columns, rejects = _shard(
-                        encoder,
-                        cutouts,
-                        range(start, stop),
-                        split,
-                        stages=stages,
-                        orientations=orientations,
-                        batch_size=batch_size,
-                        thumbnails=thumbnails,
-                        bar=bar,
-                    )
-                    write_shard(folder, number, columns, rejects=rejects)
-                else:
-                    bar.update(stop - start)
+        missing = _missing(folder, source.rows, shard_rows)
+        runs_of = {n: _runs(rows, batch_size) for n, rows in missing.items()}
+        # One stream for all shards: what is read ahead does not stop where a shard ends.
+        stream = examined(
+            cutouts,
+            (rows for runs in runs_of.values() for rows in runs),
+            crop_px=encoder.input_shape[-1],
+            thumbnails=thumbnails,
+        )
+        done = source.rows - sum(map(len, missing.values()))
+        with tqdm(total=source.rows, initial=done, unit="cutout", desc="embed") as bar:
+            for number, runs_of_shard in runs_of.items():
+                columns, rejects = _shard(
+                    encoder,
+                    cutouts,
+                    islice(stream, len(runs_of_shard)),
+                    split,
+                    stages=stages,
+                    orientations=orientations,
+                    bar=bar,
+                )
+                write_shard(folder, number, columns, rejects=rejects)
         return finish(
             folder,
             rows_in=source.rows,
@@ -139,13 +145,12 @@ def embed_cutout(
         require_fit(encoder, cutouts)
         if not 0 <= row < len(cutouts):
             raise DataError(f"{data} has rows 0 to {len(cutouts) - 1}, asked for row {row}")
-        batch = next(iter(in_order(cutouts, row, row + 1, batch_size=1)))
+        batch = read_batch(cutouts, np.array([row]))
     reason = reject_reasons(batch.flux.numpy())[0]
     if reason:
         raise DataError(f"row {row} of {data} cannot be embedded: {reason}")
-    found = _vectors(
-        encoder, batch.flux, stages=like["stages"], orientations=int(like["orientations"])
-    )
+    crops = central_crop(batch.flux, encoder.input_shape[-1])
+    found = _vectors(encoder, crops, stages=like["stages"], orientations=int(like["orientations"]))
     source = cutouts.source
     rgb = to_rgb(batch.flux.numpy(), bands=source.bands, calibrated=source.calibrated)
     return np.asarray(found[0], dtype=np.float32), rgb[0]
@@ -160,68 +165,62 @@ def require_fit(encoder: Encoder, cutouts: Cutouts) -> None:
 def _shard(
     encoder: Encoder,
     cutouts: Cutouts,
-    rows: range,
+    stream: Iterable[Examined],
     split: Array,
     *,
     stages: str,
     orientations: int,
-    batch_size: int,
-    thumbnails: bool,
     bar: Any,  # noqa: ANN401 (tqdm has no types)
 ) -> tuple[dict[str, Any], list[Reject]]:
-    source, ids = cutouts.source, cutouts.column("id")
-    measure = ApertureFluxes(size_px=source.size_px, **source.about)
-    kept: list[Array] = []
-    parts: dict[str, list[Array]] = {"embedding": [], "aperture": []}
-    pictures: list[bytes] = []
+    ids = cutouts.column("id")
+    kept: list[Examined] = []
+    vectors: list[Array] = []
     rejects: list[Reject] = []
-    for batch in in_order(cutouts, rows.start, rows.stop, batch_size=batch_size):
-        reasons = _reasons(batch.flux.numpy(), cutouts, batch.rows)
-        rejects += [
-            Reject(int(row), str(ids[row]), str(reason))
-            for row, reason in zip(batch.rows, reasons, strict=True)
-            if reason
-        ]
-        bar.update(len(batch.rows))
-        fine = np.flatnonzero(reasons == "")
-        if not len(fine):
-            continue
-        flux = batch.flux[fine]
-        kept.append(batch.rows[fine])
-        parts["embedding"].append(_vectors(encoder, flux, stages=stages, orientations=orientations))
-        parts["aperture"].append(measure(flux).numpy())
-        if thumbnails:
-            rgb = to_rgb(flux.numpy(), bands=source.bands, calibrated=source.calibrated)
-            pictures += [jpeg_bytes(picture) for picture in rgb]
+    for some in stream:
+        rejects += [Reject(row, str(ids[row]), reason) for row, reason in some.rejects.items()]
+        if len(some.rows):
+            vectors.append(_vectors(encoder, some.crops, stages=stages, orientations=orientations))
+            kept.append(replace(some, crops=some.crops[:0]))
+        bar.update(len(some.rows) + len(some.rejects))
     if not kept:
         return {"row": np.empty(0, np.int64)}, rejects
-    row = np.concatenate(kept)
+    row = np.concatenate([some.rows for some in kept])
     columns: dict[str, Any] = {"row": row, "split": split[row]}
     columns |= {_free(name): cutouts.column(name)[row] for name in cutouts.columns}
-    columns |= {name: np.concatenate(some) for name, some in parts.items()}
-    return columns | ({"thumbnail": pictures} if thumbnails else {}), rejects
+    columns["embedding"] = np.concatenate(vectors)
+    columns["aperture"] = np.concatenate([some.apertures for some in kept])
+    if kept[0].thumbnails:
+        columns["thumbnail"] = [picture for some in kept for picture in some.thumbnails]
+    return columns, rejects
+
+
+def _missing(folder: Path, rows: int, shard_rows: int) -> dict[int, range]:
+    """Return the number and rows of each shard that is still to be written."""
+    starts = range(0, rows, shard_rows)
+    shards = {n: range(start, min(start + shard_rows, rows)) for n, start in enumerate(starts)}
+    return {
+        number: within
+        for number, within in shards.items()
+        if not is_whole(folder / f"part-{number:05d}.parquet", len(within))
+    }
+
+
+def _runs(rows: range, batch_size: int) -> list[Ints]:
+    edges = range(rows.start, rows.stop, batch_size)
+    return [np.arange(edge, min(edge + batch_size, rows.stop)) for edge in edges]
 
 
 def _free(name: str) -> str:
     return f"catalogue_{name}" if name in OWN_COLUMNS else name
 
 
-def _vectors(encoder: Encoder, flux: Tensor, *, stages: str, orientations: int) -> Array:
+def _vectors(encoder: Encoder, crops: Tensor, *, stages: str, orientations: int) -> Array:
     device = next(encoder.parameters()).device
-    size_px = encoder.input_shape[-1]
-    low = (flux.shape[-1] - size_px) // 2
-    crop = flux[..., low : low + size_px, low : low + size_px].to(device)
-    crop = crop.contiguous(memory_format=torch.channels_last)
+    crops = crops.to(device, memory_format=torch.channels_last, non_blocking=True)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        vectors = read_out(encoder, crop, stages=stages, orientations=orientations)
+        vectors = read_out(encoder, crops, stages=stages, orientations=orientations)
     half: Array = vectors.cpu().numpy().astype(np.float16)
     return half
-
-
-def _reasons(flux: Array, cutouts: Cutouts, rows: Array) -> Array:
-    pixels = reject_reasons(flux)
-    coordinates = row_reasons(cutouts.column("ra")[rows], cutouts.column("dec")[rows])
-    return np.where(pixels != "", pixels, coordinates)
 
 
 def _split_of(card: runs.Card) -> dict[str, Any]:

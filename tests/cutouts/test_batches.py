@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_photoz.cutouts.batches import Batches, epoch_order, good_rows, in_order, prefetched
+from ssl_photoz.cutouts.batches import Batches, epoch_order, good_rows, prefetched, read_batch
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.errors import DataError
 
@@ -53,9 +53,7 @@ def test_a_batch_carries_pixels_and_what_is_known_of_them(make_file):
     images = np.random.default_rng(0).normal(size=(6, 3, 16, 16)).astype(np.float16)
     psf = np.random.default_rng(1).uniform(1, 2, (6, 3))
     cutouts = Cutouts.open(make_file(n=6, images=images, PSFSIZE=psf, EBV=np.arange(6.0)))
-    batches = list(in_order(cutouts, 1, 6, batch_size=3, size_px=10))
-    assert [batch.rows.tolist() for batch in batches] == [[1, 2, 3], [4, 5]]
-    second = batches[1]
+    second = read_batch(cutouts, np.array([4, 5]), size_px=10)
     assert len(second) == 2
     assert second.flux.dtype == torch.float32
     np.testing.assert_array_equal(second.flux, images[4:6, :, 3:13, 3:13].astype(np.float32))
@@ -69,7 +67,7 @@ def test_a_batch_carries_pixels_and_what_is_known_of_them(make_file):
 
 def test_display_values_become_units_from_zero_to_one(make_file):
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8)).astype(np.uint8)
-    batch = next(in_order(Cutouts.open(make_file(n=5, images=images)), 0, 5, batch_size=5))
+    batch = read_batch(Cutouts.open(make_file(n=5, images=images)), np.arange(5))
     np.testing.assert_allclose(batch.flux, images / 255, rtol=1e-6)
 
 
@@ -111,8 +109,7 @@ def test_a_consumer_that_stops_early_leaves_no_thread(make_file):
 
 def test_an_error_while_reading_reaches_the_consumer(make_file):
     cutouts = Cutouts.open(make_file(n=4))
-    stream = in_order(cutouts, 0, 8, batch_size=4)
-    assert len(next(stream)) == 4
-    with pytest.raises(DataError, match="asked for rows 4 to 7"):
-        next(stream)
+    stream = iter(Batches(cutouts, np.array([0, 1, 2, 9]), batch_size=1, seed=1))
+    with pytest.raises(DataError, match="asked for rows 9 to 9"):
+        list(stream)
     assert not threads()

@@ -1,0 +1,111 @@
+"""Cutouts on their way to an encoder: checked, measured and pictured, a little ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_photoz.cutouts.apertures import ApertureFluxes
+from ssl_photoz.cutouts.batches import prefetched, read_batch
+from ssl_photoz.cutouts.colour import jpeg_bytes, to_rgb
+from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.types import Array, Floats, Ints
+
+THUMBNAIL_PX = 48
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is known of some rows before an encoder sees them.
+
+    Attributes:
+        rows: The rows that can be used, shape (n,).
+        crops: Their central crops, float32, channels last, shape (n, C, crop, crop).
+        apertures: Their aperture photometry, shape (n, F).
+        thumbnails: Their pictures, as JPEG bytes; empty if none were asked for.
+        rejects: The other rows, and why.
+    """
+
+    rows: Ints
+    crops: Tensor
+    apertures: Floats
+    thumbnails: list[bytes]
+    rejects: dict[int, str]
+
+
+def examined(
+    cutouts: Cutouts, runs: Iterable[Ints], *, crop_px: int, thumbnails: bool = True
+) -> Iterator[Examined]:
+    """Examine runs of rows one after the other, in a thread that stays a little ahead.
+
+    Args:
+        cutouts: Where to read.
+        runs: Row numbers, shape (B,) each.
+        crop_px: Side of the crops.
+        thumbnails: Whether to draw pictures.
+
+    Returns:
+        One item per run.
+    """
+    source = cutouts.source
+    measure = ApertureFluxes(size_px=source.size_px, **source.about)
+    return prefetched(
+        _examine(cutouts, rows, measure, crop_px=crop_px, thumbnails=thumbnails) for rows in runs
+    )
+
+
+def central_crop(flux: Tensor, size_px: int) -> Tensor:
+    """Cut out the centre of flux (B, C, H, H) as an encoder takes it: channels last."""
+    low = (flux.shape[-1] - size_px) // 2
+    crop = flux[..., low : low + size_px, low : low + size_px]
+    return crop.contiguous(memory_format=torch.channels_last)
+
+
+def draw_thumbnails(flux: Tensor, *, bands: tuple[str, ...], calibrated: bool) -> list[bytes]:
+    """Draw small pictures, as JPEG bytes.
+
+    Flux is averaged to the size of a thumbnail before it is stretched: that makes an eighth of the
+    pixels to stretch, and less noise in them.
+
+    Args:
+        flux: Shape (B, C, H, W), float32.
+        bands: Band names, length C.
+        calibrated: Whether the pixels are flux.
+    """
+    if not len(flux):
+        return []
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    small = F.interpolate(flux, size, mode="bilinear", antialias=True, align_corners=False)
+    rgb = to_rgb(small.numpy(), bands=bands, calibrated=calibrated)
+    return [jpeg_bytes(picture, size_px=THUMBNAIL_PX) for picture in rgb]
+
+
+def _examine(
+    cutouts: Cutouts, rows: Ints, measure: ApertureFluxes, *, crop_px: int, thumbnails: bool
+) -> Examined:
+    source, flux = cutouts.source, read_batch(cutouts, rows).flux
+    reasons = _reasons(flux.numpy(), cutouts, rows)
+    fine = np.flatnonzero(reasons == "")
+    bad = np.flatnonzero(reasons != "")
+    if len(bad):
+        flux = flux[fine]
+    about = {"bands": source.bands, "calibrated": source.calibrated}
+    return Examined(
+        rows=rows[fine],
+        crops=central_crop(flux, crop_px),
+        apertures=measure(flux).numpy(),
+        thumbnails=draw_thumbnails(flux, **about) if thumbnails else [],
+        rejects={int(rows[which]): str(reasons[which]) for which in bad},
+    )
+
+
+def _reasons(flux: Array, cutouts: Cutouts, rows: Ints) -> Array:
+    pixels = reject_reasons(flux)
+    coordinates = row_reasons(cutouts.column("ra")[rows], cutouts.column("dec")[rows])
+    return np.where(pixels != "", pixels, coordinates)
