@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.types import Ints
+from ssl_photoz.types import Array, Ints
 
 Item = TypeVar("Item")
 
@@ -60,16 +60,20 @@ class Batch:
 class Batches:
     """Shuffled batches for training; iterating gives one epoch, and the next time the next.
 
-    The order depends on (seed, epoch) alone, so a run resumes by saying where it was.
+    The order depends on (seed, epoch) alone, so a run resumes by saying where it was. Files too
+    large for reading here and there are shuffled by blocks, see `epoch_order`: windows of the order
+    are read from one end of each block to the other, and at most three of them are in memory.
 
     Args:
         cutouts: Where to read.
-        rows: The rows to draw, such as `good_rows` returns, shape (M,).
+        rows: The rows to draw, increasing, such as `good_rows` returns, shape (M,).
         batch_size: Cutouts per batch; what is left over at the end of an epoch is dropped.
         size_px: Side of the central crop; the whole cutout by default.
         seed: Of the order.
         epoch: The epoch that the next iteration gives.
         start: How many batches to skip at the beginning of that epoch.
+        block_rows: Rows that stay together on disk; 1 shuffles freely.
+        window_rows: Rows that blocks are mixed within, rounded to whole batches.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class Batches:
         seed: int = 0,
         epoch: int = 0,
         start: int = 0,
+        block_rows: int = 1,
+        window_rows: int = 8192,
     ) -> None:
         self.cutouts = cutouts
         self.rows = rows
@@ -90,21 +96,82 @@ class Batches:
         self.seed = seed
         self.epoch = epoch
         self.start = start
+        self.block_rows = block_rows
+        self.window = max(window_rows // batch_size, 1)  # in batches
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
         return len(self.rows) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        order = epoch_order(self.rows, self.seed, self.epoch)
-        order = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)[self.start :]
-        self.epoch, self.start = self.epoch + 1, 0
-        return prefetched(read_batch(self.cutouts, rows, size_px=self.size_px) for rows in order)
+        order = epoch_order(
+            self.rows,
+            self.seed,
+            self.epoch,
+            block_rows=self.block_rows,
+            window_rows=self.window * self.batch_size,
+        )
+        order = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)
+        start, self.epoch, self.start = self.start, self.epoch + 1, 0
+        if self.block_rows > 1:
+            windows = np.split(order, range(self.window, len(order), self.window))
+            windows = windows[start // self.window :]
+            windows[:1] = [some[start % self.window :] for some in windows[:1]]
+            return prefetched(read_windows(self.cutouts, windows, size_px=self.size_px))
+        return prefetched(
+            read_batch(self.cutouts, rows, size_px=self.size_px) for rows in order[start:]
+        )
 
 
-def epoch_order(rows: Ints, seed: int, epoch: int) -> Ints:
-    """Shuffle rows; a pure function of its arguments."""
-    return np.random.default_rng([seed, epoch]).permutation(rows)
+def epoch_order(
+    rows: Ints, seed: int, epoch: int, *, block_rows: int = 1, window_rows: int = 1
+) -> Ints:
+    """Shuffle rows; a pure function of its arguments.
+
+    By blocks: runs of ``block_rows`` rows are shuffled as they are, and then the rows within each
+    window of the order, which so mixes ``window_rows / block_rows`` places of the file.
+
+    Args:
+        rows: The rows, shape (M,).
+        seed: Of the order.
+        epoch: Which shuffle of it.
+        block_rows: Rows that stay together; 1 shuffles freely.
+        window_rows: Rows that are mixed.
+    """
+    draws = np.random.default_rng([seed, epoch])
+    if block_rows == 1:
+        return draws.permutation(rows)
+    blocks = np.split(rows, range(block_rows, len(rows), block_rows))
+    order = np.concatenate([blocks[which] for which in draws.permutation(len(blocks))])
+    for start in range(0, len(order), window_rows):
+        draws.shuffle(order[start : start + window_rows])
+    return order
+
+
+def read_windows(
+    cutouts: Cutouts, windows: Iterable[Ints], *, size_px: int | None = None
+) -> Iterator[Batch]:
+    """Read batches window by window, the next one while this one is used.
+
+    Args:
+        cutouts: Where to read.
+        windows: Rows of the batches of each window, shape (n, B) each.
+        size_px: Side of the central crop; the whole cutout by default.
+
+    Yields:
+        The batches, in the order given.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+
+    def read(batches: Ints) -> tuple[Ints, Ints, Array]:
+        rows = np.sort(batches, axis=None)
+        return batches, rows, cutouts.read(rows, size_px=size_px)
+
+    for batches, rows, pixels in prefetched(map(read, windows), depth=1):
+        for some in batches:
+            yield make_batch(cutouts, some, pixels[np.searchsorted(rows, some)])
 
 
 def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> Batch:
@@ -113,7 +180,11 @@ def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> B
     Raises:
         DataError: If the file cannot be read.
     """
-    pixels = cutouts.read(rows, size_px=size_px)
+    return make_batch(cutouts, rows, cutouts.read(rows, size_px=size_px))
+
+
+def make_batch(cutouts: Cutouts, rows: Ints, pixels: Array) -> Batch:
+    """Put the pixels of rows, (B, C, H, W) as stored, beside what else is known of them."""
     flux = torch.from_numpy(pixels).float()
     if pixels.dtype == np.uint8:
         flux.div_(255)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def _examine(
     bad = np.flatnonzero(reasons != "")
     if len(bad):
         flux = flux[fine]
-    about = {"bands": source.bands, "calibrated": source.calibrated}
+    about: dict[str, Any] = {"bands": source.bands, "calibrated": source.calibrated}
     return Examined(
         rows=rows[fine],
         crops=central_crop(flux, crop_px),

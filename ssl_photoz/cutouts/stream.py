@@ -30,14 +30,26 @@ class TrainingStream:
         seed: Of the order.
         start: First batch, counted from the beginning of the run.
         stop: One past the last.
+        block_rows: Rows that stay together on disk; 1 shuffles freely. See `Batches`.
+        window_rows: Rows that blocks are mixed within.
     """
 
     def __init__(
-        self, cutouts: Cutouts, rows: Ints, *, batch_size: int, seed: int, start: int, stop: int
+        self,
+        cutouts: Cutouts,
+        rows: Ints,
+        *,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        block_rows: int = 1,
+        window_rows: int = 8192,
     ) -> None:
         self.cutouts, self.rows = cutouts, rows
         self.batch_size, self.seed = batch_size, seed
         self.start, self.stop = start, stop
+        self.block_rows, self.window_rows = block_rows, window_rows
 
     def __iter__(self) -> Iterator[Batch]:
         per_epoch = len(self.rows) // self.batch_size
@@ -48,6 +60,8 @@ class TrainingStream:
             seed=self.seed,
             epoch=self.start // per_epoch,
             start=self.start % per_epoch,
+            block_rows=self.block_rows,
+            window_rows=self.window_rows,
         )
         step = self.start
         while step < self.stop:
