@@ -35,6 +35,9 @@ class Settings:
         epochs: Times every galaxy is seen; 0 writes an encoder with random weights.
         batch_size: Galaxies per step.
         seed: Of the weights, the order and every augmentation.
+        shuffle_block: Neighbouring rows that stay together until read; 1 shuffles freely. 64 to
+            1024 keep a disk reading on when the file is larger than memory.
+        shuffle_window: Rows that blocks are mixed within; three times as many are in memory.
         checkpoint_steps: Steps between checkpoints.
         precision: Lightning's name for it.
         encoder: The encoder.
@@ -48,6 +51,8 @@ class Settings:
     epochs: int = 10
     batch_size: int = 256
     seed: int = 0
+    shuffle_block: int = 1
+    shuffle_window: int = 8192
     checkpoint_steps: int = 100
     precision: str = "bf16-mixed"
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -58,6 +63,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:
             raise ValueError("epochs must be >= 0, batch_size >= 2, checkpoint_steps >= 1")
+        if self.shuffle_block < 1 or self.shuffle_window < self.shuffle_block:
+            raise ValueError("shuffle_block must be >= 1, shuffle_window no less than it")
         if self.moco.queue_size % self.batch_size:
             raise ValueError(f"moco.queue_size must be a multiple of batch_size {self.batch_size}")
 
@@ -113,12 +120,13 @@ def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, s
     from ssl_photoz.cutouts.stream import TrainingStream
 
     batch_size, seed = settings.batch_size, settings.seed
+    order = {"block_rows": settings.shuffle_block, "window_rows": settings.shuffle_window}
     pretrain(
         encoder,
         cutouts,
         rows,
         lambda start: TrainingStream(
-            cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=steps
+            cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=steps, **order
         ),
         folder=settings.out,
         split=settings.split,
