@@ -1,0 +1,158 @@
+"""What: train. How near does a MoCo run come to its encoder alone?
+
+The ceiling is the same encoder on random crops that lie on the device already: forward of the
+momentum copy, forward and backward, step of the optimiser; no queue, heads, augmentation, reading.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
+from benchmarks.throughput.survey import make_file, make_packed
+from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.contrast.pretraining import pretrain
+from ssl_photoz.contrast.settings import MocoSettings
+from ssl_photoz.cutouts.batches import Batch
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.cutouts.stream import TrainingStream
+from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
+
+WARM_STEPS = 3
+CEILING = "ceiling: the encoder alone"
+
+
+def measure(
+    work: Path,
+    results: Path,
+    *,
+    seconds: float,
+    rounds: int,
+    rows: int,
+    batch_size: int,
+    crop_px: int,
+    backbone: str,
+) -> None:
+    """Measure and write the table."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    original = make_file(work, rows)
+    packed = make_packed(work, rows, size_px=min(128, 2 * math.ceil((crop_px + 8) * 0.71)))
+    top = ceiling_step(new_encoder(backbone, crop_px), batch_size, device)
+    per_turn = seconds / (4 * rounds)
+    found = rate_of(top, seconds=per_turn / 2, device=device)
+    steps = WARM_STEPS + max(round(per_turn * found / batch_size), 2)
+
+    def run(path: Path, *, cold: bool, block_rows: int = 1) -> Callable[[], float]:
+        given = {"batch_size": batch_size, "crop_px": crop_px, "backbone": backbone}
+        return lambda: trained(path, steps, cold=cold, block_rows=block_rows, **given)
+
+    contenders = {
+        CEILING: lambda: rate_of(top, seconds=per_turn, device=device),
+        "original file, in memory": run(original, cold=False),
+        "original file, from disk": run(original, cold=True),
+        "packed file, from disk, by blocks": run(packed, cold=True, block_rows=256),
+    }
+    note = (
+        f"{backbone}, {crop_px} px, batch {batch_size}, bfloat16, {rows} cutouts of 128 px. From "
+        f"disk: dropped from memory before each turn, in place of a file larger than memory."
+    )
+    rates = in_turn(contenders, rounds=rounds)
+    write_table(results, f"train-{backbone}-{crop_px}", rates, ceiling=CEILING, note=note)
+
+
+def new_encoder(backbone: str, crop_px: int) -> Encoder:
+    """Return an encoder for g, r, z flux."""
+    return fresh_encoder(
+        seed=0,
+        backbone=backbone,
+        stem="standard",
+        bands=("g", "r", "z"),
+        pixscale_arcsec=0.262,
+        crop_px=crop_px,
+        calibrated=True,
+        softening=[0.01] * 3,
+    )
+
+
+def ceiling_step(encoder: Encoder, batch_size: int, device: str) -> Callable[[], int]:
+    """Return a training step of nothing but the encoder."""
+    encoder = encoder.train().to(device)
+    twin = copy.deepcopy(encoder).requires_grad_(False)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4, fused=True)
+    shape = (2, batch_size, *encoder.input_shape)
+    one, other = (
+        0.01 * view.contiguous(memory_format=torch.channels_last)
+        for view in torch.randn(shape, device=device)
+    )
+
+    def step() -> int:
+        with torch.autocast(device, torch.bfloat16):
+            with torch.no_grad():
+                twin(other)
+            loss = encoder(one).float().square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        return batch_size
+
+    return step
+
+
+def trained(
+    path: Path,
+    steps: int,
+    *,
+    batch_size: int,
+    crop_px: int,
+    backbone: str,
+    cold: bool,
+    block_rows: int,
+) -> float:
+    """Train for some steps as `ssl-photoz pretrain` does; images per second after the first few."""
+    clock: list[float] = []
+    with Cutouts.open(path) as cutouts, tempfile.TemporaryDirectory() as folder:
+        rows = np.arange(len(cutouts))
+
+        def stream_from(start: int) -> Iterator[Batch]:
+            if cold:
+                forget(path)
+            for batch in TrainingStream(
+                cutouts,
+                rows,
+                batch_size=batch_size,
+                seed=len(clock),
+                start=start,
+                stop=steps,
+                block_rows=block_rows,
+            ):
+                clock.append(time.perf_counter())
+                yield batch
+
+        pretrain(
+            new_encoder(backbone, crop_px),
+            cutouts,
+            rows,
+            stream_from,
+            folder=Path(folder),
+            split=SplitSettings(),
+            steps=steps,
+            steps_per_epoch=steps,
+            batch_size=batch_size,
+            checkpoint_steps=steps + 1,
+            precision="bf16-mixed",
+            seed=0,
+            moco=asdict(MocoSettings(queue_size=16 * batch_size)),
+            nuisances=asdict(NuisanceSettings()),
+        )
+    # A batch is asked for when the step before it is done.
+    return (len(clock) - 1 - WARM_STEPS) * batch_size / (clock[-1] - clock[WARM_STEPS])

@@ -1,0 +1,132 @@
+"""The throughput benchmark: its rivals make the same views as we do; what it measures is its own."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from benchmarks.throughput import measure
+from benchmarks.throughput.survey import NOISE_NMGY, draw_galaxies
+from ssl_photoz.augment import survey
+from ssl_photoz.augment.draws import generator
+from ssl_photoz.augment.orient import orient
+from ssl_photoz.augment.psf import widen
+from ssl_photoz.augment.views import Views
+
+CROP, SIZE, COPIES = 32, 64, 400
+
+
+def test_contenders_take_turns_and_ratios_are_of_the_same_round():
+    log = []
+
+    def turn(name, rates):
+        rates = iter(rates)
+        return lambda: log.append(name) or next(rates)
+
+    rates = measure.in_turn({"top": turn("top", [10, 20]), "one": turn("one", [5, 15])}, rounds=2)
+    assert log == ["top", "one", "top", "one"]
+    assert measure.ratios(rates, "top") == {"top": [1, 1], "one": [0.5, 0.75]}
+
+
+def test_a_rate_counts_images_of_timed_steps_only(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(now))
+    assert measure.rate_of(lambda: 8, seconds=2.5) == pytest.approx(3 * 8 / 4)
+
+
+@pytest.mark.parametrize("name", ["kornia", "torchvision"])
+def test_rivals_make_our_views_of_the_same_draws(name):
+    if name == "kornia":
+        pytest.importorskip("kornia")
+    from benchmarks.throughput import rivals
+
+    flux = draw_galaxies(6, SIZE, generator=torch.Generator().manual_seed(1))
+    flux[:, :, 20:25, 30:40] += 1.0  # nothing symmetric, and, below, nothing sharper than a PSF
+    flux = widen(flux, extra_sigma_px=torch.full((6, 3), 1.3))
+    drawn = rivals.draw_nuisances(torch.full((6,), 0.03), generator=generator(0))
+    did = rivals.Nuisances(
+        drawn.placed, drawn.blur_px.clamp(0, 1.5), drawn.passed, torch.zeros_like(drawn.noise)
+    )
+    theirs = getattr(rivals, f"by_{name}")(flux, did, crop_px=CROP)
+    ours = orient(flux, crop_px=CROP, **did.placed._asdict())
+    ours = widen(ours, extra_sigma_px=did.blur_px) * did.passed[..., None, None]
+    inner = (..., slice(7, -7), slice(7, -7))  # edges are treated differently
+    torch.testing.assert_close(theirs[inner], ours[inner], atol=5e-3, rtol=5e-3)
+
+
+@pytest.fixture(scope="module")
+def views():
+    """Views of one galaxy, (2, COPIES, 3, CROP, CROP): ours, and one by one with scikit-image."""
+    pytest.importorskip("skimage")
+    from benchmarks.throughput.per_image import make_view
+
+    noise = np.array(NOISE_NMGY)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    clean = 2.0 * np.exp(-((x / 4) ** 2 + (y / 2) ** 2) / 2) * np.ones((3, 1, 1))
+    draws = np.random.default_rng(0)
+    seen = clean + noise[:, None, None] * draws.normal(size=(COPIES, *clean.shape))
+    ours = Views(crop_px=CROP)(
+        torch.from_numpy(seen).float(),
+        ebv_mag=torch.full((COPIES,), 0.5),
+        noise=torch.from_numpy(noise).float().expand(COPIES, 3),
+        generator=generator(1),
+    )
+    psf_px = np.array([survey.PSF_SIGMA_PX[band].median for band in "grz"])
+    theirs = [
+        make_view(
+            image.transpose(1, 2, 0),
+            crop_px=CROP,
+            jitter_px=4.0,
+            ebv_mag=0.5,
+            psf_sigma_px=psf_px,
+            noise_nmgy=noise,
+            draws=draws,
+        ).transpose(2, 0, 1)
+        for image in seen
+    ]
+    return np.stack([ours.numpy(), np.stack(theirs)]).astype(np.float64)
+
+
+def moments(view, band):
+    """Flux, centroid, size and position angle of the galaxy in one band of views (N, 3, S, S)."""
+    image = view[:, band]
+    y, x = np.mgrid[:CROP, :CROP] - (CROP - 1) / 2
+    image = image * (image > 0.1)
+    flux = image.sum((1, 2))
+    cx, cy = ((image * axis).sum((1, 2)) / flux for axis in (x, y))
+    dx, dy = x - cx[:, None, None], y - cy[:, None, None]
+    xx, yy, xy = ((image * q).sum((1, 2)) / flux for q in (dx**2, dy**2, dx * dy))
+    return {
+        "flux": flux,
+        "column": cx,
+        "row": cy,
+        "size": xx + yy,
+        "elongation": np.hypot(xx - yy, 2 * xy) / (xx + yy),
+        "angle": np.arctan2(2 * xy, xx - yy),
+    }
+
+
+@pytest.mark.parametrize("band", [0, 1, 2])
+def test_our_views_and_those_made_one_by_one_are_distributed_alike(views, band):
+    ours, theirs = (moments(view, band) for view in views)
+    for name in ours:
+        assert stats.ks_2samp(ours[name], theirs[name]).pvalue > 0.002, name
+    # Noise where no galaxy is: its size, and how like its neighbours a pixel is.
+    corners = views[:, :, band, :5, :5]
+    for measured in (corners.std((2, 3)), (corners[..., 1:] * corners[..., :-1]).mean((2, 3))):
+        assert stats.ks_2samp(*measured).pvalue > 0.002
+
+
+def test_colours_of_our_views_and_of_those_made_one_by_one_are_distributed_alike(views):
+    flux = views[..., 8:-8, 8:-8].sum((3, 4))
+    for one, other in ((0, 1), (1, 2)):
+        assert stats.ks_2samp(*(flux[..., one] / flux[..., other])).pvalue > 0.002
+
+
+def test_the_statistics_would_notice_a_wider_blur_or_less_noise(views):
+    ours, theirs = views
+    wide = widen(torch.from_numpy(ours).float(), extra_sigma_px=torch.full((COPIES, 3), 0.7))
+    size = moments(wide.numpy().astype(np.float64), 1)["size"]
+    assert stats.ks_2samp(size, moments(theirs, 1)["size"]).pvalue < 1e-4
+    quiet = 0.9 * ours[:, 1, :5, :5]
+    assert stats.ks_2samp(quiet.std((1, 2)), theirs[:, 1, :5, :5].std((1, 2))).pvalue < 1e-4
