@@ -5,13 +5,17 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.throughput import __main__ as program
 from benchmarks.throughput import measure
+from benchmarks.throughput.cost import hours, table
+from benchmarks.throughput.scaling import operations
 from benchmarks.throughput.survey import NOISE_NMGY, draw_galaxies
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import orient
 from ssl_photoz.augment.psf import widen
 from ssl_photoz.augment.views import Views
+from ssl_photoz.runs import read_json
 
 CROP, SIZE, COPIES = 32, 64, 400
 
@@ -130,3 +134,56 @@ def test_the_statistics_would_notice_a_wider_blur_or_less_noise(views):
     assert stats.ks_2samp(size, moments(theirs, 1)["size"]).pvalue < 1e-4
     quiet = 0.9 * ours[:, 1, :5, :5]
     assert stats.ks_2samp(quiet.std((1, 2)), theirs[:, 1, :5, :5].std((1, 2))).pvalue < 1e-4
+
+
+def run(tmp_path, what, **given):
+    arguments = {"seconds": 0.1, "rounds": 1, "threads": torch.get_num_threads(), **given}
+    folders = {"work": tmp_path / "work", "results": tmp_path / "results"}
+    program.main(
+        [f"{name}={value}" for name, value in {"what": what, **arguments, **folders}.items()]
+    )
+    return tmp_path / "results"
+
+
+def test_reading_is_measured_for_every_storage(tmp_path):
+    results = run(tmp_path, "read", rows=64, batch_size=16)
+    rows = read_json(results / "read.json")["rows"]
+    assert len({row["file"] for row in rows}) == 5
+    assert {row["from"] for row in rows} == {"memory", "disk"}
+    assert all(rate > 0 for row in rows for rate in row["images_per_s"])
+    page = (results / "read.md").read_text()
+    assert "SIMULATED" in page
+    assert page.count("\n| ") == len(rows)
+
+
+@pytest.mark.slow
+def test_training_and_embedding_are_measured_beside_their_ceilings(tmp_path):
+    given = {"rows": 64, "batch_size": 8, "crop_px": 34}
+    results = run(tmp_path, "train,embed", **given)
+    for name in ("train-resnet18-34", "embed-resnet18-34-1", "embed-resnet18-34-8"):
+        found = read_json(results / f"{name}.json")
+        assert all(len(rates) == 1 and rates[0] > 0 for rates in found["images_per_s"].values())
+        assert found["ceiling"] in found["images_per_s"]
+        assert found["ceiling"] in (results / f"{name}.md").read_text()
+
+
+def test_unknown_settings_and_questions_are_refused(tmp_path):
+    with pytest.raises(SystemExit, match="no setting secs"):
+        program.main(["secs=3"])
+    with pytest.raises(SystemExit, match="what=tran is not one of"):
+        program.main(["what=tran", f"work={tmp_path}", f"results={tmp_path}"])
+
+
+def test_hours_are_operations_over_what_the_machine_does():
+    assert hours(1e6, 50, 1e9, peak=1e13, share=0.5) == pytest.approx(1e4 / 3600)
+    row = {"backbone": "resnet18", "crop_px": 64, "batch": 256, "peak_flop_per_s": 1e12}
+    row |= {f"{kind}_flop": 1e9 for kind in ("train", "embed")}
+    row |= {f"{kind}_images_per_s": 500.0 for kind in ("train", "embed")}
+    here = next(line for line in table(row, "box") if line.startswith("| box"))
+    # 250,000 galaxies 50 times at 500 per second, and 8 times.
+    assert here.split("|")[2].split(" + ") == [" 6.9", "1.1 "]
+
+
+def test_operations_are_counted_not_guessed():
+    one = torch.ones(8, 16)
+    assert operations(lambda: len(one @ torch.ones(16, 4))) == 2 * 8 * 16 * 4
