@@ -56,13 +56,14 @@ ONLY_IN = {
     "pydantic": ("explorer",),
     "uvicorn": ("probe.explore",),
     "galsim": ("cutouts",),
+    "timm": ("encoders.timm_stages",),
     "h5py": ("cutouts", "pretrain", "explorer.unpack"),
     "jinja2": ("report",),
 }
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "umap", "faiss", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
-    *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp"),
+    *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp", "timm"),
     "huggingface_hub",
     *("fastapi", "starlette", "pydantic", "uvicorn"),
 }

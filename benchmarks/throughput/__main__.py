@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput
     python -m benchmarks.throughput what=train,embed seconds=240 crop_px=96
-    python -m benchmarks.throughput what=scaling backbones=resnet18,resnet50
+    python -m benchmarks.throughput what=scaling backbones=resnet18,timm/convnext_nano
 
 Each question takes about ``seconds``. Cutout files, SIMULATED, are kept under ``work``; tables are
 written into ``results`` beside this file.
@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 256,
     "crop_px": 64,
     "backbone": "resnet18",
-    "backbones": "resnet18,resnet50",
+    "backbones": "resnet18,resnet50,timm/convnext_nano",
     "threads": os.cpu_count() or 1,
     "work": "runs/throughput",
     "results": str(HERE / "results"),

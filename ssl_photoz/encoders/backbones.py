@@ -1,13 +1,31 @@
-"""ResNets for any number of bands that give out the map of every stage."""
+"""Networks for any number of bands that give out the map of every stage."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from ssl_photoz.encoders.small_maps import use_on_small_maps
+from ssl_photoz.encoders.timm_stages import TimmStages
 from ssl_photoz.encoders.torchvision_import import import_torchvision
 
 STAGE_WIDTHS = {"resnet18": (64, 128, 256, 512), "resnet50": (256, 512, 1024, 2048)}
+
+
+def make_backbone(name: str, *, bands: int, stem: str = "standard") -> ResNetStages | TimmStages:
+    """Build a backbone with random weights.
+
+    Args:
+        name: ``resnet18``, ``resnet50``, or ``timm/`` and the name of a network of timm.
+        bands: Number of input bands C.
+        stem: Of a ResNet, see `ResNetStages`.
+
+    Raises:
+        ConfigError: If timm is wanted and is not there, or has no such network.
+    """
+    source, _, network = name.partition("/")
+    if source == "timm":
+        return TimmStages(network, bands=bands)
+    return ResNetStages(name, bands=bands, stem=stem)
 
 
 class ResNetStages(nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ssl_photoz.encoders.backbones import ResNetStages
+from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.errors import ConfigError, MismatchError, ShapeError
 
@@ -19,7 +19,7 @@ class Encoder(nn.Module):
     """Flux cutouts in, features out.
 
     Args:
-        backbone: ``resnet18`` or ``resnet50``.
+        backbone: ``resnet18``, ``resnet50``, or ``timm/`` and a name.
         stem: ``standard`` or ``small``.
         bands: Names of the bands, in the order of the input's channels.
         pixscale_arcsec: Pixel scale of the input.
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         }
         self.input_shape = (len(bands), crop_px, crop_px)
         self.stretch = Stretch(softening, calibrated=calibrated)
-        self.backbone = ResNetStages(backbone, bands=len(bands), stem=stem)
+        self.backbone = make_backbone(backbone, bands=len(bands), stem=stem)
 
     @property
     def width(self) -> int:
@@ -125,7 +125,7 @@ def fresh_encoder(
 
     Args:
         seed: Of the weights; the global random state is left as it was.
-        backbone: ``resnet18`` or ``resnet50``.
+        backbone: ``resnet18``, ``resnet50``, or ``timm/`` and a name.
         stem: ``standard`` or ``small``.
         bands: Names of the bands.
         pixscale_arcsec: Pixel scale of the input.

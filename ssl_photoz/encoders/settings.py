@@ -14,9 +14,10 @@ class EncoderSettings:
     """The encoder.
 
     Attributes:
-        backbone: resnet18 or resnet50.
-        stem: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for cutouts of about
-            32 px).
+        backbone: resnet18, resnet50, or timm/ and the name of a network of timm, such as
+            timm/convnext_nano (extra timm).
+        stem: Of a ResNet: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for cutouts
+            of about 32 px).
         crop_px: Side of the square the encoder sees, pixels.
         softening: Where the asinh stretch turns from linear to logarithmic, in units of the
             survey's noise per pixel. Not used for 8-bit sources.
@@ -28,8 +29,13 @@ class EncoderSettings:
     softening: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise ValueError(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
+        from_timm = self.backbone.startswith("timm/")
+        if self.backbone not in BACKBONES and not from_timm:
+            raise ValueError(
+                f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}, timm/NAME"
+            )
+        if from_timm and self.stem != "standard":
+            raise ValueError(f"stem is {self.stem!r}: {self.backbone} has a stem of its own")
         if self.stem not in STEMS:
             raise ValueError(f"stem {self.stem!r} is not one of {', '.join(STEMS)}")
         fewest = 2 ** HALVINGS[self.stem] + 1
