@@ -98,7 +98,7 @@ def as_half(pixels: Array) -> tuple[Array, Array]:
     exact = torch.from_numpy(pixels)  # its conversion is ten times as fast as numpy's
     half = exact.half()
     over = half.isinf() & exact.isfinite()
-    half = torch.where(over, exact.sign().half() * HALF.max, half)
+    half = torch.where(over, exact.sign().half() * float(HALF.max), half)
     return half.numpy(), over.flatten(1).any(dim=1).numpy()
 
 

@@ -58,7 +58,7 @@ class ResNetStages(nn.Module):
         self.stem = nn.Sequential(first, net.bn1, net.relu, pool)
         self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
         use_on_small_maps(self.stages[-1])
-        self.widths = STAGE_WIDTHS[name]
+        self.widths: tuple[int, ...] = STAGE_WIDTHS[name]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image (B, C, H, W) to four stage maps (B, width, h, w), h and w halving."""

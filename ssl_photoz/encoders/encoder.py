@@ -58,7 +58,8 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         """Number of features of the last stage."""
-        return self.backbone.widths[-1]
+        width: int = self.backbone.widths[-1]
+        return width
 
     def maps(self, flux: Tensor) -> list[Tensor]:
         """Return the maps of all stages for flux (B, C, crop, crop).

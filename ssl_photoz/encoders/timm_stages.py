@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,13 +41,13 @@ class TimmStages(nn.Module):
                 f"timm has no network {name!r}; timm.list_models() has their names, without a tag"
             )
         try:
-            net = timm.create_model(name, pretrained=False, features_only=True, in_chans=bands)
+            net: Any = timm.create_model(name, pretrained=False, features_only=True, in_chans=bands)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise ConfigError(f"timm/{name} does not give out its stages: {error}") from None
         if str(getattr(net, "output_fmt", "NCHW")).rpartition(".")[2] != "NCHW":
             raise ConfigError(f"timm/{name} gives maps with channels last; choose another network")
         self.net = net
-        self.widths = tuple(net.feature_info.channels())
+        self.widths: tuple[int, ...] = tuple(net.feature_info.channels())
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image (B, C, H, W) to its stages' maps (B, width, h, w)."""
