@@ -67,6 +67,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Align, go on aligning, or say that it has been done."""
+    from ssl_photoz.contrast.checkpoints import forget_checkpoints
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
@@ -102,8 +103,7 @@ def main(settings: Settings) -> None:
             started_from=started_from,
             labels_seen=sorted(seen, key=str),
         )
-    for checkpoint in settings.out.glob("step-*.ckpt"):
-        checkpoint.unlink()
+    forget_checkpoints(settings.out, keep=0)
     print(f"encoder after {steps} more steps -> {settings.out}")
 
 

@@ -71,6 +71,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Pretrain, go on pretraining, or say that it has been done."""
+    from ssl_photoz.contrast.checkpoints import forget_checkpoints
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.artefact import save_encoder
@@ -98,8 +99,7 @@ def main(settings: Settings) -> None:
             steps=steps,
             rows_rejected=len(rejects),
         )
-    for checkpoint in settings.out.glob("step-*.ckpt"):
-        checkpoint.unlink()
+    forget_checkpoints(settings.out, keep=0)
     print(f"encoder after {steps} steps -> {settings.out}")
 
 

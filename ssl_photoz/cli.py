@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ssl_photoz import __version__
 from ssl_photoz.errors import ConfigError, SslPhotozError
+from ssl_photoz.stopping import INTERRUPTED, StoppedError, stopping_at_once
 
 
 class Verb(NamedTuple):
@@ -115,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ssl-photoz {__version__}")
         return 0
     try:
-        run(arguments[0], arguments[1:])
+        with stopping_at_once():
+            run(arguments[0], arguments[1:])
+    except StoppedError as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
     except (SslPhotozError, OSError) as error:
         if os.environ.get("SSL_PHOTOZ_DEBUG"):
             raise
@@ -123,14 +128,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command to go on", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 
 def _remedy(error: BaseException) -> str:
     """Say what to do about an error of the file system, also one that a step of a path wraps."""
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "; free some space, then run the same command to go on"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "; give an out= that you may write to"

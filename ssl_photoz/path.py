@@ -21,6 +21,7 @@ from ssl_photoz import cli
 from ssl_photoz.config import keys_of, load_yaml
 from ssl_photoz.errors import ArtefactError, ConfigError, SslPhotozError
 from ssl_photoz.runs import read_json, write_json
+from ssl_photoz.stopping import StoppedError
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def main(settings: Settings) -> None:
         started = time.perf_counter()
         try:
             cli.run(step.verb, step.arguments)
+        except StoppedError:
+            raise
         except (SslPhotozError, OSError) as error:
             raise SslPhotozError(f"step {number}, {step.verb}: {error}") from error
         finally:

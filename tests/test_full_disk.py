@@ -1,13 +1,24 @@
-"""A full disk: one line that says so, nothing half-written, the same command goes on later."""
+"""A full disk: one line that says so, nothing half-written, the same command goes on later.
 
-import errno
-from pathlib import Path
+A limit on the size of files stands in for it: the system refuses in the middle of one.
+"""
+
+import resource
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
 import pytest
 
 from ssl_photoz.cli import main
+from ssl_photoz.contrast.checkpoints import checkpoint_path
+from ssl_photoz.contrast.watch import Watch
+from ssl_photoz.runs import sha256_of
+
+TRAIN = (
+    "epochs=2 batch_size=20 moco.queue_size=20 encoder.crop_px=36 checkpoint_steps=1 "
+    "nuisances.jitter_px=1"
+)
 
 
 @pytest.fixture
@@ -23,37 +34,54 @@ def cutouts(tmp_path):
     return path
 
 
-@pytest.fixture
-def full_disk(monkeypatch):
-    def refuse(path, *_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def switch(on):
-        monkeypatch.undo()
-        if on:
-            monkeypatch.setattr(Path, "write_bytes", refuse)
-
-    return switch
+@contextmanager
+def full_disk(room_bytes=200_000):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_pretrain_says_that_the_disk_is_full_and_goes_on_later(
-    cutouts, tmp_path, full_disk, capsys
-):
-    out = tmp_path / "encoder"
-    command = [
-        "pretrain",
-        f"data={cutouts}",
-        f"out={out}",
-        *"epochs=2 batch_size=20 moco.queue_size=20 encoder.crop_px=36".split(),
-        *"checkpoint_steps=1 nuisances.jitter_px=1".split(),
-    ]
-    full_disk(True)
-    assert main(command) == 2
+def command(cutouts, out):
+    return ["pretrain", f"data={cutouts}", f"out={out}", *TRAIN.split()]
+
+
+def refused(arguments, capsys):
+    """Run a command that must fail; return the line that it ends with."""
+    assert main(arguments) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("error: ")
-    assert "No space left on device" in said
-    assert str(out) in said
+    assert "File too large" in said
+    assert "free some space, then run the same command" in said
+    return said
+
+
+def test_pretrain_says_that_the_disk_is_full_and_goes_on_later(cutouts, tmp_path, capsys):
+    out = tmp_path / "encoder"
+    with full_disk():
+        assert str(out) in refused(command(cutouts, out), capsys)
     assert {path.name for path in out.iterdir()} <= {"started.json", "history.jsonl"}
-    full_disk(False)
-    assert main(command) == 0
+    assert main(command(cutouts, out)) == 0
     assert (out / "weights.safetensors").exists()
+
+
+def test_the_last_good_checkpoint_stays_when_the_next_does_not_fit(
+    cutouts, tmp_path, capsys, monkeypatch
+):
+    out, whole = tmp_path / "encoder", tmp_path / "whole"
+    count = Watch.on_train_batch_end
+
+    def filling(self, trainer, *rest):
+        with full_disk(200_000 if trainer.global_step == 3 else resource.RLIM_INFINITY):
+            count(self, trainer, *rest)
+
+    monkeypatch.setattr(Watch, "on_train_batch_end", filling)
+    assert checkpoint_path(out, 3).name in refused(command(cutouts, out), capsys)
+    monkeypatch.undo()
+    assert sorted(out.glob("*.ckpt")) == [checkpoint_path(out, step) for step in (1, 2)]
+    assert main(command(cutouts, out)) == 0
+    assert "going on from step 2 of 4" in capsys.readouterr().out
+    assert main(command(cutouts, whole)) == 0
+    assert sha256_of(out / "weights.safetensors") == sha256_of(whole / "weights.safetensors")

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz.contrast.lightning import pl, quiet
+from ssl_photoz.contrast.checkpoints import latest_checkpoint, read_checkpoint, write_checkpoint
+from ssl_photoz.contrast.lightning import TorchCheckpointIO, pl, quiet
 from ssl_photoz.contrast.moco import MoCo
-from ssl_photoz.contrast.watch import AtomicCheckpoints, Watch, latest_checkpoint
+from ssl_photoz.contrast.watch import Watch
 
 
 def train(
@@ -54,7 +55,7 @@ def train(
             max_epochs=-1,
             precision=precision,  # type: ignore[arg-type]
             devices=1,
-            plugins=[AtomicCheckpoints()],
+            plugins=[CheckedCheckpoints()],
             callbacks=[watch],
             logger=False,
             enable_checkpointing=False,
@@ -62,3 +63,25 @@ def train(
             enable_model_summary=False,
         )
         trainer.fit(module, stream_from(start), ckpt_path=path, weights_only=True)
+
+
+class CheckedCheckpoints(TorchCheckpointIO):
+    """Lightning's way to `ssl_photoz.contrast.checkpoints`."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ANN401 (Lightning's signature)
+    ) -> None:
+        """Write a checkpoint, whole or not at all."""
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any = None,  # noqa: ANN401 (Lightning's signature)
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint, whole or not at all."""
+        return read_checkpoint(Path(path))

@@ -1,58 +1,24 @@
-"""Callbacks: the progress bar, the history of a run, and its checkpoints."""
+"""The callback that shows and logs a run, checkpoints it, and stops it where it must stop."""
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from ssl_photoz import runs
-from ssl_photoz.contrast.lightning import TorchCheckpointIO, pl
+from ssl_photoz.contrast.checkpoints import checkpoint_path, forget_checkpoints
+from ssl_photoz.contrast.lightning import pl
 from ssl_photoz.contrast.moco import MoCo
-from ssl_photoz.errors import ArtefactError, TrainingError
+from ssl_photoz.errors import TrainingError
+from ssl_photoz.stopping import StoppedError, stopping_when_asked
 
 COLLAPSED = 0.01
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Write checkpoints so that a kill leaves the previous one or the next, never half of one."""
-
-    def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | Path,
-        storage_options: Any = None,  # noqa: ANN401 (Lightning's signature)
-    ) -> None:
-        """Write beside the target, then rename; a full disk is an OSError, as everywhere."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        with runs.atomic_path(Path(path)) as scratch:
-            scratch.write_bytes(buffer.getbuffer())
-
-
-def latest_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """Find the newest readable checkpoint and its step; an unreadable one is passed over, aloud.
-
-    Raises:
-        ArtefactError: If checkpoints are there and none can be read.
-    """
-    found = sorted(folder.glob("step-*.ckpt"), reverse=True)
-    for path in found:
-        try:
-            step = int(torch.load(path, weights_only=True, map_location="cpu")["global_step"])
-        except Exception as error:  # whatever a torn zip archive may raise
-            print(f"passing over unreadable checkpoint {path} ({type(error).__name__})")
-            continue
-        return path, step
-    if found:
-        raise ArtefactError(f"no checkpoint in {folder} can be read; delete them to start anew")
-    return None
 
 
 class Watch(pl.Callback):
@@ -78,16 +44,19 @@ class Watch(pl.Callback):
         self.folder, self.history = folder, folder / "history.jsonl"
         self.steps_per_epoch, self.checkpoint_steps = steps_per_epoch, checkpoint_steps
         self.batch_size, self.score = batch_size, score
+        self.ending = ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop what the history says of steps after the checkpoint that is resumed."""
         step = trainer.global_step
+        self.stop = self.ending.enter_context(stopping_when_asked())
         self.started, self.first = time.monotonic(), step
         rows = [json.loads(line) for line in _lines(self.history)]
         rows = [row for row in rows if row["step"] <= step]
         self._write(rows)
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
-        self.bar = tqdm(total=trainer.max_steps, initial=step, unit="step", desc="pretrain")
+        bar = tqdm(total=trainer.max_steps, initial=step, unit="step", desc="pretrain")
+        self.bar = self.ending.enter_context(bar)
 
     def on_train_batch_end(
         self,
@@ -97,26 +66,34 @@ class Watch(pl.Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Count the step; at the end of an epoch log it; every so often save."""
+        """Count the step; at the end of an epoch log it; save every so often, or when stopped.
+
+        Raises:
+            StoppedError: If a signal has asked for it.
+            TrainingError: If the embedding has collapsed.
+        """
         assert isinstance(pl_module, MoCo)
         step = trainer.global_step
         self.bar.update()
         if step % self.steps_per_epoch == 0 or step == trainer.max_steps:
             self._log(step, pl_module)
-        if step % self.checkpoint_steps == 0 and step < trainer.max_steps:
-            trainer.save_checkpoint(self.folder / f"step-{step:09d}.ckpt", weights_only=False)
-            for old in sorted(self.folder.glob("step-*.ckpt"))[:-2]:
-                old.unlink()
+        if step == trainer.max_steps:
+            return
+        if step % self.checkpoint_steps == 0 or self.stop.signum:
+            trainer.save_checkpoint(checkpoint_path(self.folder, step), weights_only=False)
+            forget_checkpoints(self.folder)
+        if self.stop.signum:
+            raise StoppedError(self.stop.signum, f"checkpoint written after step {step}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar."""
-        self.bar.close()
+        """Close the bar, and give the signals back."""
+        self.ending.close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Close the bar, so that the message has a line of its own."""
-        self.bar.close()
+        self.ending.close()
 
     def _log(self, step: int, module: MoCo) -> None:
         seconds = time.monotonic() - self.started

@@ -1,14 +1,19 @@
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ssl_photoz.contrast.checkpoints import latest_checkpoint
 from ssl_photoz.contrast.lightning import pl
 from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.contrast.settings import MocoSettings
-from ssl_photoz.contrast.watch import AtomicCheckpoints, Watch, latest_checkpoint
+from ssl_photoz.contrast.training import CheckedCheckpoints
+from ssl_photoz.contrast.watch import Watch
 from ssl_photoz.encoders.encoder import Encoder
-from ssl_photoz.errors import ArtefactError, TrainingError
+from ssl_photoz.errors import TrainingError
+from ssl_photoz.stopping import StoppedError
 
 STEPS = 6
 
@@ -72,7 +77,7 @@ def fit(model, folder, *, start=0, stop=STEPS, path=None, score=None):
         max_steps=stop,
         max_epochs=-1,
         accelerator="cpu",
-        plugins=[AtomicCheckpoints()],
+        plugins=[CheckedCheckpoints()],
         callbacks=[watch],
         logger=False,
         enable_checkpointing=False,
@@ -97,6 +102,29 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path):
     rows = [[line.split('"seconds"')[0] for line in text.splitlines()] for text in histories]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, signum):
+    sent = []
+
+    def asked(flux, *, generator, **_):
+        if model.global_step == 2 and not sent:
+            sent.append(os.kill(os.getpid(), signum))
+        return noisy(flux, generator=generator)
+
+    model = module()
+    model.views = asked
+    before = signal.getsignal(signum)
+    with pytest.raises(StoppedError, match="checkpoint written after step 3"):
+        fit(model, tmp_path)
+    assert signal.getsignal(signum) == before
+    path, step = latest_checkpoint(tmp_path)
+    assert step == 3
+    resumed = fit(module(), tmp_path, start=step, path=path)
+    whole = fit(module(), tmp_path / "whole")
+    for name, value in whole.encoder.state_dict().items():
+        torch.testing.assert_close(resumed.encoder.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_key_encoder_follows_slowly_and_takes_no_gradient(tmp_path):
@@ -141,19 +169,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_collapse_stops_the_run(tmp_path):
     with pytest.raises(TrainingError, match="collapsed"):
         fit(module(), tmp_path, score=lambda _: {"embedding_std": 0.001})
-
-
-def test_a_torn_checkpoint_is_passed_over(tmp_path, capsys):
-    assert latest_checkpoint(tmp_path) is None
-    fit(module(), tmp_path, stop=5)
-    newest = tmp_path / "step-000000004.ckpt"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    path, step = latest_checkpoint(tmp_path)
-    assert step == 2
-    assert "passing over" in capsys.readouterr().out
-    path.write_bytes(b"")
-    with pytest.raises(ArtefactError, match=r"no checkpoint in .* can be read"):
-        latest_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""Checkpoints that are whole or refused: a line with the sha256 of what follows it, then the state.
+
+A file that was torn, or in which a bit has flipped, is passed over; the one before it is kept too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_photoz import runs
+from ssl_photoz.errors import ArtefactError
+
+PATTERN = "step-*.ckpt"
+KEPT = 2
+OPENING = b"ssl_photoz checkpoint, sha256 "
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Name the checkpoint that is written after so many steps."""
+    return folder / f"step-{step:09d}.ckpt"
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write beside the target, then rename; a full disk is an OSError, as everywhere."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    with runs.atomic_path(path) as scratch, scratch.open("wb") as file:
+        file.write(OPENING + hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint into memory of the CPU; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        ArtefactError: If it is not, byte for byte, what was written.
+    """
+    with path.open("rb") as file:
+        opening, content = file.readline(len(OPENING) + 65), file.read()
+    if not opening.startswith(OPENING):
+        raise ArtefactError(f"{path} does not begin as a checkpoint does")
+    if opening[len(OPENING) :].strip() != hashlib.sha256(content).hexdigest().encode():
+        raise ArtefactError(f"the sha256 of {path} is not the one it was written with")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return state
+
+
+def latest_checkpoint(folder: Path) -> tuple[Path, int] | None:
+    """Find the newest whole checkpoint and its step; a damaged one is passed over, aloud.
+
+    Raises:
+        ArtefactError: If checkpoints are there and none is whole.
+    """
+    found = sorted(folder.glob(PATTERN), reverse=True)
+    for path in found:
+        try:
+            return path, int(read_checkpoint(path)["global_step"])
+        except Exception as error:  # whatever a damaged archive may raise
+            print(f"passing over damaged checkpoint {path} ({error or type(error).__name__})")
+    if found:
+        raise ArtefactError(f"no checkpoint in {folder} is whole; delete them to start anew")
+    return None
+
+
+def forget_checkpoints(folder: Path, *, keep: int = KEPT) -> None:
+    """Delete all but the newest."""
+    found = sorted(folder.glob(PATTERN))
+    for old in found[: len(found) - keep]:
+        old.unlink()
