@@ -11,8 +11,9 @@ and ``seed`` are fitted to the same galaxies. Killed and started again, it goes 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
@@ -21,9 +22,12 @@ from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.errors import DataError
 
 if TYPE_CHECKING:
-    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.contrast.account import Account
     from ssl_photoz.encoders.encoder import Encoder
     from ssl_photoz.types import Ints
+
+IGNORE = ("data", "start", "out", "checkpoint_steps")
+RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Settings:
         out: Folder for the encoder, its history and checkpoints.
         labels: Learn from only this many training galaxies, drawn at random; null: from all.
         epochs: Times every galaxy is seen; the labelled ones are seen more often.
-        batch_size: Galaxies per step.
+        batch_size: Galaxies per step, of all processes together.
         seed: Of the choice of labels, the heads, the order and every augmentation.
         checkpoint_steps: Steps between checkpoints.
         precision: Lightning's name for it.
@@ -66,82 +70,78 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Align, go on aligning, or say that it has been done."""
+    """Align, go on aligning, or say that it has been done; alone, or as one of several."""
+    from ssl_photoz.contrast import ranks
+    from ssl_photoz.encoders.artefact import load_encoder
+
+    with ranks.joined():
+        started_from = runs.sha256_of(settings.start)
+        parents = {"cutouts": runs.fingerprint(settings.data), "encoder": started_from}
+        encoder, card = load_encoder(settings.start)
+        given = {"config": settings, "parents": parents}
+        begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
+        if not ranks.first_does(begin):
+            return print(f"{settings.out} is already made")
+        _make(settings, encoder, card, given)
+
+
+def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str, Any]) -> None:
+    from ssl_photoz.contrast import ranks
+    from ssl_photoz.contrast.account import Account
     from ssl_photoz.contrast.checkpoints import forget_checkpoints
-    from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
-    from ssl_photoz.encoders.artefact import load_encoder, save_encoder
+    from ssl_photoz.encoders.artefact import save_encoder
     from ssl_photoz.redshift.labels import choose
 
-    started_from = runs.sha256_of(settings.start)
-    parents = {"cutouts": runs.fingerprint(settings.data), "encoder": started_from}
-    ignore = ("data", "start", "out", "checkpoint_steps")
-    encoder, card = load_encoder(settings.start)
     split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
-    if not runs.begin(settings.out, "encoder", config=settings, parents=parents, ignore=ignore):
-        return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
-        rows, rejects = good_rows(cutouts)
-        labelled = training_labels(cutouts, rows, split)
+        account = Account(cutouts, settings.out)
+        labelled = training_labels(cutouts, account.rows, split)
         labelled = labelled[choose(len(labelled), settings.labels, seed=settings.seed)]
-        print(f"{len(rows)} cutouts to train on, {len(labelled)} of them with their redshift")
-        steps = _train(settings, cutouts, encoder, rows, labelled, split)
-        seen = set(card.get("labels_seen", ()))
-        if settings.align.weight:
-            seen.update(cutouts.column("id")[labelled].tolist())
-        save_encoder(
-            settings.out,
-            encoder,
-            config=settings,
-            parents=parents,
-            simulated=cutouts.source.simulated or bool(card.get("simulated")),
-            split=asdict(split),
-            steps=steps,
-            rows_rejected=len(rejects),
-            started_from=started_from,
-            labels_seen=sorted(seen, key=str),
-        )
-    forget_checkpoints(settings.out, keep=0)
+        print(f"{len(account.rows)} cutouts to train on, {len(labelled)} of them with redshift")
+        steps = _train(settings, account, encoder, labelled, split)
+        learnt = cutouts.column("id")[labelled].tolist() if settings.align.weight else []
+        seen = sorted({*card.get("labels_seen", ()), *learnt}, key=str)
+        simulated = cutouts.source.simulated or bool(card.get("simulated"))
+        facts = {"simulated": simulated, "split": card["split"], "steps": steps, **account.counts}
+        facts |= {"labels_seen": seen, "processes": ranks.world()}
+        facts["started_from"] = given["parents"]["encoder"]
+        ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
+    ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
     print(f"encoder after {steps} more steps -> {settings.out}")
 
 
 def _train(
-    settings: Settings,
-    cutouts: Cutouts,
-    encoder: Encoder,
-    rows: Ints,
-    labelled: Ints,
-    split: SplitSettings,
+    settings: Settings, account: Account, encoder: Encoder, labelled: Ints, split: SplitSettings
 ) -> int:
     import torch
 
+    from ssl_photoz.contrast import ranks
     from ssl_photoz.contrast.order import make_order
     from ssl_photoz.contrast.pretraining import pretrain
     from ssl_photoz.cutouts.stream import LabelledStream, label_column, labelled_per_batch
 
     given, batch_size, seed = asdict(settings.align), settings.batch_size, settings.seed
     weight, share = given.pop("weight"), given.pop("labelled_share")
+    cutouts, rows = account.cutouts, account.rows
     per_epoch = len(rows) // (batch_size - labelled_per_batch(batch_size, share))
     if not per_epoch:
         raise DataError(f"{len(rows)} good cutouts do not fill one batch; lower batch_size")
     steps = settings.epochs * per_epoch
     z = torch.from_numpy(label_column(cutouts, labelled, split)[labelled])
-    deck = {"split": split, "share": share, "batch_size": batch_size, "seed": seed, "stop": steps}
+    deck: dict[str, Any] = {"split": split, "share": share, "batch_size": batch_size}
+    deck |= {"part": ranks.share(batch_size), "seed": seed, "stop": steps}
     pretrain(
         encoder.train().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        cutouts,
-        rows,
+        account,
         lambda start: LabelledStream(cutouts, rows, labelled, start=start, **deck),
         folder=settings.out,
         split=split,
         steps=steps,
         steps_per_epoch=per_epoch,
-        batch_size=batch_size,
-        checkpoint_steps=settings.checkpoint_steps,
-        precision=settings.precision,
-        seed=seed,
+        **{name: getattr(settings, name) for name in RUN},
         moco=asdict(settings.moco),
         nuisances=asdict(settings.nuisances),
         order=make_order(z, width=encoder.width, seed=seed, **given),

@@ -3,14 +3,16 @@
     ssl-photoz pretrain configs/pretrain.yaml data=cutouts.h5 out=runs/encoder
 
 Momentum contrast with a photometric pretext beside it. Killed and started again, it goes on
-from its last checkpoint. Redshifts serve only the score that is shown after each epoch.
+from its last checkpoint. Redshifts serve only the score that is shown after each epoch. Under
+``srun`` or ``torchrun``, as many processes as there are train one encoder: docs/slurm.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
@@ -20,9 +22,11 @@ from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.errors import DataError
 
 if TYPE_CHECKING:
-    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.contrast.account import Account
     from ssl_photoz.encoders.encoder import Encoder
-    from ssl_photoz.types import Ints
+
+IGNORE = ("data", "out", "checkpoint_steps")
+RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Settings:
         data: Cutout file (HDF5).
         out: Folder for the encoder, its history and checkpoints.
         epochs: Times every galaxy is seen; 0 writes an encoder with random weights.
-        batch_size: Galaxies per step.
+        batch_size: Galaxies per step, of all processes together.
         seed: Of the weights, the order and every augmentation.
         shuffle_block: Neighbouring rows that stay together until read; 1 shuffles freely. 64 to
             1024 keep a disk reading on when the file is larger than memory.
@@ -70,72 +74,74 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Pretrain, go on pretraining, or say that it has been done."""
+    """Pretrain, go on pretraining, or say that it has been done; alone, or as one of several."""
+    from ssl_photoz.contrast import ranks
+
+    with ranks.joined():
+        parents = {"cutouts": runs.fingerprint(settings.data)}
+        given = {"config": settings, "parents": parents}
+        begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
+        if not ranks.first_does(begin):
+            return print(f"{settings.out} is already made")
+        _make(settings, given)
+
+
+def _make(settings: Settings, given: dict[str, Any]) -> None:
+    from ssl_photoz.contrast import ranks
+    from ssl_photoz.contrast.account import Account
     from ssl_photoz.contrast.checkpoints import forget_checkpoints
-    from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.artefact import save_encoder
 
-    parents = {"cutouts": runs.fingerprint(settings.data)}
-    ignore = ("data", "out", "checkpoint_steps")
-    if not runs.begin(settings.out, "encoder", config=settings, parents=parents, ignore=ignore):
-        return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as cutouts:
-        rows, rejects = good_rows(cutouts)
-        print(f"{len(cutouts)} cutouts, {len(rows)} to train on, {len(rejects)} rejected")
-        encoder = _new_encoder(settings, cutouts, rows)
-        steps = settings.epochs * (len(rows) // settings.batch_size)
+        account = Account(cutouts, settings.out)
+        usable, rejected = len(account.rows), account.counts["rows_rejected"]
+        print(f"{len(cutouts)} cutouts, {usable} to train on, {rejected} rejected")
+        encoder = _new_encoder(settings, account)
+        steps = settings.epochs * (usable // settings.batch_size)
         if settings.epochs and not steps:
-            raise DataError(f"{len(rows)} good cutouts do not fill one batch; lower batch_size")
+            raise DataError(f"{usable} good cutouts do not fill one batch; lower batch_size")
         if steps:
-            _train(settings, cutouts, encoder, rows, steps)
-        save_encoder(
-            settings.out,
-            encoder,
-            config=settings,
-            parents=parents,
-            simulated=cutouts.source.simulated,
-            split=asdict(settings.split),
-            steps=steps,
-            rows_rejected=len(rejects),
-        )
-    forget_checkpoints(settings.out, keep=0)
+            _train(settings, account, encoder, steps)
+        facts = {"simulated": cutouts.source.simulated, "split": asdict(settings.split)}
+        facts |= {"steps": steps, "processes": ranks.world(), **account.counts}
+        ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
+    ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
+    if bad := account.counts["rows_bad_in_training"]:
+        print(f"{bad} cutouts turned out bad in training, see rejects.parquet")
     print(f"encoder after {steps} steps -> {settings.out}")
 
 
-def _new_encoder(settings: Settings, cutouts: Cutouts, rows: Ints) -> Encoder:
+def _new_encoder(settings: Settings, account: Account) -> Encoder:
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.encoders.encoder import fresh_encoder
 
-    built = settings.encoder
-    softening = (built.softening * typical_noise(cutouts, rows)).tolist()
-    given = {**asdict(built), **cutouts.source.about, "softening": softening}
+    built, source = settings.encoder, account.cutouts.source
+    softening = (built.softening * typical_noise(account.cutouts, account.rows)).tolist()
+    given = {**asdict(built), **source.about, "softening": softening}
     encoder = fresh_encoder(seed=settings.seed, **given)
-    encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
+    encoder.require(size_px=source.size_px, **source.about)
     return encoder
 
 
-def _train(settings: Settings, cutouts: Cutouts, encoder: Encoder, rows: Ints, steps: int) -> None:
+def _train(settings: Settings, account: Account, encoder: Encoder, steps: int) -> None:
+    from ssl_photoz.contrast import ranks
     from ssl_photoz.contrast.pretraining import pretrain
     from ssl_photoz.cutouts.stream import TrainingStream
 
     batch_size, seed = settings.batch_size, settings.seed
-    order = {"block_rows": settings.shuffle_block, "window_rows": settings.shuffle_window}
+    deck: dict[str, Any] = {"seed": seed, "stop": steps, "batch_size": batch_size}
+    deck |= {"block_rows": settings.shuffle_block, "window_rows": settings.shuffle_window}
+    deck["part"] = ranks.share(batch_size)
     pretrain(
         encoder,
-        cutouts,
-        rows,
-        lambda start: TrainingStream(
-            cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=steps, **order
-        ),
+        account,
+        lambda start: TrainingStream(account.cutouts, account.rows, start=start, **deck),
         folder=settings.out,
         split=settings.split,
         steps=steps,
         steps_per_epoch=steps // settings.epochs,
-        batch_size=batch_size,
-        checkpoint_steps=settings.checkpoint_steps,
-        precision=settings.precision,
-        seed=seed,
+        **{name: getattr(settings, name) for name in RUN},
         moco=asdict(settings.moco),
         nuisances=asdict(settings.nuisances),
     )

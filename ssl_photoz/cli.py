@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ssl_photoz import __version__
 from ssl_photoz.errors import ConfigError, SslPhotozError
-from ssl_photoz.stopping import INTERRUPTED, StoppedError, stopping_at_once
+from ssl_photoz.stopping import StoppedError, stopping_at_once
 
 
 class Verb(NamedTuple):
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command to go on", file=sys.stderr)
-        return INTERRUPTED
+        return 130
     return 0
 
 

@@ -1,8 +1,9 @@
 """Signals that end a run: at once, or after the step in progress.
 
-SIGTERM and SIGUSR1 (from a scheduler, before it kills) end any verb with exit status 75,
-EX_TEMPFAIL of sysexits.h: the same command goes on later. All work is written whole or not at all,
-so it may end anywhere; only training asks to be let finish its step, to write a checkpoint.
+A scheduler sends SIGTERM before it kills, and SIGUSR1 where it is asked to, before time runs out.
+They end any verb, with exit status 143 and 75 (EX_TEMPFAIL of sysexits.h: to be tried again); the
+same command goes on later. All work is written whole or not at all, so it may end anywhere; only
+training asks to be let finish its step, to write a checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from types import FrameType
 from ssl_photoz.errors import SslPhotozError
 
 TRY_AGAIN = 75
-INTERRUPTED = 130
 SCHEDULER = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -33,7 +33,7 @@ class StoppedError(SslPhotozError):
         detail = f", {done}" if done else ""
         name = signal.Signals(signum).name
         super().__init__(f"stopped by {name}{detail}; run the same command to go on")
-        self.exit_status = INTERRUPTED if signum == signal.SIGINT else TRY_AGAIN
+        self.exit_status = TRY_AGAIN if signum == signal.SIGUSR1 else 128 + signum
 
 
 class StopRequest:

@@ -24,6 +24,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "embeddings.single": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
     "contrast.pretraining": (*LEVEL_0, "contrast", "augment", "encoders", "cutouts"),
+    "contrast.account": (*LEVEL_0, "contrast", "cutouts"),
     "baselines": (*LEVEL_0, "baselines", "augment", "encoders"),
     "redshift": (*LEVEL_0, "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),

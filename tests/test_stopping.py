@@ -20,16 +20,16 @@ def handlers_are_given_back():
     assert [signal.getsignal(one) for one in watched] == before
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_scheduler_ends_any_verb_at_once(signum, monkeypatch, capsys):
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+def test_a_scheduler_ends_any_verb_at_once(signum, status, monkeypatch, capsys):
     monkeypatch.setattr(cli, "run", lambda *_: send(signum))
-    assert cli.main(["report"]) == 75
+    assert cli.main(["report"]) == status
     said = capsys.readouterr().err
     assert said == f"stopped by {signum.name}; run the same command to go on\n"
 
 
 @pytest.mark.parametrize(
-    ("signum", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+    ("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
 )
 def test_whoever_asks_is_only_told(signum, status):
     with stopping_at_once(), stopping_when_asked() as request:

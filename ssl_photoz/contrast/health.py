@@ -1,12 +1,48 @@
-"""Is the training healthy? Collapse, and redshift from neighbours, on plain crops."""
+"""Is the training healthy? Its losses; collapse, and redshift from neighbours, on plain crops."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ssl_photoz.errors import TrainingError
+
+BLIND_PRETEXT = 0.425  # mean smooth L1 loss of a standard normal deviate predicted to be 0
+DIVERGED = 3.0
+
+
+def require_sane_loss(means: Mapping[str, float], *, queue_size: int, steps: str) -> None:
+    """Stop a run whose losses are not finite, or far above those of an encoder that knows nothing.
+
+    Such an encoder finds every key as similar as any other, a loss of ln(1 + queue), and predicts
+    the mean of every pretext target.
+
+    Args:
+        means: Mean losses by name, over some steps.
+        queue_size: Negative keys.
+        steps: Which steps, for the message.
+
+    Raises:
+        TrainingError: If they are not finite, or have diverged.
+    """
+    if not math.isfinite(means["loss"]):
+        raise TrainingError(
+            f"the loss is {means['loss']} within {steps}; the last good checkpoint is kept: lower "
+            f"moco.learning_rate, or look for bad cutouts"
+        )
+    blind = {"contrastive_loss": math.log1p(queue_size), "pretext_loss": BLIND_PRETEXT}
+    for name, of_nothing in blind.items():
+        if means[name] > DIVERGED * of_nothing:
+            raise TrainingError(
+                f"training diverges: over {steps} the mean {name} is {means[name]:.3g}, and that "
+                f"of an encoder that knows nothing {of_nothing:.3g}; the last good checkpoint is "
+                f"kept: lower moco.learning_rate, or raise moco.warmup, and give another out="
+            )
 
 
 def spread(vectors: Tensor) -> float:

@@ -10,9 +10,21 @@ from ssl_photoz.encoders.torchvision_import import import_torchvision
 import_torchvision()
 
 import pytorch_lightning as pl  # noqa: E402
+from pytorch_lightning.plugins.environments import (  # noqa: E402
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.plugins.io import TorchCheckpointIO  # noqa: E402
+from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 
-__all__ = ["TorchCheckpointIO", "pl", "quiet"]
+__all__ = [
+    "DDPStrategy",
+    "LightningEnvironment",
+    "TorchCheckpointIO",
+    "TorchElasticEnvironment",
+    "pl",
+    "quiet",
+]
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 Everything that the next step depends on is a parameter, a buffer, the optimiser's state or a
 function of (seed, step): a run resumed from a checkpoint repeats the interrupted one.
+
+With several processes a batch is the global one and each has its part. Keys are made of galaxies
+dealt anew (by a counted permutation), so that a query and its key never share the statistics of one
+batch normalisation, then put back in order: every process has the same queue.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_photoz.augment.draws import generator
+from ssl_photoz.contrast import ranks
+from ssl_photoz.contrast.health import require_sane_loss
 from ssl_photoz.contrast.lightning import pl
 from ssl_photoz.contrast.pretext import PretextHead
 from ssl_photoz.contrast.queue import KeyQueue, info_nce
 from ssl_photoz.encoders.encoder import Encoder
-from ssl_photoz.errors import TrainingError
 
 METERS = ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy")
 
@@ -71,6 +76,7 @@ class MoCo(pl.LightningModule):
     """
 
     meters: Tensor
+    checked: Tensor
 
     def __init__(
         self,
@@ -108,7 +114,10 @@ class MoCo(pl.LightningModule):
             self.pretext = PretextHead(encoder.width, mean=target_mean, std=target_std)
         self.order, self.order_weight = order, order_weight
         self.meter_names = METERS if order is None else (*METERS, "order_loss")
-        self.register_buffer("meters", torch.zeros(len(self.meter_names) + 1, dtype=torch.float64))
+        sums = torch.zeros(len(self.meter_names) + 1, dtype=torch.float64)
+        self.register_buffer("meters", sums)
+        self.register_buffer("checked", sums.clone())
+        self.projector.requires_grad_(contrast_weight > 0)  # no process may wait for its gradient
         self.views, self.measure = views, measure
         self.total_steps, self.seed = total_steps, seed
         self.contrast_weight, self.contrast_fade = contrast_weight, contrast_fade
@@ -124,8 +133,9 @@ class MoCo(pl.LightningModule):
         if self.contrast_weight:
             queries = F.normalize(self.projector(features).float(), dim=1)
             keys = self._keys(batch)
+            own = keys[ranks.share(len(keys))]
             negatives = self.queue.keys.clone()  # the push below must not reach the backward pass
-            contrastive, accuracy = info_nce(queries, keys, negatives, temperature=self.temperature)
+            contrastive, accuracy = info_nce(queries, own, negatives, temperature=self.temperature)
             self.queue.push(keys)
         if self.pretext is not None and self.measure is not None:
             with torch.autocast(batch.flux.device.type, enabled=False):
@@ -136,13 +146,9 @@ class MoCo(pl.LightningModule):
         ordering = []
         if self.order is not None:
             with torch.autocast(batch.flux.device.type, enabled=False):
-                ordering = [self.order(features.float(), batch.z)]
+                everyone = ranks.gathered_with_gradient(features.float())
+                ordering = [self.order(everyone, ranks.gathered(batch.z))]
             loss = loss + self.order_weight * ordering[0]
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {float(loss.detach())} at step {self.global_step}; the last "
-                f"checkpoint is kept: lower moco.learning_rate, or look for bad cutouts"
-            )
         one = torch.ones_like(zero)
         seen = [loss, contrastive, pretext, accuracy, *ordering, one]
         self.meters += torch.stack(seen).detach()
@@ -170,17 +176,47 @@ class MoCo(pl.LightningModule):
         return batch.to(device)
 
     def read_meters(self) -> dict[str, float]:
-        """Return the means since the last call, and start anew."""
-        *sums, count = self.meters.tolist()
+        """Return the means over all processes since the last call, and start anew."""
+        means = self._means(ranks.average_(self.meters))
         self.meters.zero_()
+        self.checked.zero_()
+        return means
+
+    def check_loss(self, step: int) -> None:
+        """Look at the losses since the last check, in all processes.
+
+        Raises:
+            TrainingError: If they are not finite, or have diverged.
+        """
+        since = ranks.average_(self.meters) - self.checked
+        self.checked.copy_(self.meters)
+        if since[-1]:
+            steps = f"steps {step - int(since[-1]) + 1} to {step}"
+            require_sane_loss(self._means(since), queue_size=len(self.queue.keys), steps=steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note how many processes there were."""
+        checkpoint["processes"] = ranks.world()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say so if there were more or fewer processes."""
+        before, now = checkpoint.get("processes", 1), ranks.world()
+        if before != now:
+            print(
+                f"{before} processes before, {now} now: the same galaxies and global batch, but "
+                f"other draws and batch-norm parts; not bit for bit the run it would have been"
+            )
+
+    def _means(self, sums: Tensor) -> dict[str, float]:
+        *totals, count = sums.tolist()
         return {
-            name: total / max(count, 1) for name, total in zip(self.meter_names, sums, strict=True)
+            name: total / max(count, 1)
+            for name, total in zip(self.meter_names, totals, strict=True)
         }
 
     def _view(self, batch: TrainingBatch, which: int) -> Tensor:
-        draws = generator(
-            self.seed, self.global_step, self.global_rank, which, device=batch.flux.device
-        )
+        counters = (self.seed, self.global_step, ranks.rank(), which)
+        draws = generator(*counters, device=batch.flux.device)
         view = self.views(
             batch.flux,
             ebv_mag=batch.ebv_mag,
@@ -198,8 +234,12 @@ class MoCo(pl.LightningModule):
         momentum = cosine_schedule(self.global_step, self.total_steps, self.start_momentum, 1.0)
         update_momentum(self.encoder, self.key_encoder, m=momentum)
         update_momentum(self.projector, self.key_projector, m=momentum)
-        features = self.key_encoder(self._view(batch, 1))
-        return F.normalize(self.key_projector(features).float(), dim=1)
+        view = self._view(batch, 1)
+        draws = generator(self.seed, self.global_step, 0, 3)
+        order = torch.randperm(ranks.world() * len(view), generator=draws).to(view.device)
+        features = self.key_encoder(ranks.dealt(view, order))
+        keys = F.normalize(self.key_projector(features).float(), dim=1)
+        return ranks.dealt_back(keys, order)
 
 
 def _frozen_twin(module: nn.Module) -> nn.Module:

@@ -10,22 +10,20 @@ import torch
 from torch import nn
 
 from ssl_photoz.augment.views import Views
+from ssl_photoz.contrast.account import Account
 from ssl_photoz.contrast.health import Health
 from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.contrast.training import train
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch
-from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.encoder import Encoder
-from ssl_photoz.types import Ints
 
 
 def pretrain(
     encoder: Encoder,
-    cutouts: Cutouts,
-    rows: Ints,
+    account: Account,
     stream_from: Callable[[int], Iterable[Batch]],
     *,
     folder: Path,
@@ -45,14 +43,13 @@ def pretrain(
 
     Args:
         encoder: The encoder.
-        cutouts: What it is trained on.
-        rows: The usable rows.
+        account: The cutouts and rows that it is trained on.
         stream_from: Gives the batches from a step on.
         folder: Where checkpoints and history are kept.
         split: The sky split; redshifts of its validation sky give the score that is logged.
         steps: Length of the run.
         steps_per_epoch: Steps after which every galaxy has been seen once.
-        batch_size: Galaxies per step.
+        batch_size: Galaxies per step, of all processes together.
         checkpoint_steps: Steps between checkpoints.
         precision: Lightning's name for it.
         seed: Of the heads' weights and every augmentation.
@@ -62,8 +59,11 @@ def pretrain(
         order_weight: Its weight.
 
     Raises:
-        TrainingError: If the loss is not finite, or the embedding collapses.
+        TrainingError: If the loss is not finite or diverges, the embedding collapses, or another
+            process is lost.
+        StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
+    cutouts, rows = account.cutouts, account.rows
     source, crop_px = cutouts.source, encoder.input_shape[-1]
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
     mean, std = target_statistics(measure, cutouts, rows)
@@ -92,4 +92,6 @@ def pretrain(
         batch_size=batch_size,
         precision=precision,
         score=lambda trained: health(trained.encoder),
+        before_saving=account.write,
     )
+    account.write()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ssl_photoz.contrast import ranks
 from ssl_photoz.contrast.checkpoints import latest_checkpoint, read_checkpoint, write_checkpoint
-from ssl_photoz.contrast.lightning import TorchCheckpointIO, pl, quiet
+from ssl_photoz.contrast.lightning import (
+    DDPStrategy,
+    LightningEnvironment,
+    TorchCheckpointIO,
+    TorchElasticEnvironment,
+    pl,
+    quiet,
+)
 from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.contrast.watch import Watch
 
@@ -22,6 +31,7 @@ def train(
     batch_size: int,
     precision: str,
     score: Callable[[MoCo], dict[str, float]],
+    before_saving: Callable[[], None] = lambda: None,
 ) -> None:
     """Train until ``module.total_steps``.
 
@@ -31,14 +41,16 @@ def train(
         folder: Where checkpoints and history are kept.
         steps_per_epoch: Steps after which every galaxy has been seen once.
         checkpoint_steps: Steps between checkpoints.
-        batch_size: Galaxies per step.
+        batch_size: Galaxies per step, of all processes together.
         precision: Lightning's name for it.
         score: Called after each epoch; gives further figures to log.
+        before_saving: Called, in all processes, before each checkpoint.
 
     Raises:
-        TrainingError: If the loss is not finite, or the embedding collapses.
+        TrainingError: If the loss is not finite, the embedding collapses, or a process is lost.
+        StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
-    found = latest_checkpoint(folder)
+    found = ranks.first_does(lambda: latest_checkpoint(folder))
     path, start = found if found else (None, 0)
     if path:
         print(f"going on from step {start} of {module.total_steps} ({path.name})")
@@ -48,14 +60,14 @@ def train(
         checkpoint_steps=checkpoint_steps,
         batch_size=batch_size,
         score=score,
+        before_saving=before_saving,
     )
-    with quiet():
+    with quiet(), ranks.noticing_losses():
         trainer = pl.Trainer(
             max_steps=module.total_steps,
             max_epochs=-1,
             precision=precision,  # type: ignore[arg-type]
-            devices=1,
-            plugins=[CheckedCheckpoints()],
+            **_processes(),
             callbacks=[watch],
             logger=False,
             enable_checkpointing=False,
@@ -63,6 +75,19 @@ def train(
             enable_model_summary=False,
         )
         trainer.fit(module, stream_from(start), ckpt_path=path, weights_only=True)
+
+
+def _processes() -> dict[str, Any]:
+    """Return Lightning's words for the processes that are there; it is to start none itself."""
+    if ranks.world() == 1:
+        return {"devices": 1, "plugins": [CheckedCheckpoints(), LightningEnvironment()]}
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {
+        "devices": local,
+        "num_nodes": ranks.world() // local,
+        "strategy": DDPStrategy(broadcast_buffers=False),
+        "plugins": [CheckedCheckpoints(), TorchElasticEnvironment()],
+    }
 
 
 class CheckedCheckpoints(TorchCheckpointIO):

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ssl_photoz import runs
+from ssl_photoz.contrast import ranks
 from ssl_photoz.contrast.checkpoints import checkpoint_path, forget_checkpoints
 from ssl_photoz.contrast.lightning import pl
 from ssl_photoz.contrast.moco import MoCo
@@ -30,6 +31,7 @@ class Watch(pl.Callback):
         checkpoint_steps: Steps between checkpoints.
         batch_size: For the figure of images per second.
         score: Called with the module after each epoch; gives further figures to log.
+        before_saving: Called, in all processes, before each checkpoint.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class Watch(pl.Callback):
         checkpoint_steps: int,
         batch_size: int,
         score: Callable[[MoCo], dict[str, float]],
+        before_saving: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.history = folder, folder / "history.jsonl"
         self.steps_per_epoch, self.checkpoint_steps = steps_per_epoch, checkpoint_steps
-        self.batch_size, self.score = batch_size, score
+        self.batch_size, self.score, self.before_saving = batch_size, score, before_saving
         self.ending = ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -51,11 +54,14 @@ class Watch(pl.Callback):
         step = trainer.global_step
         self.stop = self.ending.enter_context(stopping_when_asked())
         self.started, self.first = time.monotonic(), step
-        rows = [json.loads(line) for line in _lines(self.history)]
-        rows = [row for row in rows if row["step"] <= step]
-        self._write(rows)
-        self.seconds_before = rows[-1]["seconds"] if rows else 0.0
-        bar = tqdm(total=trainer.max_steps, initial=step, unit="step", desc="pretrain")
+        self.seconds_before = ranks.first_does(lambda: self._forget_after(step))
+        bar = tqdm(
+            total=trainer.max_steps,
+            initial=step,
+            unit="step",
+            desc="pretrain",
+            disable=ranks.rank() > 0 or None,
+        )
         self.bar = self.ending.enter_context(bar)
 
     def on_train_batch_end(
@@ -70,20 +76,27 @@ class Watch(pl.Callback):
 
         Raises:
             StoppedError: If a signal has asked for it.
-            TrainingError: If the embedding has collapsed.
+            TrainingError: If the loss is not finite or diverges, or the embedding has collapsed.
         """
         assert isinstance(pl_module, MoCo)
         step = trainer.global_step
         self.bar.update()
-        if step % self.steps_per_epoch == 0 or step == trainer.max_steps:
-            self._log(step, pl_module)
-        if step == trainer.max_steps:
-            return
-        if step % self.checkpoint_steps == 0 or self.stop.signum:
+        last = step == trainer.max_steps
+        asked = 0 if last else ranks.greatest(self.stop.signum)
+        epoch_ends = last or step % self.steps_per_epoch == 0
+        saves = not last and (bool(asked) or step % self.checkpoint_steps == 0)
+        if epoch_ends or saves:
+            pl_module.check_loss(step)
+        if epoch_ends:
+            means = pl_module.read_meters()
+            shown = ranks.first_does(lambda: self._log(step, pl_module, means))
+            self.bar.set_postfix(shown)
+        if saves:
+            self.before_saving()
             trainer.save_checkpoint(checkpoint_path(self.folder, step), weights_only=False)
-            forget_checkpoints(self.folder)
-        if self.stop.signum:
-            raise StoppedError(self.stop.signum, f"checkpoint written after step {step}")
+            ranks.first_does(lambda: forget_checkpoints(self.folder))
+        if asked:
+            raise StoppedError(asked, f"checkpoint written after step {step}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar, and give the signals back."""
@@ -95,25 +108,29 @@ class Watch(pl.Callback):
         """Close the bar, so that the message has a line of its own."""
         self.ending.close()
 
-    def _log(self, step: int, module: MoCo) -> None:
+    def _forget_after(self, step: int) -> float:
+        rows = [json.loads(line) for line in _lines(self.history)]
+        rows = [row for row in rows if row["step"] <= step]
+        self._write(rows)
+        return float(rows[-1]["seconds"]) if rows else 0.0
+
+    def _log(self, step: int, module: MoCo, means: dict[str, float]) -> dict[str, str]:
         seconds = time.monotonic() - self.started
         rate = (step - self.first) * self.batch_size / max(seconds, 1e-9)
         row: dict[str, float] = {"epoch": -(-step // self.steps_per_epoch), "step": step}
-        row |= module.read_meters() | self.score(module)
+        row |= means | self.score(module)
         row |= {
             "seconds": round(self.seconds_before + seconds, 1),
             "images_per_second": round(rate, 1),
         }
         self._write([json.loads(line) for line in _lines(self.history)] + [row])
-        shown = {
-            k: f"{row[k]:.4g}" for k in ("loss", "embedding_std", "knn_sigma_nmad") if k in row
-        }
-        self.bar.set_postfix(shown)
         if row["embedding_std"] < COLLAPSED:
             raise TrainingError(
                 f"the embedding has collapsed (spread {row['embedding_std']:.4f} of 1) after "
                 f"step {step}; lower moco.learning_rate, or raise moco.temperature"
             )
+        shown = ("loss", "embedding_std", "knn_sigma_nmad")
+        return {name: f"{row[name]:.4g}" for name in shown if name in row}
 
     def _write(self, rows: list[dict[str, float]]) -> None:
         with runs.atomic_path(self.history) as scratch:

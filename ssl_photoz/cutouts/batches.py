@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -74,6 +75,7 @@ class Batches:
         start: How many batches to skip at the beginning of that epoch.
         block_rows: Rows that stay together on disk; 1 shuffles freely.
         window_rows: Rows that blocks are mixed within, rounded to whole batches.
+        part: Of each batch, for one of several processes; by default all of it.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Batches:
         start: int = 0,
         block_rows: int = 1,
         window_rows: int = 8192,
+        part: slice = slice(None),
     ) -> None:
         self.cutouts = cutouts
         self.rows = rows
@@ -98,6 +101,7 @@ class Batches:
         self.start = start
         self.block_rows = block_rows
         self.window = max(window_rows // batch_size, 1)  # in batches
+        self.part = part
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
@@ -111,13 +115,13 @@ class Batches:
             block_rows=self.block_rows,
             window_rows=self.window * self.batch_size,
         )
-        order = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)
+        order = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)[:, self.part]
         start, self.epoch, self.start = self.start, self.epoch + 1, 0
         if self.block_rows > 1:
-            windows = np.split(order, range(self.window, len(order), self.window))
-            windows = windows[start // self.window :]
-            windows[:1] = [some[start % self.window :] for some in windows[:1]]
-            return prefetched(read_windows(self.cutouts, windows, size_px=self.size_px))
+            passed, skip = divmod(start, self.window)
+            windows = np.split(order, range(self.window, len(order), self.window))[passed:]
+            read = read_windows(self.cutouts, windows, size_px=self.size_px)
+            return prefetched(islice(read, skip, None))
         return prefetched(
             read_batch(self.cutouts, rows, size_px=self.size_px) for rows in order[start:]
         )

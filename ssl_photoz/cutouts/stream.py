@@ -32,6 +32,7 @@ class TrainingStream:
         stop: One past the last.
         block_rows: Rows that stay together on disk; 1 shuffles freely. See `Batches`.
         window_rows: Rows that blocks are mixed within.
+        part: Of each batch, for one of several processes; by default all of it.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class TrainingStream:
         stop: int,
         block_rows: int = 1,
         window_rows: int = 8192,
+        part: slice = slice(None),
     ) -> None:
         self.cutouts, self.rows = cutouts, rows
         self.batch_size, self.seed = batch_size, seed
-        self.start, self.stop = start, stop
+        self.start, self.stop, self.part = start, stop, part
         self.block_rows, self.window_rows = block_rows, window_rows
 
     def __iter__(self) -> Iterator[Batch]:
@@ -62,6 +64,7 @@ class TrainingStream:
             start=self.start % per_epoch,
             block_rows=self.block_rows,
             window_rows=self.window_rows,
+            part=self.part,
         )
         step = self.start
         while step < self.stop:
@@ -89,6 +92,7 @@ class LabelledStream:
         seed: Of the order.
         start: First batch, counted from the beginning of the run.
         stop: One past the last.
+        part: Of each batch, for one of several processes; by default all of it.
 
     Raises:
         ContaminatedError: If a labelled row is not on the training sky.
@@ -107,6 +111,7 @@ class LabelledStream:
         seed: int,
         start: int,
         stop: int,
+        part: slice = slice(None),
     ) -> None:
         if not len(rows) or not len(labelled):
             raise DataError(f"{len(labelled)} of {len(rows)} rows are labelled, expected some")
@@ -114,7 +119,7 @@ class LabelledStream:
         self.z = label_column(cutouts, labelled, split)
         self.from_labelled = labelled_per_batch(batch_size, share)
         self.from_all = batch_size - self.from_labelled
-        self.seed, self.start, self.stop = seed, start, stop
+        self.seed, self.start, self.stop, self.part = seed, start, stop, part
 
     def __iter__(self) -> Iterator[Batch]:
         return prefetched(self._batch(step) for step in range(self.start, self.stop))
@@ -124,7 +129,7 @@ class LabelledStream:
             deal(self.rows, [self.seed, 0], step * self.from_all, self.from_all),
             deal(self.labelled, [self.seed, 1], step * self.from_labelled, self.from_labelled),
         ]
-        rows = np.concatenate(parts)
+        rows = np.concatenate(parts)[self.part]
         return replace(read_batch(self.cutouts, rows), z=torch.from_numpy(self.z[rows]))
 
 

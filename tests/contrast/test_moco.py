@@ -150,7 +150,6 @@ def test_contrast_fades_out_linearly_over_the_run(monkeypatch):
     def loss_at(step, fade):
         model = module(pretext_weight=0.0, contrast_weight=1.0, contrast_fade=fade)
         monkeypatch.setattr(MoCo, "global_step", step)
-        monkeypatch.setattr(MoCo, "global_rank", 0)
         return float(model.training_step(batch(0), 0).detach())
 
     assert loss_at(0, 1.0) == loss_at(0, 0.0)
@@ -162,8 +161,17 @@ def test_contrast_fades_out_linearly_over_the_run(monkeypatch):
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     model = module()
     model.measure = lambda flux: flux.mean(dim=(2, 3)) * torch.nan
-    with pytest.raises(TrainingError, match="the loss is nan at step 0"):
+    with pytest.raises(TrainingError, match="the loss is nan within steps 1 to 2;"):
         fit(model, tmp_path)
+
+
+def test_a_loss_that_diverges_stops_the_run_and_keeps_the_good_checkpoint(tmp_path):
+    model = module()
+    heat = model.measure
+    model.measure = lambda flux: heat(flux) + (4.0 if model.global_step >= 2 else 0.0)
+    with pytest.raises(TrainingError, match="diverges: over steps 3 to 3 the mean pretext_loss"):
+        fit(model, tmp_path)
+    assert latest_checkpoint(tmp_path)[1] == 2
 
 
 def test_collapse_stops_the_run(tmp_path):

@@ -1,0 +1,57 @@
+"""Which rows of a cutout file a training run uses, and which it does without, in all processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz.contrast import ranks
+from ssl_photoz.cutouts.batches import good_rows
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.rejects import SCAN, TRAINING, mended, read_rejects, write_rejects
+
+
+class Account:
+    """The rows of a run; ``rejects.parquet`` in its folder lists those that are not used.
+
+    The first process looks at every cutout once per run, not again when it goes on.
+
+    Args:
+        cutouts: The cutouts.
+        folder: Of the run.
+
+    Attributes:
+        rows: The usable rows, (M,).
+        cutouts: The same cutouts, where one that turns out bad in training is replaced; see
+            `ssl_photoz.cutouts.rejects.mended`.
+    """
+
+    def __init__(self, cutouts: Cutouts, folder: Path) -> None:
+        self._path, self._ids = folder / "rejects.parquet", cutouts.column("id")
+        self._found = ranks.first_does(lambda: self._look(cutouts))
+        usable = np.ones(len(cutouts), bool)
+        usable[list(self._found[SCAN])] = False
+        self.rows = np.flatnonzero(usable)
+        self.cutouts, self._met = mended(cutouts)
+
+    def write(self) -> None:
+        """Add what has been met since to the list; all processes must call it."""
+        for met in ranks.all_say(dict(self._met)):
+            self._found[TRAINING] |= met
+        ranks.first_does(lambda: write_rejects(self._path, self._ids, self._found))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many rows were rejected before training, and how many met bad during it."""
+        return {
+            "rows_rejected": len(self._found[SCAN]),
+            "rows_bad_in_training": len(self._found[TRAINING]),
+        }
+
+    def _look(self, cutouts: Cutouts) -> dict[str, dict[int, str]]:
+        if self._path.exists():
+            return read_rejects(self._path)
+        found: dict[str, dict[int, str]] = {SCAN: good_rows(cutouts)[1], TRAINING: {}}
+        write_rejects(self._path, self._ids, found)
+        return found

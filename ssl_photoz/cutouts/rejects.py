@@ -1,0 +1,126 @@
+"""Rows that a training run does without: found by the scan before it, or met bad during it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from ssl_photoz import runs
+from ssl_photoz.cutouts.quality import reject_reasons
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.errors import ArtefactError, DataError
+from ssl_photoz.types import Array, Bools, Ints
+
+UNREADABLE = "pixels cannot be read"
+SCAN, TRAINING = "scan", "training"
+
+
+def write_rejects(path: Path, ids: Array, reasons: Mapping[str, Mapping[int, str]]) -> None:
+    """Write ``row``, ``id``, ``reason`` and ``found`` (by the scan, or in training) as Parquet.
+
+    Args:
+        path: The file.
+        ids: Of all rows of the cutout file, (N,).
+        reasons: By where it was found, then by row.
+    """
+    listed = [(row, found) for found in (SCAN, TRAINING) for row in sorted(reasons[found])]
+    columns = {
+        "row": pa.array([row for row, _ in listed], pa.int64()),
+        "id": pa.array([str(ids[row]) for row, _ in listed], pa.string()),
+        "reason": pa.array([reasons[found][row] for row, found in listed], pa.string()),
+        "found": pa.array([found for _, found in listed], pa.string()),
+    }
+    with runs.atomic_path(path) as scratch:
+        pq.write_table(pa.table(columns), scratch)
+
+
+def read_rejects(path: Path) -> dict[str, dict[int, str]]:
+    """Read what `write_rejects` wrote.
+
+    Raises:
+        ArtefactError: If the file is damaged.
+    """
+    found: dict[str, dict[int, str]] = {SCAN: {}, TRAINING: {}}
+    try:
+        for line in pq.read_table(path).to_pylist():
+            found[line["found"]][line["row"]] = line["reason"]
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{path} cannot be read ({type(error).__name__}); delete it: the cutouts are then "
+            f"looked at again"
+        ) from None
+    return found
+
+
+def mended(cutouts: Cutouts) -> tuple[Cutouts, dict[int, str]]:
+    """Return cutouts that can always be read, and the list, still empty, of those that could not.
+
+    What is read together stays as long as it was: a cutout that cannot be read, or that is not
+    finite or all zero, is replaced by the next good one. So batches stay counted, and which
+    cutout stands in is the same each time.
+    """
+    reader = _Mended(cutouts)
+    return cast(Cutouts, reader), reader.met
+
+
+class _Mended:
+    def __init__(self, cutouts: Cutouts) -> None:
+        self._cutouts = cutouts
+        self.met: dict[int, str] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._cutouts, name)
+
+    def __len__(self) -> int:
+        return len(self._cutouts)
+
+    def read(self, rows: Ints, *, size_px: int | None = None) -> Array:
+        try:
+            pixels, reasons = self._cutouts.read(rows, size_px=size_px), {}
+        except DataError as error:
+            pixels, reasons = self._one_by_one(rows, size_px, error)
+        for place in np.flatnonzero(suspicious(pixels)):
+            reason = str(reject_reasons(pixels[place : place + 1])[0])
+            if reason and place not in reasons:
+                reasons[int(place)] = reason
+        return self._stand_in(rows, pixels, reasons) if reasons else pixels
+
+    def _one_by_one(
+        self, rows: Ints, size_px: int | None, error: DataError
+    ) -> tuple[Array, dict[int, str]]:
+        read: list[Array | None] = []
+        for row in rows:
+            try:
+                read.append(self._cutouts.read([int(row)], size_px=size_px)[0])
+            except DataError:
+                read.append(None)
+        good = [one for one in read if one is not None]
+        if not good:
+            raise error
+        reasons = {place: UNREADABLE for place, one in enumerate(read) if one is None}
+        return np.stack([np.zeros_like(good[0]) if one is None else one for one in read]), reasons
+
+    def _stand_in(self, rows: Ints, pixels: Array, reasons: dict[int, str]) -> Array:
+        good = np.setdiff1d(np.arange(len(rows)), list(reasons))
+        if not len(good):
+            raise DataError(
+                f"not one of {len(rows)} cutouts read together is usable (first: row {rows[0]}, "
+                f"{reasons[0]}), though all were before: has {self._cutouts.source.path} changed?"
+            )
+        for place, reason in reasons.items():
+            self.met[int(rows[place])] = reason
+            pixels[place] = pixels[good[np.searchsorted(good, place) % len(good)]]
+        return pixels
+
+
+def suspicious(pixels: Array) -> Bools:
+    """Return which cutouts (B, C, H, W) may be not finite or all zero, by their sums, (B,)."""
+    total = torch.from_numpy(pixels).flatten(1).sum(dim=1, dtype=torch.float32).numpy()
+    found: Bools = ~np.isfinite(total) | (total == 0)
+    return found
