@@ -62,7 +62,11 @@ def test_pretrain_says_that_the_disk_is_full_and_goes_on_later(cutouts, tmp_path
     out = tmp_path / "encoder"
     with full_disk():
         assert str(out) in refused(command(cutouts, out), capsys)
-    assert {path.name for path in out.iterdir()} <= {"started.json", "history.jsonl"}
+    assert {path.name for path in out.iterdir()} <= {
+        "started.json",
+        "history.jsonl",
+        "rejects.parquet",
+    }
     assert main(command(cutouts, out)) == 0
     assert (out / "weights.safetensors").exists()
 

@@ -1,10 +1,21 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsRegressor
+from torch.nn import functional as F
 
-from ssl_photoz.contrast.health import Health, knn_sigma_nmad, spread
+from ssl_photoz.contrast.health import (
+    BLIND_PRETEXT,
+    Health,
+    knn_sigma_nmad,
+    require_sane_loss,
+    spread,
+)
 from ssl_photoz.contrast.pretext import PretextHead
+from ssl_photoz.contrast.queue import info_nce
+from ssl_photoz.errors import TrainingError
 
 
 def test_spread_is_one_for_a_sphere_and_zero_for_a_point():
@@ -53,3 +64,23 @@ def test_pretext_targets_are_standardised_and_clipped():
     wanted = torch.tensor([[0.0, 0.0], [1.0, 1.0], [5.0, -5.0]])
     expected = torch.nn.functional.smooth_l1_loss(predicted, wanted)
     torch.testing.assert_close(head(features, targets), expected)
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    for value in (math.nan, math.inf):
+        means = {"loss": value, "contrastive_loss": 0.0, "pretext_loss": 0.0}
+        with pytest.raises(TrainingError, match=f"the loss is {value} within steps 1 to 9"):
+            require_sane_loss(means, queue_size=64, steps="steps 1 to 9")
+
+
+def test_losses_far_above_those_of_knowing_nothing_are_an_error():
+    draws = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    blind = float(torch.nn.functional.smooth_l1_loss(torch.zeros_like(draws), draws))
+    assert pytest.approx(blind, rel=0.01) == BLIND_PRETEXT
+    alike = F.normalize(torch.ones(64, 4), dim=1)
+    worst, _ = info_nce(alike[:9], alike[:9], alike, temperature=0.1)
+    means = {"loss": 1.0, "contrastive_loss": float(worst), "pretext_loss": blind}
+    require_sane_loss(means, queue_size=64, steps="")
+    for name in ("contrastive_loss", "pretext_loss"):
+        with pytest.raises(TrainingError, match=f"diverges: .* {name}"):
+            require_sane_loss({**means, name: 3.1 * means[name]}, queue_size=64, steps="")
