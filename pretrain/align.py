@@ -78,7 +78,7 @@ def main(settings: Settings) -> None:
         started_from = runs.sha256_of(settings.start)
         parents = {"cutouts": runs.fingerprint(settings.data), "encoder": started_from}
         encoder, card = load_encoder(settings.start)
-        given = {"config": settings, "parents": parents}
+        given: dict[str, Any] = {"config": settings, "parents": parents}
         begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
         if not ranks.first_does(begin):
             return print(f"{settings.out} is already made")

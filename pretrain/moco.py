@@ -79,7 +79,7 @@ def main(settings: Settings) -> None:
 
     with ranks.joined():
         parents = {"cutouts": runs.fingerprint(settings.data)}
-        given = {"config": settings, "parents": parents}
+        given: dict[str, Any] = {"config": settings, "parents": parents}
         begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
         if not ranks.first_does(begin):
             return print(f"{settings.out} is already made")
@@ -103,8 +103,9 @@ def _make(settings: Settings, given: dict[str, Any]) -> None:
             raise DataError(f"{usable} good cutouts do not fill one batch; lower batch_size")
         if steps:
             _train(settings, account, encoder, steps)
-        facts = {"simulated": cutouts.source.simulated, "split": asdict(settings.split)}
-        facts |= {"steps": steps, "processes": ranks.world(), **account.counts}
+        facts: dict[str, Any] = {"split": asdict(settings.split), **account.counts}
+        simulated = cutouts.source.simulated
+        facts |= {"simulated": simulated, "steps": steps, "processes": ranks.world()}
         ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
     ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
     if bad := account.counts["rows_bad_in_training"]:

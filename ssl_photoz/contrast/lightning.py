@@ -10,8 +10,8 @@ from ssl_photoz.encoders.torchvision_import import import_torchvision
 import_torchvision()
 
 import pytorch_lightning as pl  # noqa: E402
-from pytorch_lightning.plugins.environments import (  # noqa: E402
-    LightningEnvironment,
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
+from lightning_fabric.plugins.environments.torchelastic import (  # noqa: E402
     TorchElasticEnvironment,
 )
 from pytorch_lightning.plugins.io import TorchCheckpointIO  # noqa: E402

@@ -145,6 +145,7 @@ class MoCo(pl.LightningModule):
         loss: Tensor = self.contrast_weight * faded * contrastive + self.pretext_weight * pretext
         ordering = []
         if self.order is not None:
+            assert batch.z is not None
             with torch.autocast(batch.flux.device.type, enabled=False):
                 everyone = ranks.gathered_with_gradient(features.float())
                 ordering = [self.order(everyone, ranks.gathered(batch.z))]

@@ -81,8 +81,9 @@ class _Mended:
         return len(self._cutouts)
 
     def read(self, rows: Ints, *, size_px: int | None = None) -> Array:
+        reasons: dict[int, str] = {}
         try:
-            pixels, reasons = self._cutouts.read(rows, size_px=size_px), {}
+            pixels = self._cutouts.read(rows, size_px=size_px)
         except DataError as error:
             pixels, reasons = self._one_by_one(rows, size_px, error)
         for place in np.flatnonzero(suspicious(pixels)):
