@@ -1,4 +1,7 @@
-"""SIGKILL at arbitrary moments, the same command again: the result of an uninterrupted run."""
+"""Signals at arbitrary moments, the same command again: the result of an uninterrupted run.
+
+`benchmarks/chaos` does this more often, with processes that share their start.
+"""
 
 import os
 import signal
@@ -14,6 +17,7 @@ import pytest
 from ssl_photoz.runs import sha256_of
 
 ROWS = 400
+STATUS = {signal.SIGUSR1: 75, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 PRETRAIN = (
     "epochs=3 batch_size=20 moco.queue_size=100 encoder.crop_px=40 checkpoint_steps=3 "
     "nuisances.jitter_px=1"
@@ -53,27 +57,28 @@ def finish(verb, arguments):
     return said
 
 
-def kill_when(verb, arguments, folder, pattern, count, rng):
-    """Kill a run a random moment after ``count`` files of its kind are there."""
+def kill_when(signum, verb, arguments, folder, pattern, count, rng):
+    """Signal a run a random moment after ``count`` files of its kind are there."""
     process = start(verb, arguments)
     end = time.monotonic() + 200
     while len(list(folder.glob(pattern))) < count and process.poll() is None:
         assert time.monotonic() < end, f"{verb} wrote no {pattern}"
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 0.15))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(signum)
+    said, _ = process.communicate()
+    assert process.returncode == STATUS[signum], said
     assert not (folder / "card.json").exists(), "it ended before it was killed"
 
 
 @pytest.mark.slow
-def test_pretrain_and_embed_survive_sigkill(cutouts, tmp_path):
+def test_pretrain_and_embed_survive_signals(cutouts, tmp_path):
     rng = np.random.default_rng()
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train = [f"data={cutouts}", *PRETRAIN.split()]
     finish("pretrain", [f"out={whole}", *train])
-    for count in (1, 2):
-        kill_when("pretrain", [f"out={killed}", *train], killed, "step-*.ckpt", count, rng)
+    for count, signum in ((1, signal.SIGUSR1), (2, signal.SIGKILL)):
+        kill_when(signum, "pretrain", [f"out={killed}", *train], killed, "step-*.ckpt", count, rng)
     said = finish("pretrain", [f"out={killed}", *train])
     assert "going on from step" in said
     weights = [run / "weights.safetensors" for run in (whole, killed)]
@@ -83,8 +88,8 @@ def test_pretrain_and_embed_survive_sigkill(cutouts, tmp_path):
     embed = [f"data={cutouts}", f"encoder={whole}", *EMBED.split()]
     one, two = tmp_path / "one", tmp_path / "two"
     finish("embed", [f"out={one}", *embed])
-    for count in (3, 9):
-        kill_when("embed", [f"out={two}", *embed], two, "part-*.parquet", count, rng)
+    for count, signum in ((3, signal.SIGTERM), (9, signal.SIGKILL)):
+        kill_when(signum, "embed", [f"out={two}", *embed], two, "part-*.parquet", count, rng)
     assert f"{ROWS} rows in, {ROWS - 1} embedded" in finish("embed", [f"out={two}", *embed])
     for shard in sorted(one.glob("*.parquet")):
         assert pq.read_table(shard).equals(pq.read_table(two / shard.name))

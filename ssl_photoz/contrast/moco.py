@@ -237,7 +237,7 @@ class MoCo(pl.LightningModule):
         update_momentum(self.projector, self.key_projector, m=momentum)
         view = self._view(batch, 1)
         draws = generator(self.seed, self.global_step, 0, 3)
-        order = torch.randperm(ranks.world() * len(view), generator=draws).to(view.device)
+        order = torch.randperm(ranks.world() * len(view), generator=draws)
         features = self.key_encoder(ranks.dealt(view, order))
         keys = F.normalize(self.key_projector(features).float(), dim=1)
         return ranks.dealt_back(keys, order)

@@ -60,8 +60,6 @@ def joined() -> Iterator[None]:
         yield
         return
     os.environ.update(found)
-    if found["RANK"] != "0":
-        os.environ["TQDM_DISABLE"] = "1"
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with noticing_losses():
         dist.init_process_group(backend, timeout=PATIENCE)
@@ -197,11 +195,11 @@ def dealt(part: Tensor, order: Tensor) -> Tensor:
     """
     if world() == 1:
         return part
-    return gathered(part)[order[share(len(order))]]
+    return gathered(part)[order.to(part.device)[share(len(order))]]
 
 
 def dealt_back(part: Tensor, order: Tensor) -> Tensor:
     """Put together what was made of dealt parts, (B, ...), in the order of the global batch."""
     if world() == 1:
         return part
-    return gathered(part)[order.argsort()]
+    return gathered(part)[order.argsort().to(part.device)]

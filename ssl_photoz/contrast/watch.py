@@ -55,13 +55,8 @@ class Watch(pl.Callback):
         self.stop = self.ending.enter_context(stopping_when_asked())
         self.started, self.first = time.monotonic(), step
         self.seconds_before = ranks.first_does(lambda: self._forget_after(step))
-        bar = tqdm(
-            total=trainer.max_steps,
-            initial=step,
-            unit="step",
-            desc="pretrain",
-            disable=ranks.rank() > 0 or None,
-        )
+        shown = {"disable": True} if ranks.rank() else {}
+        bar = tqdm(total=trainer.max_steps, initial=step, unit="step", desc="pretrain", **shown)
         self.bar = self.ending.enter_context(bar)
 
     def on_train_batch_end(

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from ssl_photoz.contrast.checkpoints import latest_checkpoint
 from ssl_photoz.contrast.lightning import pl
@@ -11,7 +12,6 @@ from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.contrast.settings import MocoSettings
 from ssl_photoz.contrast.training import CheckedCheckpoints
 from ssl_photoz.contrast.watch import Watch
-from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.errors import TrainingError
 from ssl_photoz.stopping import StoppedError
 
@@ -37,24 +37,27 @@ class Stream:
         return map(batch, self.steps)
 
 
+class SmallEncoder(nn.Module):
+    width = 8
+
+    def __init__(self):
+        super().__init__()
+        first, second = nn.Conv2d(2, 8, 3, stride=2), nn.Conv2d(8, 8, 3)
+        self.backbone = nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second)
+
+    def forward(self, flux):
+        return self.backbone(flux).mean(dim=(2, 3))
+
+
 def noisy(flux, *, generator, **_):
     return flux + 0.1 * torch.randn(flux.shape, generator=generator)
 
 
 def module(**changes):
     torch.manual_seed(0)
-    encoder = Encoder(
-        backbone="resnet18",
-        stem="standard",
-        bands=["g", "r"],
-        pixscale_arcsec=0.262,
-        crop_px=16,
-        calibrated=True,
-        softening=[1.0, 1.0],
-    )
     settings = {"queue_size": 16, "projection_dim": 8, **changes}
     return MoCo(
-        encoder,
+        SmallEncoder(),
         noisy,
         measure=lambda flux: flux.mean(dim=(2, 3)),
         target_mean=torch.zeros(2),
@@ -102,6 +105,12 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path):
     rows = [[line.split('"seconds"')[0] for line in text.splitlines()] for text in histories]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
+
+
+def test_going_on_with_another_number_of_processes_is_said(capsys):
+    for before, said in ((1, False), (2, True)):
+        module().on_load_checkpoint({"processes": before})
+        assert ("2 processes before, 1 now" in capsys.readouterr().out) == said
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])

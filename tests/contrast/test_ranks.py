@@ -64,6 +64,16 @@ def test_two_processes_do_what_one_does(folders):
 
 
 @pytest.mark.dist
+def test_with_moving_batch_norm_the_losses_are_nearly_those_of_one_process(folders):
+    one, two = (
+        [json.loads(line)["loss"] for line in (folder / "moving" / "history.jsonl").open()]
+        for folder in folders
+    )
+    assert two == pytest.approx(one, rel=0.05)
+    assert two != one
+
+
+@pytest.mark.dist
 def test_processes_hold_the_same_queue_and_weights(folders):
     _, two = folders
     first, second = (state(two, "moving", rank) for rank in (0, 1))
