@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ATLAS_CELLS = 24
-PANEL_INCHES = 4.6
+PANEL_INCHES, ATLAS_INCHES = 4.6, 9.2
 PANELS_ABREAST = 2
 
 
@@ -49,7 +49,8 @@ def draw_map(path: Path, places: Floats, colours: Sequence[Colour], *, title: st
     shown = shown or [Colour("nothing known", np.full(len(places), np.nan))]
     across = min(PANELS_ABREAST, len(shown))
     down = -(-len(shown) // across)
-    size = (PANEL_INCHES * across + 0.6, PANEL_INCHES * down + 0.3)
+    height = PANEL_INCHES * float(np.clip(_shape(places), 0.4, 1.6)) + 0.3
+    size = ((PANEL_INCHES + 0.9) * across, height * down + 0.3)
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, colour in zip(panels, shown, strict=False):
@@ -72,7 +73,8 @@ def draw_atlas(path: Path, places: Floats, embeddings: Embeddings, *, title: str
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.2, 9.4), dpi=130, layout="constrained")
+    height = ATLAS_INCHES * float(np.clip(_shape(places), 0.4, 1.6)) + 0.5
+    figure = Figure(figsize=(ATLAS_INCHES, height), dpi=130, layout="constrained")
     axes = figure.subplots()
     rows, cell, (x, y, width) = one_per_cell(places, cells=ATLAS_CELLS)
     for picture, (i, j) in zip(embeddings.thumbnails(rows), cell, strict=True):
@@ -107,8 +109,8 @@ def one_per_cell(places: Floats, *, cells: int) -> tuple[Ints, Ints, Array]:
 
 def _draw_panel(axes: Axes, places: Floats, colour: Colour) -> None:
     values, known = colour.values, np.isfinite(colour.values)
-    size = float(np.clip(8000 / len(places), 0.5, 12))
     x, y = places.T
+    size = _point_size(len(places))
     axes.scatter(x[~known], y[~known], s=size, c="0.8", linewidths=0, label="not known")
     if known.any():
         # In random order, so that no part of the range hides another.
@@ -119,7 +121,7 @@ def _draw_panel(axes: Axes, places: Floats, colour: Colour) -> None:
         points = axes.scatter(
             x[order],
             y[order],
-            s=size,
+            s=_point_size(len(order)),
             c=values[order],
             cmap="coolwarm" if colour.signed else "turbo",
             vmin=low,
@@ -128,14 +130,25 @@ def _draw_panel(axes: Axes, places: Floats, colour: Colour) -> None:
         )
         axes.figure.colorbar(points, ax=axes, label=colour.label, fraction=0.04, pad=0.01)
         if not known.all():
-            axes.legend(frameon=False, fontsize=8, markerscale=4, loc="upper left")
+            axes.legend(
+                framealpha=0.8, edgecolor="none", fontsize=8, markerscale=3, loc="upper left"
+            )
     _frame(axes, places)
+
+
+def _point_size(points: int) -> float:
+    return float(np.clip(8000 / points, 0.5, 12))
+
+
+def _shape(places: Floats) -> float:
+    """Return how many times as high as wide a map is."""
+    wide, high = np.maximum(np.ptp(places, axis=0), 1e-9)
+    return float(high / wide)
 
 
 def _frame(axes: Axes, places: Floats) -> None:
     """Show the whole map, one unit as long across as up."""
-    middle = (places.max(axis=0) + places.min(axis=0)) / 2
-    half = 0.53 * max(float(np.ptp(places, axis=0).max()), 1e-9)
-    (left, bottom), (right, top) = middle - half, middle + half
+    low, high = places.min(axis=0), places.max(axis=0)
+    (left, bottom), (right, top) = low - 0.03 * (high - low), high + 0.03 * (high - low)
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
     axes.set(xlabel="UMAP 1", ylabel="UMAP 2")
