@@ -15,6 +15,7 @@ from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import orient
 from ssl_photoz.augment.psf import widen
 from ssl_photoz.augment.views import Views
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.runs import read_json
 
 CROP, SIZE, COPIES = 32, 64, 400
@@ -187,3 +188,21 @@ def test_hours_are_operations_over_what_the_machine_does():
 def test_operations_are_counted_not_guessed():
     one = torch.ones(8, 16)
     assert operations(lambda: len(one @ torch.ones(16, 4))) == 2 * 8 * 16 * 4
+
+
+@pytest.mark.slow
+def test_shuffles_are_compared_on_a_file_whose_neighbours_are_alike(tmp_path, monkeypatch):
+    from benchmarks.throughput import shuffle
+
+    monkeypatch.setattr(shuffle, "SEEDS", (0, 1))
+    monkeypatch.setattr(shuffle, "EPOCHS", 1)
+    results = run(tmp_path, "shuffle", rows=400, batch_size=32, crop_px=34)
+    found = read_json(results / "shuffle.json")
+    assert found["simulated"] is True
+    assert [len(scores) for scores in found["knn_sigma_nmad"].values()] == [2, 2, 2]
+    assert "SIMULATED" in (results / "shuffle.md").read_text()
+    with Cutouts.open(tmp_path / "work" / "survey-400-by-seeing.h5") as cutouts:
+        assert (np.diff(cutouts.column("psfsize")[:, 1]) >= 0).all()
+        order = np.argsort(cutouts.column("id"))
+        with Cutouts.open(tmp_path / "work" / "survey-400.h5") as unsorted:
+            np.testing.assert_array_equal(cutouts.read(order[:5]), unsorted.read(range(5)))

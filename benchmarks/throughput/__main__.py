@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "seconds": 240.0,
     "rounds": 3,
     "rows": 8192,
+    "data": "",
     "batch_size": 256,
     "crop_px": 64,
     "backbone": "resnet18",
@@ -37,7 +38,7 @@ TAKES = {
     "augment": ("rounds", "batch_size"),
     "read": ("rounds", "rows", "batch_size"),
     "scaling": ("batch_size", "backbones"),
-    "shuffle": ("rows", "batch_size", "crop_px", "backbone"),
+    "shuffle": ("data", "rows", "batch_size", "crop_px", "backbone"),
 }
 
 

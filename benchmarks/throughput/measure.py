@@ -95,9 +95,10 @@ def write_table(
 
 
 def caption(about: Mapping[str, Any]) -> str:
-    """Say where and when a table was made, and that its galaxies are simulated."""
+    """Say where and when a table was made, and whether its galaxies are simulated."""
+    galaxies = "SIMULATED" if about.get("simulated", True) else "Real"
     return (
-        f"SIMULATED galaxies. {about['machine']}, {about['threads']} threads, torch "
+        f"{galaxies} galaxies. {about['machine']}, {about['threads']} threads, torch "
         f"{about['torch']}, {about['date']}, load {about['load']:.1f}. {about.get('note', '')}"
     ).strip()
 

@@ -1,8 +1,9 @@
-"""What: shuffle. Does shuffling by blocks cost quality, on a file that is sorted by sky?
+"""What: shuffle. Does shuffling by blocks cost quality, on a file whose neighbours are alike?
 
-Trains the same short run on the same SIMULATED survey, its rows sorted by right ascension, shuffled
-freely and by blocks, several seeds each; compares the redshift score of neighbours. A sorted survey
-that is a strip of the sky is the worst case: neighbouring rows share seeing, depth and dust.
+Trains the same short run on the same survey, shuffled freely and by blocks, several seeds each, and
+compares the redshift score of neighbours. A real file (``data=``) is sorted by right ascension. In
+the SIMULATED survey places on the sky have nothing in common, so its rows are sorted by seeing, as
+if all galaxies of a night stood together, and by redshift, worse than any order on the sky.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 
 from benchmarks.throughput.measure import caption, machine
 from ssl_photoz import cli
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.runs import atomic_path, write_json
 
 SEEDS = (0, 1, 2)
 EPOCHS = 6
-WAYS = {"freely": (1, 1), "blocks of 64 in windows of 1024": (64, 1024)}
+BLOCK, WINDOW = 64, 1024
 
 
 def measure(
@@ -29,40 +31,67 @@ def measure(
     results: Path,
     *,
     seconds: float,
+    data: str,
     rows: int,
     batch_size: int,
     crop_px: int,
     backbone: str,
 ) -> None:
     """Train and write the table; ``seconds`` does not limit it."""
-    path = sorted_survey(work, rows)
-    scores: dict[str, list[float]] = {}
-    for way, (block, window) in WAYS.items():
-        for seed in SEEDS:
-            out = work / f"shuffle-{rows}-{backbone}-{block}-{seed}"
-            arguments = [
-                *(f"data={path}", f"out={out}", f"epochs={EPOCHS}", f"batch_size={batch_size}"),
-                *(f"seed={seed}", f"shuffle_block={block}", f"shuffle_window={max(window, block)}"),
-                *(f"encoder.backbone={backbone}", f"encoder.crop_px={crop_px}"),
-                *(f"moco.queue_size={4 * batch_size}",),
-            ]
-            cli.run("pretrain", arguments)
-            last = json.loads((out / "history.jsonl").read_text().splitlines()[-1])
-            scores.setdefault(way, []).append(last["knn_sigma_nmad"])
-    write(results, scores, rows=rows, backbone=backbone, crop_px=crop_px)
+    if data:
+        orders = {"right ascension": sorted_copy(Path(data), work / "by-ra.h5", "ra")}
+    else:
+        survey = work / f"survey-{rows}.h5"
+        cli.run("simulate", [f"out={survey}", f"galaxies={rows}", "size_px=96"])
+        orders = {
+            name: sorted_copy(survey, work / f"survey-{rows}-by-{name}.h5", column)
+            for name, column in (("seeing", "psfsize"), ("redshift", "z"))
+        }
+    ways = {"freely": (next(iter(orders.values())), 1)}
+    ways |= {f"by blocks, sorted by {name}": (path, BLOCK) for name, path in orders.items()}
+    encoder = {"backbone": backbone, "crop_px": crop_px}
+    scores = {
+        way: [trained(work, path, block, seed, batch_size, encoder) for seed in SEEDS]
+        for way, (path, block) in ways.items()
+    }
+    with Cutouts.open(next(iter(orders.values()))) as cutouts:
+        facts = {"rows": len(cutouts), "simulated": cutouts.source.simulated}
+    write(results, scores, **facts, **encoder)
 
 
-def sorted_survey(work: Path, rows: int) -> Path:
-    """Simulate a survey and sort its rows by right ascension."""
-    made, path = work / f"survey-{rows}.h5", work / f"survey-sorted-{rows}.h5"
+def sorted_copy(source: Path, path: Path, column: str) -> Path:
+    """Return a copy of a cutout file, its rows sorted by a column (its middle band), if need be."""
     if not path.exists():
-        cli.run("simulate", [f"out={made}", f"galaxies={rows}", "size_px=96"])
-        with h5py.File(made) as file, atomic_path(path) as scratch, h5py.File(scratch, "w") as new:
-            order = np.argsort(file["RA"][:], kind="stable")
+        with Cutouts.open(source) as cutouts:
+            values = cutouts.column(column)
+            order = np.argsort(values if values.ndim == 1 else values[:, 1], kind="stable")
+        with (
+            h5py.File(source) as file,
+            atomic_path(path) as scratch,
+            h5py.File(scratch, "w") as new,
+        ):
             for name, dataset in file.items():
                 new[name] = dataset[:][order]
             new.attrs.update(dict(file.attrs))
     return path
+
+
+def trained(
+    work: Path, path: Path, block: int, seed: int, batch_size: int, encoder: dict[str, Any]
+) -> float:
+    """Train for a few epochs; the last score of neighbours."""
+    out = work / f"shuffle-{path.stem}-{encoder['backbone'].replace('/', '-')}-{block}-{seed}"
+    arguments = [
+        *(f"data={path}", f"out={out}", f"epochs={EPOCHS}", f"batch_size={batch_size}"),
+        *(f"seed={seed}", f"shuffle_block={block}", f"shuffle_window={WINDOW}"),
+        *(f"encoder.{name}={value}" for name, value in encoder.items()),
+        f"moco.queue_size={4 * batch_size}",
+    ]
+    cli.run("pretrain", arguments)
+    last = json.loads((out / "history.jsonl").read_text().splitlines()[-1])
+    if "knn_sigma_nmad" not in last:
+        raise SystemExit(f"{path} has too few labelled galaxies to score on; give more rows")
+    return float(last["knn_sigma_nmad"])
 
 
 def write(results: Path, scores: dict[str, list[float]], **facts: Any) -> None:  # noqa: ANN401
@@ -72,7 +101,7 @@ def write(results: Path, scores: dict[str, list[float]], **facts: Any) -> None: 
     lines = ["| shuffled | sigma_NMAD of neighbours, mean | scatter of seeds |", "|---|---|---|"]
     lines += [f"| {way} | {mean(some):.4f} | {stdev(some):.4f} |" for way, some in scores.items()]
     note = (
-        f"{facts['rows']} galaxies sorted by right ascension, {facts['backbone']}, "
+        f"{facts['rows']} galaxies, blocks of {BLOCK} in windows of {WINDOW}, {facts['backbone']}, "
         f"{facts['crop_px']} px, {EPOCHS} epochs, {len(SEEDS)} seeds."
     )
     with atomic_path(results / "shuffle.md") as scratch:
