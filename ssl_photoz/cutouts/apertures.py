@@ -76,8 +76,8 @@ class ApertureFluxes:
         self._size_px = size_px
         self._calibrated = calibrated
         radii_px = np.array(self.radii_arcsec) / pixscale_arcsec
-        masks = np.stack([disc(size_px, radius) for radius in radii_px], axis=-1)
-        self._masks = torch.from_numpy(masks.reshape(-1, len(radii_px)))
+        masks = np.stack([disc(size_px, radius) for radius in radii_px])
+        self._masks = torch.from_numpy(masks.reshape(len(radii_px), -1))
         typical = [NOISE_NMGY.get(band, NOISE_OTHER_BAND_NMGY) for band in bands]
         noise = np.array(typical if calibrated else [NOISE_DISPLAY] * len(bands))
         softening = noise[:, None] * np.sqrt(np.pi) * radii_px
@@ -111,7 +111,9 @@ class ApertureFluxes:
         low = [(side - self._size_px) // 2 for side in flux.shape[2:]]
         rows, columns = (slice(start, start + self._size_px) for start in low)
         crop = flux[:, :, rows, columns].float()
-        return crop.flatten(2) @ self._masks.to(crop.device)
+        # This way round the product takes less than half of the time.
+        sums = self._masks.to(crop.device) @ crop.flatten(0, 1).flatten(1).T
+        return sums.T.reshape(*crop.shape[:2], len(self._masks))
 
     def _magnitudes(self, fluxes: Tensor) -> Tensor:
         softening = self._softening.to(fluxes.device)
