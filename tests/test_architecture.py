@@ -50,6 +50,7 @@ ONLY_IN = {
     "pytorch_metric_learning": ("contrast.order", "similarity.quality"),
     "qp": ("redshift.qp_export",),
     "huggingface_hub": ("encoders.hub",),
+    "wandb": ("contrast.history",),
     "umap": ("similarity.map",),
     "faiss": ("similarity.index_faiss", "redshift.knn"),
     "fastapi": ("explorer",),

@@ -59,6 +59,21 @@ def spread(vectors: Tensor) -> float:
     return float(unit.std(dim=0, correction=0).mean() * vectors.shape[1] ** 0.5)
 
 
+def effective_rank(vectors: Tensor) -> float:
+    """Measure how many directions features use, from 1 to D.
+
+    The exponential of the entropy of their singular values, once the mean is taken away
+    (Roy & Vetterli 2007, Proc. EUSIPCO, 606).
+
+    Args:
+        vectors: Shape (N, D).
+    """
+    centred = vectors.double() - vectors.double().mean(dim=0)
+    values = torch.linalg.svdvals(centred)
+    shares = values / values.sum().clamp_min(1e-300)
+    return float(torch.special.entr(shares).sum().exp())
+
+
 def knn_sigma_nmad(
     known: Tensor, known_z: Tensor, asked: Tensor, asked_z: Tensor, *, k: int = 10
 ) -> float:
@@ -91,7 +106,7 @@ class Health:
         known: Plain crops (N, C, crop, crop) of galaxies whose redshift may be used.
         known_z: Their redshifts (N,).
         asked: Plain crops (M, C, crop, crop) of validation galaxies.
-        asked_z: Their redshifts (M,); may be empty, then only the spread is scored.
+        asked_z: Their redshifts (M,); may be empty, then spread and rank alone are scored.
     """
 
     known: Tensor
@@ -104,7 +119,7 @@ class Health:
         """Score an encoder; it is put back into training mode."""
         encoder.eval()
         known = _features(encoder, self.known)
-        scores = {"embedding_std": spread(known)}
+        scores = {"embedding_std": spread(known), "effective_rank": effective_rank(known)}
         if len(self.asked_z):
             asked = _features(encoder, self.asked)
             scores["knn_sigma_nmad"] = knn_sigma_nmad(known, self.known_z, asked, self.asked_z)

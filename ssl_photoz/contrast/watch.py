@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,9 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ssl_photoz import runs
 from ssl_photoz.contrast import ranks
 from ssl_photoz.contrast.checkpoints import checkpoint_path, forget_checkpoints
+from ssl_photoz.contrast.history import History
 from ssl_photoz.contrast.lightning import pl
 from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.errors import TrainingError
@@ -23,7 +22,7 @@ COLLAPSED = 0.01
 
 
 class Watch(pl.Callback):
-    """Show progress, log each epoch to ``history.jsonl``, save checkpoints, stop a collapse.
+    """Show progress, log each epoch, save checkpoints, stop a collapse.
 
     Args:
         folder: Of the run.
@@ -44,7 +43,7 @@ class Watch(pl.Callback):
         score: Callable[[MoCo], dict[str, float]],
         before_saving: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder, self.history = folder, folder / "history.jsonl"
+        self.folder, self.history = folder, History(folder)
         self.steps_per_epoch, self.checkpoint_steps = steps_per_epoch, checkpoint_steps
         self.batch_size, self.score, self.before_saving = batch_size, score, before_saving
         self.ending = ExitStack()
@@ -54,7 +53,7 @@ class Watch(pl.Callback):
         step = trainer.global_step
         self.stop = self.ending.enter_context(stopping_when_asked())
         self.started, self.first = time.monotonic(), step
-        self.seconds_before = ranks.first_does(lambda: self._forget_after(step))
+        self.seconds_before = ranks.first_does(lambda: self.history.resume(step))
         shown = {"disable": True} if ranks.rank() else {}
         bar = tqdm(total=trainer.max_steps, initial=step, unit="step", desc="pretrain", **shown)
         self.bar = self.ending.enter_context(bar)
@@ -103,12 +102,6 @@ class Watch(pl.Callback):
         """Close the bar, so that the message has a line of its own."""
         self.ending.close()
 
-    def _forget_after(self, step: int) -> float:
-        rows = [json.loads(line) for line in _lines(self.history)]
-        rows = [row for row in rows if row["step"] <= step]
-        self._write(rows)
-        return float(rows[-1]["seconds"]) if rows else 0.0
-
     def _log(self, step: int, module: MoCo, means: dict[str, float]) -> dict[str, str]:
         seconds = time.monotonic() - self.started
         rate = (step - self.first) * self.batch_size / max(seconds, 1e-9)
@@ -118,7 +111,7 @@ class Watch(pl.Callback):
             "seconds": round(self.seconds_before + seconds, 1),
             "images_per_second": round(rate, 1),
         }
-        self._write([json.loads(line) for line in _lines(self.history)] + [row])
+        self.history.add(row)
         if row["embedding_std"] < COLLAPSED:
             raise TrainingError(
                 f"the embedding has collapsed (spread {row['embedding_std']:.4f} of 1) after "
@@ -126,11 +119,3 @@ class Watch(pl.Callback):
             )
         shown = ("loss", "embedding_std", "knn_sigma_nmad")
         return {name: f"{row[name]:.4g}" for name in shown if name in row}
-
-    def _write(self, rows: list[dict[str, float]]) -> None:
-        with runs.atomic_path(self.history) as scratch:
-            scratch.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []

@@ -14,6 +14,7 @@ PANELS = (
     ("loss", {"loss": "total", "contrastive_loss": "contrast", "pretext_loss": "pretext"}),
     ("contrast accuracy", {"contrast_accuracy": "positive ranked first"}),
     ("spread of the embedding (0: collapsed)", {"embedding_std": "of unit vectors"}),
+    ("directions that features use", {"effective_rank": "effective rank"}),
     ("online kNN redshift, validation", {"knn_sigma_nmad": r"$\sigma_\mathrm{NMAD}$"}),
 )
 

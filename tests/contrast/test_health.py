@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ssl_photoz.contrast.health import (
     BLIND_PRETEXT,
     Health,
+    effective_rank,
     knn_sigma_nmad,
     require_sane_loss,
     spread,
@@ -22,6 +23,17 @@ def test_spread_is_one_for_a_sphere_and_zero_for_a_point():
     cloud = torch.randn(20_000, 16, generator=torch.Generator().manual_seed(0))
     assert spread(cloud) == pytest.approx(1, abs=0.01)
     assert spread(torch.ones(10, 16)) == pytest.approx(0, abs=1e-6)
+
+
+def test_effective_rank_counts_directions():
+    basis = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0)))[0]
+    signs = torch.cat([torch.eye(7), -torch.eye(7)])
+    assert effective_rank(signs @ basis[:7] + 3) == pytest.approx(7, rel=1e-5)
+    # Two directions, one with three times the singular value: entropy of (3/4, 1/4).
+    two = torch.tensor([[3.0, 0], [-3, 0], [0, 1], [0, -1]])
+    expected = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert effective_rank(two) == pytest.approx(expected)
+    assert effective_rank(torch.ones(5, 3)) == pytest.approx(1)
 
 
 def test_knn_score_agrees_with_scikit_learn():
@@ -49,7 +61,7 @@ def test_health_leaves_the_model_in_training_and_unchanged():
     scores = Health(known=flux, known_z=torch.rand(30), asked=flux[:0], asked_z=torch.empty(0))(
         model
     )
-    assert set(scores) == {"embedding_std"}
+    assert set(scores) == {"embedding_std", "effective_rank"}
     assert model.training
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
