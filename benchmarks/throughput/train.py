@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
 from benchmarks.throughput.survey import make_file, make_packed
 from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.contrast.account import Account
 from ssl_photoz.contrast.pretraining import pretrain
 from ssl_photoz.contrast.settings import MocoSettings
 from ssl_photoz.cutouts.batches import Batch
@@ -121,14 +121,14 @@ def trained(
     """Train for some steps as `ssl-photoz pretrain` does; images per second after the first few."""
     clock: list[float] = []
     with Cutouts.open(path) as cutouts, tempfile.TemporaryDirectory() as folder:
-        rows = np.arange(len(cutouts))
+        account = Account(cutouts, Path(folder))
 
         def stream_from(start: int) -> Iterator[Batch]:
             if cold:
                 forget(path)
             for batch in TrainingStream(
-                cutouts,
-                rows,
+                account.cutouts,
+                account.rows,
                 batch_size=batch_size,
                 seed=len(clock),
                 start=start,
@@ -140,8 +140,7 @@ def trained(
 
         pretrain(
             new_encoder(backbone, crop_px),
-            cutouts,
-            rows,
+            account,
             stream_from,
             folder=Path(folder),
             split=SplitSettings(),
