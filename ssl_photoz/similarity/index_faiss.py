@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import faiss as _faiss
+import numpy as np
 
 from ssl_photoz.errors import ArtefactError
 from ssl_photoz.runs import atomic_path
@@ -27,6 +29,24 @@ def search_faiss(
     search = getattr(index, "search_numpy", index.search)
     found: tuple[Floats, Ints] = search(unit, k, params=parameters)
     return found
+
+
+def unit_projector(matrix: Floats) -> Callable[[Floats], Floats]:
+    """Return what multiplies vectors (B, D) by a matrix (P, D) and scales them to unit length.
+
+    FAISS does it, in the threads that search: those of NumPy spin on for a while after a product,
+    and a search that follows takes up to half as long again.
+    """
+    transform = faiss.LinearTransform(matrix.shape[1], matrix.shape[0], False)
+    faiss.copy_array_to_vector(np.ascontiguousarray(matrix, np.float32).ravel(), transform.A)
+    transform.is_trained = True
+
+    def project(vectors: Floats) -> Floats:
+        projected: Floats = transform.apply(vectors)
+        faiss.normalize_L2(projected)
+        return projected
+
+    return project
 
 
 def core_of(index: Faiss) -> Faiss:

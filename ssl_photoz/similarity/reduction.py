@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.errors import ConfigError, DataError, ShapeError
 from ssl_photoz.runs import atomic_path
+from ssl_photoz.similarity.index_faiss import unit_projector
 from ssl_photoz.types import Floats, Ints
 
 BATCH = 8192
@@ -102,10 +104,13 @@ class Reduction:
         """
         if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
             raise ShapeError(f"embeddings of shape {vectors.shape}, expected (B, {len(self.mean)})")
-        _require_finite(vectors)
-        reduced = (vectors - self.mean) @ self.projection.T
-        length = np.linalg.norm(reduced, axis=1, keepdims=True)
-        return np.ascontiguousarray(reduced / np.maximum(length, 1e-12), dtype=np.float32)
+        reduced = self._project(vectors - self.mean)
+        _require_finite(reduced)
+        return reduced
+
+    @cached_property
+    def _project(self) -> Callable[[Floats], Floats]:
+        return unit_projector(self.projection)
 
 
 def take_batches(embeddings: Embeddings, rows: Ints) -> Iterator[Floats]:
@@ -128,8 +133,9 @@ def take_vectors(embeddings: Embeddings, rows: Ints) -> Floats:
 
 
 def _require_finite(vectors: Floats) -> None:
-    bad = int((~np.isfinite(vectors).all(axis=1)).sum())
-    if bad:
+    finite = np.isfinite(vectors)
+    if not finite.all():
+        bad = int((~finite.all(axis=1)).sum())
         raise DataError(
             f"{bad} of {len(vectors)} embeddings hold NaN or infinity; embed again with an "
             f"encoder whose training did not diverge"
