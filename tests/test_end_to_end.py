@@ -40,7 +40,10 @@ STEPS = [
         },
     ),
     ("supervise", "supervised", {**DATA, "network": "small_cnn", "epochs": 1, "least_steps": 2}),
+    ("pack", "packed.h5", DATA),
     ("embed", "embeddings", {**DATA, "encoder": "{out}/encoder"}),
+    ("embed", "packed", {"data": "{out}/packed.h5", "encoder": "{out}/encoder"}),
+    ("join", "joined", {"embeddings": ["{out}/embeddings", "{out}/packed"]}),
     ("pdf", "pdf", {**EMBEDDED, "method": "knn"}),
     ("probe", "probe", {**EMBEDDED, "label": "end to end"}),
     ("predict", "predictions.parquet", {**EMBEDDED, "probe": "{out}/probe", "which": "knn"}),
@@ -120,5 +123,6 @@ def test_the_steps_above_cover_every_verb():
 
     assert {verb for verb, _, _ in STEPS} == set(VERBS) - {
         "demo",
-        "explore",
-    }  # explore serves until interrupted
+        "runs",  # writes nothing
+        "explore",  # serves until interrupted
+    }

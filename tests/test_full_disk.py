@@ -64,7 +64,7 @@ def test_pretrain_says_that_the_disk_is_full_and_goes_on_later(cutouts, tmp_path
         assert str(out) in refused(command(cutouts, out), capsys)
     assert {path.name for path in out.iterdir()} <= {
         "started.json",
-        "history.jsonl",
+        *("history.jsonl", "metrics.csv", "tensorboard"),
         "rejects.parquet",
     }
     assert main(command(cutouts, out)) == 0

@@ -8,7 +8,7 @@ set -uo pipefail
 source "${VENV:-.venv}/bin/activate" || exit 2
 
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000)) # below the ports that systems hand out
 OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 SRUN_CPUS_PER_TASK=$OMP_NUM_THREADS # srun does not take it over from sbatch
 export MASTER_ADDR MASTER_PORT OMP_NUM_THREADS SRUN_CPUS_PER_TASK

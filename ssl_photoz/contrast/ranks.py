@@ -68,6 +68,7 @@ def joined() -> Iterator[None]:
         else:
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
                 yield
+        dist.barrier()  # whoever leaves first would be taken for lost
     dist.destroy_process_group()
 
 

@@ -137,6 +137,7 @@ def test_calibrated_densities_are_calibrated(galaxies, monkeypatch, method, n):
     assert fitted.n == n + 500
     _, scores = score_calibrated(fitted, test, by={})
     assert scores["test"]["ks"] < 0.045
-    assert scores["test"]["coverage"]["0.68"] == pytest.approx(0.68, abs=0.03)
+    # Three errors: 0.010 of counting 2,000, 0.014 of having been calibrated on some 1,100.
+    assert scores["test"]["coverage"]["0.68"] == pytest.approx(0.68, abs=0.052)
     alone = fit_calibrated(train, val, method=method, train_calibrates=False)
     assert (alone.n, alone.calibrators) == (500, "validation")

@@ -29,8 +29,9 @@ def test_umap_is_trusted_more_than_two_components(measured):
     ways = result["ways"]
     assert list(ways) == ["command", "ours", "pca"]
     assert ways["ours"]["trustworthiness"] > ways["pca"]["trustworthiness"] + 0.05
-    # The same vectors, seed and limit: the command's map is ours.
-    assert ways["command"]["trustworthiness"] == pytest.approx(ways["ours"]["trustworthiness"])
+    # The same vectors, seed and limit: the command's map is ours, to what rounding does to it.
+    ours = ways["ours"]["trustworthiness"]
+    assert ways["command"]["trustworthiness"] == pytest.approx(ours, abs=0.01)
 
 
 def test_the_page_says_what_it_is(measured):
