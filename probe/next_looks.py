@@ -67,11 +67,8 @@ def main(settings: Settings) -> None:
             f"none of the {len(rows)} galaxies of {settings.dwarfs} can be looked at: expected "
             f"some of the train split that have neither a redshift nor a verdict"
         )
-    looks = next_looks.propose_looks(
-        *(index, rows[asked], np.asarray(table["score"], np.float64)[asked]),
-        threshold=card["metrics"]["threshold"],
-        n=settings.n,
-    )
+    score = np.asarray(table["score"], np.float64)
+    looks = next_looks.propose_looks(index, rows[asked], score[asked], n=settings.n)
     places = np.searchsorted(rows, looks)
     figures = {name: values[places] for name, values in table.items() if name.startswith("p_")}
     next_looks.write_looks(

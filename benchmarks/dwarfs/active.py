@@ -1,12 +1,13 @@
 """Does asking `next` whom to look at teach more than looking anywhere?
 
     python -m benchmarks.dwarfs.active EMBEDDINGS [z_max=0.03 start=300 ask=50 rounds=8 draws=5]
+    python -m benchmarks.dwarfs.active EMBEDDINGS sky=val    # to choose a strategy by
 
 The labelled training galaxies play the unknown ones. In each draw all strategies start from the
 same random galaxies. In each round the logistic head is fitted to what is known so far, validation
 galaxies set its penalty and the threshold of the 90 % complete list, the strategy asks for more,
-and is told the truth. Printed: average precision on the test sky after each round, its mean over
-draws and the error of the mean. The encoder must not have seen any redshift.
+and is told the truth. Printed: average precision on the test sky (or the validation sky) after each
+round, its mean over draws and the error of the mean. The encoder must not have seen any redshift.
 """
 
 from __future__ import annotations
@@ -42,11 +43,17 @@ class Trial:
     ask: int = 50
     rounds: int = 8
     draws: int = 5
+    sky: str = "test"
 
 
 def by_next(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
-    """Ask as `ssl-photoz next` does: unsure of, and unlike each other."""
-    return propose_looks(index, rows, score, threshold=threshold, n=n)
+    """Ask as `ssl-photoz next` does: likely, and unlike each other."""
+    return propose_looks(index, rows, score, n=n)
+
+
+def unsure(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
+    """Ask for those whose score is nearest the threshold, and unlike each other."""
+    return propose_looks(index, rows, -np.abs(score - threshold), n=n)
 
 
 def at_random(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
@@ -60,9 +67,10 @@ def by_score(index: Index, rows: Ints, score: Doubles, threshold: float, n: int)
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "next": by_next,
-    "at random": at_random,
+    "`next`: likely, and unlike each other": by_next,
     "the likeliest": by_score,
+    "the least sure, unlike each other": unsure,
+    "any": at_random,
 }
 
 
@@ -97,7 +105,7 @@ def learn(
     seed: int,
 ) -> list[float]:
     """Return average precision on the test sky at the start and after each round."""
-    train, val, test = (splits[name] for name in ("train", "val", "test"))
+    train, val, test = (splits[name] for name in ("train", "val", trial.sky))
     known = np.zeros(len(train), bool)
     known[np.random.default_rng(seed).choice(len(train), trial.start, replace=False)] = True
     precision = []
@@ -125,7 +133,7 @@ def print_table(
     print(
         f"z < {trial.z_max:g}: {wanted['train']} of {len(splits['train'])} to ask among, "
         f"{wanted['val']} of {len(splits['val'])} validation and {wanted['test']} of "
-        f"{len(splits['test'])} test galaxies; {trial.draws} draws\n"
+        f"{len(splits['test'])} test galaxies; {trial.draws} draws; scored on {trial.sky}\n"
     )
     labels = [trial.start + trial.ask * n for n in range(trial.rounds + 1)]
     print("| asking |" + "".join(f" {n} labels |" for n in labels))

@@ -16,19 +16,18 @@ from ssl_photoz.types import Doubles, Floats, Ints
 POOL = 20
 
 
-def propose_looks(index: Index, rows: Ints, score: Doubles, *, threshold: float, n: int) -> Ints:
-    """Propose galaxies that the search is least sure of, and that are least like each other.
+def propose_looks(index: Index, rows: Ints, score: Doubles, *, n: int) -> Ints:
+    """Propose galaxies that are likely dwarfs, and least like each other.
 
-    Uncertainty times diversity: the 20 n galaxies whose score is nearest the threshold, that is
-    those a new label could move across it, make a pool; from it n are taken one by one, first the
-    nearest to the threshold, then always the one least like any taken before, so that no two
-    labels teach the same (farthest-first traversal [1]).
+    The 20 n likeliest make a pool; from it n are taken one by one, first the likeliest, then
+    always the one least like any taken before, so that no two labels teach the same
+    (farthest-first traversal [1]). Asking about those the search is least sure of taught less:
+    ``benchmarks/dwarfs``.
 
     Args:
         index: Whose unit vectors say what is alike.
         rows: Catalogue rows to choose from, shape (m,).
         score: Theirs, by the ranking method, shape (m,); NaN is never proposed.
-        threshold: Score at which a candidate enters the list.
         n: Galaxies wanted; fewer come back only if there are no more.
 
     Returns:
@@ -42,8 +41,8 @@ def propose_looks(index: Index, rows: Ints, score: Doubles, *, threshold: float,
     """
     if n < 1:
         raise ConfigError(f"n is {n}, expected at least 1 galaxy to look at")
-    unsure = np.argsort(np.abs(score - threshold), kind="stable")
-    pool = unsure[np.isfinite(score[unsure])][: POOL * n]
+    likely = np.argsort(-score, kind="stable")
+    pool = likely[np.isfinite(score[likely])][: POOL * n]
     places = farthest_first(index.vectors(rows[pool]), n)
     return np.asarray(rows[pool[places]], np.int64)
 

@@ -22,21 +22,20 @@ def test_each_is_the_one_farthest_from_those_taken():
     assert sorted(farthest_first(units[:3], 10).tolist()) == [0, 1, 2]
 
 
-def test_the_unsure_are_asked_about_and_not_twice_the_same(make_store):
+def test_the_likeliest_are_asked_about_and_not_twice_the_same(make_store):
     def repeat(columns, vectors):
-        vectors[100:140] = vectors[100]
+        vectors[260:] = vectors[260]
 
     index = Index.build(make_store(change=repeat))
     rows, score = np.arange(300), np.linspace(-3, 3, 300)
-    score[150] = np.nan
-    score[100:140] = 0.5
-    looks = propose_looks(index, rows, score, threshold=0.5, n=5)
-    assert len(set(looks.tolist()) & set(range(100, 140))) == 1
-    pool = np.argsort(np.abs(score - 0.5), kind="stable")[:100]
-    assert set(looks.tolist()) <= set(pool.tolist())
-    assert 150 not in propose_looks(index, rows, score, threshold=0.0, n=299)
+    score[250] = np.nan
+    looks = propose_looks(index, rows, score, n=5)
+    assert looks[0] == 299
+    assert len(set(looks.tolist()) & set(range(260, 300))) == 1
+    assert set(looks.tolist()) <= set(range(199, 300)) - {250}
+    assert 250 not in propose_looks(index, rows, score, n=299)
     with pytest.raises(ConfigError, match="n is 0"):
-        propose_looks(index, rows, score, threshold=0.0, n=0)
+        propose_looks(index, rows, score, n=0)
 
 
 @pytest.fixture
