@@ -72,12 +72,12 @@ def trackers(folder: Path, step: int) -> list[Tracker]:
 def _tensorboard(folder: Path, step: int) -> Tracker:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def track(row: Row) -> None:
         for name, value in row.items():
-            writer.add_scalar(name, value, int(row["step"]))  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, int(row["step"]))
+        writer.flush()
 
     return track
 
