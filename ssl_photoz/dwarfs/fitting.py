@@ -33,6 +33,7 @@ from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.errors import ConfigError, DataError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.index_faiss import products_in_one_thread
 from ssl_photoz.similarity.reduction import take_vectors
 from ssl_photoz.types import Array, Bools, Floats, Ints
 
@@ -52,6 +53,7 @@ class Sample(NamedTuple):
         return self.units if method == VOTE else self.vectors
 
 
+@products_in_one_thread()
 def fit_dwarf_search(
     embeddings: Embeddings,
     catalogue: Catalogue,

@@ -15,6 +15,7 @@ from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.errors import DataError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.index_faiss import products_in_one_thread
 from ssl_photoz.similarity.reduction import BATCH, take_batches
 from ssl_photoz.types import Bools, Doubles, Ints
 
@@ -139,6 +140,7 @@ def best_of(precision: Mapping[str, float | None]) -> str:
     return max(precision, key=lambda method: precision[method] or 0.0)
 
 
+@products_in_one_thread()
 def score_together(
     search: DwarfSearch,
     embeddings: Embeddings,

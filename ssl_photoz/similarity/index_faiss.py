@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def unit_projector(matrix: Floats) -> Callable[[Floats], Floats]:
         return projected
 
     return project
+
+
+@contextmanager
+def products_in_one_thread() -> Iterator[None]:
+    """Let NumPy multiply in one thread while this lasts: for work that searches in between.
+
+    Its threads and those of FAISS hold each other up; see `unit_projector`.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def core_of(index: Faiss) -> Faiss:
