@@ -13,6 +13,7 @@ from ssl_photoz.report.gather import flat, read_history
 
 SCORES = ("knn_sigma_nmad", "score")  # of pretraining; of a network trained on redshifts
 NOT_COMPARED = ("out",)
+TRAINED = ("encoder", "probe")  # kinds; of probes, those of networks have epochs
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,13 @@ def _read(folder: Path) -> Training | None:
     first = started if started.exists() else card
     about = runs.read_json(card if card.exists() else started)
     config = about.get("config")
-    if not isinstance(config, Mapping) or "epochs" not in config:
+    kind = about.get("kind")
+    if kind not in TRAINED or not isinstance(config, Mapping) or "epochs" not in config:
         return None
     signs = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
     return Training(
         folder,
-        str(about.get("kind", "?")),
+        kind,
         config,
         started=first.stat().st_mtime,
         last_sign=max(signs),

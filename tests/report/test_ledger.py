@@ -42,6 +42,7 @@ def test_state_epoch_score_and_changes(train, tmp_path):
     train("rival", kind="probe", history=[{"score": 0.5}, {"score": 0.7}], network="resnet")
     train("a-second", history=[{"loss": 2.0}], finished=False, moco={"t": 2})
     runs.write_card(tmp_path / "runs" / "index", "index", config={"pca_dim": 3})
+    runs.write_card(tmp_path / "runs" / "map", "map", config={"epochs": 200})
     first, rival, second = find_trainings(tmp_path / "runs")
     assert [one.folder.name for one in (first, rival, second)] == ["z-first", "rival", "a-second"]
     assert (first.finished, first.epoch, first.best) == (True, 3, 0.02)
