@@ -6,8 +6,13 @@ view): a run that is resumed repeats the interrupted one without saving any stat
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
+
+PARTS = 16  # fixed: what is drawn must not depend on the number of threads
+WORTH_SHARING = 1 << 18
 
 
 def generator(*counters: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -44,5 +49,19 @@ def uniform(
 
 
 def normal(size: tuple[int, ...], *, generator: torch.Generator) -> torch.Tensor:
-    """Draw standard normal deviates, float32, on the generator's device."""
-    return torch.randn(size, generator=generator, device=generator.device)
+    """Draw standard normal deviates, float32, on the generator's device.
+
+    Many deviates on a CPU are drawn in parts, each with a generator of its own, by as many
+    threads as torch may use: torch itself would use one.
+    """
+    deviates = torch.empty(size, device=generator.device)
+    if generator.device.type != "cpu" or deviates.numel() < WORTH_SHARING:
+        return deviates.normal_(generator=generator)
+    seeds = torch.randint(2**62, (PARTS,), generator=generator).tolist()
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(_fill, deviates.view(-1).tensor_split(PARTS), seeds))
+    return deviates
+
+
+def _fill(part: torch.Tensor, seed: int) -> None:
+    part.normal_(generator=torch.Generator().manual_seed(seed))

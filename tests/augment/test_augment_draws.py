@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from ssl_photoz.augment import survey
-from ssl_photoz.augment.draws import generator, uniform
+from ssl_photoz.augment.draws import PARTS, WORTH_SHARING, generator, normal, uniform
 from ssl_photoz.errors import ConfigError
 
 
@@ -75,3 +75,29 @@ def test_pixel_scale_changes_widths_and_noise_oppositely():
 def test_unknown_band_is_named():
     with pytest.raises(ConfigError, match="'K'"):
         survey.of_bands(survey.PSF_SIGMA_PX, ("g", "K"), pixscale_arcsec=0.262, power=-1)
+
+
+def test_many_deviates_do_not_depend_on_the_number_of_threads():
+    threads = torch.get_num_threads()
+    drawn = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            drawn.append(normal((2, WORTH_SHARING // 2 + 5), generator=generator(4)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("size", [20_000, WORTH_SHARING + 3])
+def test_deviates_are_standard_normal_and_leave_global_randomness_alone(size):
+    before = torch.get_rng_state()
+    drawn = normal((size,), generator=generator(5)).numpy()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert stats.kstest(drawn, "norm").pvalue > 1e-3
+
+
+def test_parts_drawn_by_several_threads_are_unrelated():
+    drawn = normal((PARTS, WORTH_SHARING // PARTS), generator=generator(6)).numpy()
+    unlike = np.abs(np.corrcoef(drawn)[np.triu_indices(PARTS, 1)])
+    assert unlike.max() < 5 / math.sqrt(drawn.shape[1])
