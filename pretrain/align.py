@@ -2,10 +2,9 @@
 
     ssl-photoz align configs/align.yaml data=cutouts.h5 start=runs/encoder out=runs/aligned
 
-Goes on from an encoder: all galaxies keep its losses, the labelled ones of the training sky are
-also arranged by redshift. Validation and test redshifts only ever score. The card lists, in
-``labels_seen``, every galaxy whose redshift the encoder has seen; probes with the same ``labels``
-and ``seed`` are fitted to the same galaxies. Killed and started again, it goes on.
+All galaxies keep the encoder's losses, the labelled ones of the training sky are also arranged by
+redshift. Validation and test only score. The card lists every galaxy whose redshift it has seen in
+``labels_seen``: those of probes with the same ``labels`` and ``seed``. Killed, it can go on.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
-from ssl_photoz.contrast.settings import AlignSettings, MocoSettings
+from ssl_photoz.contrast.settings import AlignSettings, MachineSettings, MocoSettings
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.errors import DataError
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from ssl_photoz.encoders.encoder import Encoder
     from ssl_photoz.types import Ints
 
-IGNORE = ("data", "start", "out", "checkpoint_steps")
+IGNORE = ("data", "start", "out", "checkpoint_steps", "machine")
 RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
 
 
@@ -47,6 +46,7 @@ class Settings:
         align: The loss that sees labels.
         moco: The losses beside it and the optimiser.
         nuisances: The augmentations.
+        machine: What makes it faster, and changes rounding at most.
     """
 
     data: Path
@@ -61,6 +61,7 @@ class Settings:
     align: AlignSettings = field(default_factory=AlignSettings)
     moco: MocoSettings = field(default_factory=lambda: MocoSettings(learning_rate=3e-4))
     nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.checkpoint_steps < 1:
@@ -75,8 +76,8 @@ def main(settings: Settings) -> None:
     from ssl_photoz.encoders.artefact import load_encoder
 
     with ranks.joined():
-        started_from = runs.sha256_of(settings.start)
-        parents = {"cutouts": runs.fingerprint(settings.data), "encoder": started_from}
+        parents = {"cutouts": runs.fingerprint(settings.data)}
+        parents["encoder"] = runs.sha256_of(settings.start)
         encoder, card = load_encoder(settings.start)
         given: dict[str, Any] = {"config": settings, "parents": parents}
         begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
@@ -97,7 +98,7 @@ def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str
     split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
     with Cutouts.open(settings.data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
-        account = Account(cutouts, settings.out)
+        account = Account(cutouts, settings.out, resident=settings.machine.resident)
         labelled = training_labels(cutouts, account.rows, split)
         labelled = labelled[choose(len(labelled), settings.labels, seed=settings.seed)]
         print(f"{len(account.rows)} cutouts to train on, {len(labelled)} of them with redshift")
@@ -106,8 +107,7 @@ def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str
         seen = sorted({*card.get("labels_seen", ()), *learnt}, key=str)
         simulated = cutouts.source.simulated or bool(card.get("simulated"))
         facts = {"simulated": simulated, "split": card["split"], "steps": steps, **account.counts}
-        facts |= {"labels_seen": seen, "processes": ranks.world()}
-        facts["started_from"] = given["parents"]["encoder"]
+        facts |= {"labels_seen": seen, "started_from": given["parents"]["encoder"]}
         ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
     ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
     print(f"encoder after {steps} more steps -> {settings.out}")
@@ -125,12 +125,11 @@ def _train(
 
     given, batch_size, seed = asdict(settings.align), settings.batch_size, settings.seed
     weight, share = given.pop("weight"), given.pop("labelled_share")
-    cutouts, rows = account.cutouts, account.rows
+    cutouts, rows = account.for_training, account.rows
     per_epoch = len(rows) // (batch_size - labelled_per_batch(batch_size, share))
     if not per_epoch:
         raise DataError(f"{len(rows)} good cutouts do not fill one batch; lower batch_size")
-    steps = settings.epochs * per_epoch
-    z = torch.from_numpy(label_column(cutouts, labelled, split)[labelled])
+    steps, z = settings.epochs * per_epoch, label_column(cutouts, labelled, split)[labelled]
     deck: dict[str, Any] = {"split": split, "share": share, "batch_size": batch_size}
     deck |= {"part": ranks.share(batch_size), "seed": seed, "stop": steps}
     pretrain(
@@ -139,12 +138,13 @@ def _train(
         lambda start: LabelledStream(cutouts, rows, labelled, start=start, **deck),
         folder=settings.out,
         split=split,
+        compiled=settings.machine.compiled,
         steps=steps,
         steps_per_epoch=per_epoch,
         **{name: getattr(settings, name) for name in RUN},
         moco=asdict(settings.moco),
         nuisances=asdict(settings.nuisances),
-        order=make_order(z, width=encoder.width, seed=seed, **given),
+        order=make_order(torch.from_numpy(z), width=encoder.width, seed=seed, **given),
         order_weight=weight,
     )
     return steps

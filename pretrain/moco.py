@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
-from ssl_photoz.contrast.settings import MocoSettings
+from ssl_photoz.contrast.settings import MachineSettings, MocoSettings
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.errors import DataError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ssl_photoz.contrast.account import Account
     from ssl_photoz.encoders.encoder import Encoder
 
-IGNORE = ("data", "out", "checkpoint_steps")
+IGNORE = ("data", "out", "checkpoint_steps", "machine")
 RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
 
 
@@ -48,6 +48,7 @@ class Settings:
         moco: The losses and the optimiser.
         nuisances: The augmentations.
         split: The sky split, kept with the encoder for every later step.
+        machine: What makes it faster, and changes rounding at most.
     """
 
     data: Path
@@ -63,6 +64,7 @@ class Settings:
     moco: MocoSettings = field(default_factory=MocoSettings)
     nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:
@@ -94,7 +96,7 @@ def _make(settings: Settings, given: dict[str, Any]) -> None:
     from ssl_photoz.encoders.artefact import save_encoder
 
     with Cutouts.open(settings.data) as cutouts:
-        account = Account(cutouts, settings.out)
+        account = Account(cutouts, settings.out, resident=settings.machine.resident)
         usable, rejected = len(account.rows), account.counts["rows_rejected"]
         print(f"{len(cutouts)} cutouts, {usable} to train on, {rejected} rejected")
         encoder = _new_encoder(settings, account)
@@ -104,8 +106,7 @@ def _make(settings: Settings, given: dict[str, Any]) -> None:
         if steps:
             _train(settings, account, encoder, steps)
         facts: dict[str, Any] = {"split": asdict(settings.split), **account.counts}
-        simulated = cutouts.source.simulated
-        facts |= {"simulated": simulated, "steps": steps, "processes": ranks.world()}
+        facts |= {"simulated": cutouts.source.simulated, "steps": steps}
         ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
     ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
     if bad := account.counts["rows_bad_in_training"]:
@@ -137,9 +138,10 @@ def _train(settings: Settings, account: Account, encoder: Encoder, steps: int) -
     pretrain(
         encoder,
         account,
-        lambda start: TrainingStream(account.cutouts, account.rows, start=start, **deck),
+        lambda start: TrainingStream(account.for_training, account.rows, start=start, **deck),
         folder=settings.out,
         split=settings.split,
+        compiled=settings.machine.compiled,
         steps=steps,
         steps_per_epoch=steps // settings.epochs,
         **{name: getattr(settings, name) for name in RUN},

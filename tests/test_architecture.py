@@ -9,7 +9,16 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEVEL_0 = ("errors", "types", "provenance", "runs", "config", "stopping", "__version__")
+LEVEL_0 = (
+    "errors",
+    "types",
+    "provenance",
+    "runs",
+    "config",
+    "stopping",
+    "allocation",
+    "__version__",
+)
 ROOMS = (
     *("cutouts", "augment", "encoders", "contrast", "baselines"),
     *("embeddings", "redshift", "similarity", "dwarfs", "explorer"),

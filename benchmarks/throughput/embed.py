@@ -12,6 +12,7 @@ import torch
 from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
 from benchmarks.throughput.survey import make_file
 from benchmarks.throughput.train import new_encoder
+from ssl_photoz.allocation import keep_freed_memory
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.readout import read_out
@@ -65,6 +66,7 @@ def compare(
     """Embed a file from memory and from disk, beside the ceiling."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     top = ceiling_step(backbone, crop_px, batch_size, orientations, device)
+    keep_freed_memory()  # as `embed` does; the ceiling is to have it too
     per_turn = seconds / (3 * rounds + 1)
     found = rate_of(top, seconds=per_turn / 2, device=device)
     batches = max(round(found * per_turn / batch_size), 4)  # what a turn has time for

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ssl_photoz.contrast import ranks
 from ssl_photoz.cutouts.batches import good_rows
+from ssl_photoz.cutouts.device import for_training
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.rejects import SCAN, TRAINING, mended, read_rejects, write_rejects
 
@@ -20,6 +22,7 @@ class Account:
     Args:
         cutouts: The cutouts.
         folder: Of the run.
+        resident: See `ssl_photoz.cutouts.device.for_training`.
 
     Attributes:
         rows: The usable rows, (M,).
@@ -27,13 +30,20 @@ class Account:
             `ssl_photoz.cutouts.rejects.mended`.
     """
 
-    def __init__(self, cutouts: Cutouts, folder: Path) -> None:
+    def __init__(self, cutouts: Cutouts, folder: Path, *, resident: bool | None = None) -> None:
         self._path, self._ids = folder / "rejects.parquet", cutouts.column("id")
         self._found = ranks.first_does(lambda: self._look(cutouts))
         usable = np.ones(len(cutouts), bool)
         usable[list(self._found[SCAN])] = False
         self.rows = np.flatnonzero(usable)
         self.cutouts, self._met = mended(cutouts)
+        self._resident = resident
+
+    @cached_property
+    def for_training(self) -> Cutouts:
+        """Return the cutouts as the device that trains is best fed with them."""
+        given = {"device": ranks.device(), "resident": self._resident}
+        return for_training(self.cutouts, self.rows, **given)
 
     def write(self) -> None:
         """Add what has been met since to the list; all processes must call it."""
@@ -43,10 +53,11 @@ class Account:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many rows were rejected before training, and how many met bad during it."""
+        """Return how many rows were rejected, met bad during training, and processes there were."""
         return {
             "rows_rejected": len(self._found[SCAN]),
             "rows_bad_in_training": len(self._found[TRAINING]),
+            "processes": ranks.world(),
         }
 
     def _look(self, cutouts: Cutouts) -> dict[str, dict[int, str]]:

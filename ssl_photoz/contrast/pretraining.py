@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_photoz.allocation import keep_freed_memory
 from ssl_photoz.augment.views import Views
+from ssl_photoz.contrast import ranks
 from ssl_photoz.contrast.account import Account
 from ssl_photoz.contrast.health import Health
 from ssl_photoz.contrast.moco import MoCo
 from ssl_photoz.contrast.training import train
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch
+from ssl_photoz.cutouts.device import pinned
 from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.encoder import Encoder
@@ -33,6 +36,7 @@ def pretrain(
     batch_size: int,
     checkpoint_steps: int,
     precision: str,
+    compiled: bool,
     seed: int,
     moco: Mapping[str, Any],
     nuisances: Mapping[str, Any],
@@ -52,6 +56,7 @@ def pretrain(
         batch_size: Galaxies per step, of all processes together.
         checkpoint_steps: Steps between checkpoints.
         precision: Lightning's name for it.
+        compiled: Whether to compile the encoder; takes a minute or so at the start.
         seed: Of the heads' weights and every augmentation.
         moco: Keywords of `MoCo`: losses and optimiser.
         nuisances: Keywords of `Views`.
@@ -63,6 +68,7 @@ def pretrain(
             process is lost.
         StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
+    keep_freed_memory()
     cutouts, rows = account.cutouts, account.rows
     source, crop_px = cutouts.source, encoder.input_shape[-1]
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
@@ -83,9 +89,13 @@ def pretrain(
             order=order,
             order_weight=order_weight,
         )
+    if compiled:
+        module.encoder.compile()
+        module.key_encoder.compile()
+    on_gpu = ranks.device().type == "cuda"
     train(
         module,
-        stream_from,
+        (lambda start: pinned(stream_from(start))) if on_gpu else stream_from,
         folder=folder,
         steps_per_epoch=steps_per_epoch,
         checkpoint_steps=checkpoint_steps,

@@ -103,6 +103,13 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def device() -> torch.device:
+    """Return where this process trains: its own GPU, or the processor where there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if world() > 1 else 0)
+
+
 def share(batch_size: int) -> slice:
     """Return which part of every global batch is this process's.
 

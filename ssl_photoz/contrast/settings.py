@@ -54,6 +54,20 @@ class MocoSettings:
 
 
 @dataclass(frozen=True)
+class MachineSettings:
+    """What makes a run faster on some machines; it changes rounding at most.
+
+    Attributes:
+        compiled: Compile the encoder with torch.compile; needs a C++ compiler, and a minute.
+        resident: Hold the cutouts in the GPU's memory, in half precision; null: if they fill no
+            more than half of what is free.
+    """
+
+    compiled: bool = False
+    resident: bool | None = None
+
+
+@dataclass(frozen=True)
 class AlignSettings:
     """How known redshifts order the embedding.
 

@@ -67,6 +67,7 @@ def train(
             max_steps=module.total_steps,
             max_epochs=-1,
             precision=precision,  # type: ignore[arg-type]
+            benchmark=True,  # shapes never change, so cuDNN may try what is fastest
             **_processes(),
             callbacks=[watch],
             logger=False,

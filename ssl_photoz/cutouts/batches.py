@@ -29,7 +29,8 @@ class Batch:
 
     Attributes:
         rows: Row numbers in the cutout file, shape (B,).
-        flux: Nanomaggies/px, or display units from 0 to 1, float32, shape (B, C, H, W).
+        flux: Nanomaggies/px, or display units from 0 to 1, float32, shape (B, C, H, W). On its way
+            to a GPU as it was read, see `ssl_photoz.cutouts.device`.
         ebv_mag: Galactic E(B-V), mag, shape (B,); NaN where unknown.
         psf_fwhm_arcsec: Width of the PSF, shape (B, C); NaN where unknown.
         noise: Standard deviation per pixel, in the unit of flux, shape (B, C); NaN where unknown.
@@ -47,15 +48,19 @@ class Batch:
         return len(self.rows)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch with its tensors on a device."""
+        """Return the batch with its tensors on a device, flux as float32."""
         return replace(
             self,
-            flux=self.flux.to(device, non_blocking=True),
+            flux=_as_flux(self.flux.to(device, non_blocking=True)),
             ebv_mag=self.ebv_mag.to(device),
             psf_fwhm_arcsec=self.psf_fwhm_arcsec.to(device),
             noise=self.noise.to(device),
             z=None if self.z is None else self.z.to(device),
         )
+
+    def pinned(self) -> Batch:
+        """Return the batch with its flux where a GPU can fetch it, unless it is there already."""
+        return self if self.flux.is_cuda else replace(self, flux=self.flux.pin_memory())
 
 
 class Batches:
@@ -187,11 +192,12 @@ def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> B
     return make_batch(cutouts, rows, cutouts.read(rows, size_px=size_px))
 
 
-def make_batch(cutouts: Cutouts, rows: Ints, pixels: Array) -> Batch:
-    """Put the pixels of rows, (B, C, H, W) as stored, beside what else is known of them."""
-    flux = torch.from_numpy(pixels).float()
-    if pixels.dtype == np.uint8:
-        flux.div_(255)
+def make_batch(cutouts: Cutouts, rows: Ints, pixels: Array | Tensor) -> Batch:
+    """Put the pixels of rows, (B, C, H, W) as stored, beside what else is known of them.
+
+    Tensors, on their way to a GPU, are left as they are until they are there.
+    """
+    flux = pixels if isinstance(pixels, Tensor) else _as_flux(torch.from_numpy(pixels))
     per_band = len(rows), len(cutouts.source.bands)
     return Batch(
         rows=rows,
@@ -258,6 +264,10 @@ def prefetched(batches: Iterator[Item], *, depth: int = PREFETCH) -> Iterator[It
     finally:
         stopped.set()
         thread.join()
+
+
+def _as_flux(pixels: Tensor) -> Tensor:
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels.float()
 
 
 def _known(cutouts: Cutouts, name: str, rows: Ints, shape: tuple[int, ...]) -> Tensor:

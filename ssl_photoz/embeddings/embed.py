@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_photoz import runs
+from ssl_photoz.allocation import keep_freed_memory
 from ssl_photoz.cutouts.batches import read_batch
 from ssl_photoz.cutouts.colour import to_rgb
 from ssl_photoz.cutouts.examined import Examined, central_crop, examined
@@ -67,6 +68,7 @@ def embed(
         MismatchError: If the encoder was trained for other cutouts.
         DataError: If no row can be embedded.
     """
+    keep_freed_memory()
     encoder, card = load_encoder(encoder_folder, device=device)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with Cutouts.open(data) as cutouts:

@@ -26,9 +26,9 @@ def test_what_a_run_does_without_is_listed_and_survives_it(tmp_path, monkeypatch
     with h5py.File(path, "r+") as file:
         file["images"][6, 1, 2, 2] = np.nan
     account.cutouts.read(account.rows)
-    assert account.counts == {"rows_rejected": 1, "rows_bad_in_training": 0}
+    assert account.counts == {"rows_rejected": 1, "rows_bad_in_training": 0, "processes": 1}
     account.write()
-    assert account.counts == {"rows_rejected": 1, "rows_bad_in_training": 1}
+    assert account.counts == {"rows_rejected": 1, "rows_bad_in_training": 1, "processes": 1}
     columns = {"row": [3, 6], "id": [str(2**60 + 3), str(2**60 + 6)]}
     columns |= {"reason": [ALL_ZERO, NOT_FINITE], "found": ["scan", "training"]}
     assert pq.read_table(tmp_path / "rejects.parquet").to_pydict() == columns
