@@ -42,8 +42,8 @@ class Account:
     @cached_property
     def for_training(self) -> Cutouts:
         """Return the cutouts as the device that trains is best fed with them."""
-        given = {"device": ranks.device(), "resident": self._resident}
-        return for_training(self.cutouts, self.rows, **given)
+        cutouts, rows, resident = self.cutouts, self.rows, self._resident
+        return for_training(cutouts, rows, device=ranks.device(), resident=resident)
 
     def write(self) -> None:
         """Add what has been met since to the list; all processes must call it."""
