@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ssl_photoz import __version__, provenance
-from ssl_photoz.errors import ArtefactError, DataError, MismatchError
+from ssl_photoz.errors import ArtefactError, MismatchError
+from ssl_photoz.inputs import fingerprint as fingerprint
 
 SCHEMA_VERSION = 1
 Card = dict[str, Any]
@@ -87,25 +88,6 @@ def sha256_of(path: Path) -> str:
         raise ArtefactError(f"{path} is missing: nothing to take a checksum of")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """Identify a large input file by size and by the sha256 of its first and last MiB.
-
-    Enough to notice that a 24 GB cutout file is another one, without reading 24 GB.
-
-    Raises:
-        DataError: If there is no such file.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is not a file; expected a cutout file (HDF5)")
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(1 << 20))
-        file.seek(max(0, size - (1 << 20)))
-        digest.update(file.read(1 << 20))
-    return digest.hexdigest()
 
 
 def write_card(

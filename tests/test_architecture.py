@@ -13,6 +13,7 @@ LEVEL_0 = (
     "errors",
     "types",
     "provenance",
+    "inputs",
     "runs",
     "config",
     "stopping",

@@ -29,6 +29,7 @@ class Layout:
         block_rows: Rows in a block.
         shape: Of a row.
         dtype: As stored.
+        channels_last: Whether a row is (H, W, C), not (C, H, W).
     """
 
     descriptor: int
@@ -36,6 +37,7 @@ class Layout:
     block_rows: int
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
+    channels_last: bool = False
 
     @property
     def row_bytes(self) -> int:
@@ -55,14 +57,18 @@ class Layout:
         """
         offsets = self.starts[rows // self.block_rows] + rows % self.block_rows * self.row_bytes
         self._announce(offsets)
-        if pixels.shape[1:] == self.shape and pixels.dtype == self.dtype:
+        as_stored = pixels.shape[1:] == self.shape and pixels.dtype == self.dtype
+        if as_stored and not self.channels_last:
             return self._fill(offsets, pixels)
         at_once = max(SCRATCH_BYTES // self.row_bytes, 1)
         scratch = np.empty((min(at_once, len(rows)), *self.shape), self.dtype)
         for first in range(0, len(rows), at_once):
             part = scratch[: len(rows) - first]
             self._fill(offsets[first : first + at_once], part)
-            pixels[first : first + at_once] = part[:, :, crop, crop]
+            if self.channels_last:
+                pixels[first : first + at_once] = part[:, crop, crop].transpose(0, 3, 1, 2)
+            else:
+                pixels[first : first + at_once] = part[:, :, crop, crop]
 
     def _announce(self, offsets: Ints) -> None:
         if hasattr(os, "posix_fadvise"):  # Linux
@@ -82,7 +88,9 @@ class Layout:
                 done, offset = done + got, offset + got
 
 
-def find_layout(file: h5py.File, dataset: h5py.Dataset) -> Layout | None:
+def find_layout(
+    file: h5py.File, dataset: h5py.Dataset, *, channels_last: bool = False
+) -> Layout | None:
     """Find where a dataset's rows lie; None if only the HDF5 library can read them.
 
     They can be read directly if they are neither compressed nor filtered, whole rows lie
@@ -108,7 +116,12 @@ def find_layout(file: h5py.File, dataset: h5py.Dataset) -> Layout | None:
     if len(starts) != -(-rows // block_rows):
         return None
     return Layout(
-        file.id.get_vfd_handle(), np.array(starts, np.int64), block_rows, shape, dataset.dtype
+        descriptor=file.id.get_vfd_handle(),
+        starts=np.array(starts, np.int64),
+        block_rows=block_rows,
+        shape=shape,
+        dtype=dataset.dtype,
+        channels_last=channels_last,
     )
 
 

@@ -16,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from ssl_photoz import runs
+from ssl_photoz.cutouts.formats.hdf5 import open_hdf5
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.sample import typical_noise
-from ssl_photoz.cutouts.schema import Source, open_hdf5
+from ssl_photoz.cutouts.schema import Source
 from ssl_photoz.errors import DataError, MismatchError
 from ssl_photoz.types import Array
 

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
 import numpy as np
 
-from ssl_photoz.cutouts.layout import Layout, find_layout
-from ssl_photoz.cutouts.schema import Source, describe, find_columns, open_hdf5
+from ssl_photoz.cutouts.formats import registry
+from ssl_photoz.cutouts.formats.hdf5 import damaged
+from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.schema import Asked, Source
 from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Floats, Ints
 
 __all__ = ["Cutouts", "Source"]
 
 FWHM_PER_SIGMA = 2.3548
+ALWAYS = ("id", "ra", "dec", "z")
 
 
 class Cutouts:
-    """The cutouts of one file, with their catalogue columns.
+    """Cutouts of any format, with their catalogue columns.
 
-    Pixels are read when asked for; the file is opened again in every process that reads, so
+    Pixels are read when asked for; files are opened again in every process that reads, so
     an instance can be pickled and survives a fork.
 
+    Args:
+        stored: The cutouts as their format stores them.
+
     Attributes:
-        source: What the file is.
-        columns: Names of its columns; ``id``, ``ra``, ``dec`` and ``z`` are always there.
-        ids_are_rows: Whether ``id`` is the row number, for want of ``TARGETID``.
+        source: What they are.
+        stored: The same, underneath.
+        columns: Names of the columns; ``id``, ``ra``, ``dec`` and ``z`` are always there.
+        ids_are_rows: Whether ``id`` is the row number, for want of one in the file.
     """
 
-    def __init__(self, source: Source, datasets: dict[str, str]) -> None:
-        self.source = source
-        self._datasets = datasets
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+        self.source = stored.source
         self._cache: dict[str, Array] = {}
-        self._file: tuple[int, h5py.File, Layout | None] | None = None
-        self.ids_are_rows = "id" not in datasets
-        derived = ["noise"] if "noise" not in datasets and self._has_depth else []
-        first = ["id", "ra", "dec", "z"]
-        self.columns = (*first, *[name for name in datasets if name not in first], *derived)
+        self.ids_are_rows = "id" not in stored.columns
+        derived = ["noise"] if "noise" not in stored.columns and self._has_depth else []
+        others = [name for name in stored.columns if name not in ALWAYS]
+        self.columns = (*ALWAYS, *others, *derived)
 
     @classmethod
     def open(
@@ -50,27 +54,26 @@ class Cutouts:
         *,
         bands: Sequence[str] | None = None,
         pixscale_arcsec: float | None = None,
+        read_as: str | None = None,
+        in_order: bool = False,
     ) -> Cutouts:
-        """Open a cutout file and check its layout.
+        """Open cutouts and check their layout.
 
         Args:
-            path: HDF5 file as ``docs/architecture.md`` describes.
+            path: A file or folder in one of the formats of ``docs/formats.md``.
             bands: Band names, for a file that does not state them. By default ``g,r,z`` for
                 three bands, ``g,r,i,z`` for four and ``u,g,r,i,z`` for five.
             pixscale_arcsec: Pixel scale, arcsec/px, for a file that does not state it. By
-                default 0.262 (Legacy Surveys) for flux in some of g, r, i, z; else NaN.
+                default that of the survey, where the format or the bands tell; else NaN.
+            read_as: Name of the format; recognised by default.
+            in_order: Rows will be asked for in increasing order only. Files that can be read in
+                no other way are refused without it.
 
         Raises:
-            DataError: If the file cannot be used; the message says why.
+            DataError: If it cannot be used; the message says why.
         """
-        path = Path(path)
-        with open_hdf5(path) as file:
-            try:
-                source = describe(file, path, bands=bands, pixscale_arcsec=pixscale_arcsec)
-                datasets = find_columns(file, path, source.rows, len(source.bands))
-            except (OSError, RuntimeError, KeyError) as error:
-                raise _damaged(path, error) from None
-        return cls(source, datasets)
+        asked = Asked(None if bands is None else tuple(bands), pixscale_arcsec, in_order)
+        return cls(registry.open_stored(Path(path), asked, read_as=read_as))
 
     def __len__(self) -> int:
         return self.source.rows
@@ -78,8 +81,8 @@ class Cutouts:
     def column(self, name: str) -> Array:
         """Return a column, shape (N,) or (N, M), in the byte order of this machine.
 
-        Without ``TARGETID`` the column ``id`` is the row number; without ``Z`` the column ``z``
-        is NaN. ``noise`` is derived from ``PSFDEPTH`` and ``PSFSIZE`` where only they are there.
+        Without a stored one, ``id`` is the row number, ``ra``, ``dec`` and ``z`` are NaN, and
+        ``noise`` is derived from depth and width of the PSF where only they are there.
 
         Raises:
             DataError: If there is no such column, or it cannot be read.
@@ -136,20 +139,14 @@ class Cutouts:
         crop = slice(low, low + side)
         pixels = np.empty((len(rows), len(self.source.bands), side, side), self.source.dtype)
         try:
-            file, layout = self._open_file()
-            if layout is not None:
-                layout.read(rows, pixels, crop)
-            else:
-                _read_runs(file["images"], rows, pixels, crop)
+            self.stored.read(rows, pixels, crop)
         except (OSError, KeyError) as error:
-            raise _damaged(self.source.path, error) from None
+            raise damaged(self.source.path, error) from None
         return pixels
 
     def close(self) -> None:
-        """Close the file; the next read opens it again."""
-        if self._file is not None and self._file[0] == os.getpid():
-            self._file[1].close()
-        self._file = None
+        """Close what is open; the next read opens it again."""
+        self.stored.close()
 
     def __enter__(self) -> Cutouts:
         return self
@@ -163,46 +160,30 @@ class Cutouts:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_cache": {}}
+        return {**self.__dict__, "_cache": {}}
 
     @property
     def _has_depth(self) -> bool:
-        return {"psfdepth", "psfsize"} <= set(self._datasets)
-
-    def _open_file(self) -> tuple[h5py.File, Layout | None]:
-        if self._file is None or self._file[0] != os.getpid():
-            file = open_hdf5(self.source.path)
-            self._file = (os.getpid(), file, find_layout(file, file["images"]))
-        return self._file[1:]
+        return {"psfdepth", "psfsize"} <= set(self.stored.columns)
 
     def _make_column(self, name: str) -> Array:
-        if name in self._datasets:
-            return self._read_column(self._datasets[name])
+        if name in self.stored.columns:
+            return self._stored_column(name)
         if name == "id":
             return np.arange(len(self), dtype=np.int64)
-        if name == "z":
-            return np.full(len(self), np.nan, np.float32)
+        if name in ALWAYS:
+            return np.full(len(self), np.nan, np.float32 if name == "z" else np.float64)
         return noise_from_depth(
             self.column("psfdepth"),
             self.column("psfsize"),
             pixscale_arcsec=self.source.pixscale_arcsec,
         )
 
-    def _read_column(self, dataset_name: str) -> Array:
+    def _stored_column(self, name: str) -> Array:
         try:
-            dataset = self._open_file()[0][dataset_name]
-            if dataset.dtype.kind in "SO":
-                return np.asarray(dataset.asstr(errors="replace")[:], dtype=str)
-            return np.asarray(dataset[:], dtype=dataset.dtype.newbyteorder("="))
+            return self.stored.column(name)
         except (OSError, KeyError, TypeError) as error:
-            raise _damaged(self.source.path, error) from None
-
-
-def _read_runs(images: h5py.Dataset, rows: Ints, pixels: Array, crop: slice) -> None:
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-        if stop > start:
-            pixels[start:stop] = images[rows[start] : rows[stop - 1] + 1, :, crop, crop]
+            raise damaged(self.source.path, error) from None
 
 
 def noise_from_depth(psfdepth: Array, psfsize: Array, *, pixscale_arcsec: float) -> Floats:
@@ -226,8 +207,3 @@ def noise_from_depth(psfdepth: Array, psfsize: Array, *, pixscale_arcsec: float)
     inverse_variance = np.asarray(psfdepth, np.float64) * 4 * np.pi * sigma_px**2
     usable = np.isfinite(inverse_variance) & (inverse_variance > 0)
     return np.where(usable, 1 / np.sqrt(np.where(usable, inverse_variance, 1)), np.nan).astype("f4")
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    detail = " ".join(str(error).split())
-    return DataError(f"{path} cannot be read: damaged or truncated ({detail}); copy it again")

@@ -1,0 +1,98 @@
+"""The layout of the redshift challenge, in which this package also writes.
+
+``docs/architecture.md`` describes it. Column names are matched in any case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ssl_photoz.cutouts.formats.hdf5 import Examined, Hdf5Images, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.schema import (
+    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
+    Asked,
+    Source,
+    parse_bands,
+    settle_bands,
+    settle_pixscale,
+)
+from ssl_photoz.errors import DataError
+
+PIXSCALE_NAMES = ("pixscale_arcsec", "pixel_scale_arcsec", "pixscale")
+
+
+def recognise(path: Path) -> str | None:
+    """Recognise HDF5 with `images` at the root."""
+    images = held_by(path).get("images")
+    if images is None or images.shape is None:
+        return None
+    return f"HDF5 with `images` {images.shape} at the root"
+
+
+def open_stored(path: Path, asked: Asked) -> Stored:
+    """Open a file of this layout.
+
+    Raises:
+        DataError: If it cannot be used; the message says why.
+    """
+    with looking_into(path) as file:
+        found = examine(path, file)
+        stated = {name.lower(): value for name, value in found.attributes.items()}
+        pixscale_arcsec = _stated_pixscale(path, file, found.datasets, stated)
+    return Hdf5Images(
+        _describe(path, found, stated, pixscale_arcsec, asked),
+        found.datasets,
+        left_out=found.left_out,
+        attributes=found.attributes,
+    )
+
+
+def _describe(
+    path: Path,
+    found: Examined,
+    stated: Mapping[str, Any],
+    pixscale_arcsec: float | None,
+    asked: Asked,
+) -> Source:
+    in_file = parse_bands(stated["bands"]) if "bands" in stated else None
+    bands = settle_bands(path, found.bands, in_file, asked.bands)
+    calibrated = bool(stated.get("calibrated", found.dtype != np.uint8))
+    usual = calibrated and set(bands) <= set("griz")
+    return Source(
+        path=path,
+        rows=found.rows,
+        bands=bands,
+        size_px=found.size_px,
+        pixscale_arcsec=settle_pixscale(
+            path,
+            pixscale_arcsec,
+            asked.pixscale_arcsec,
+            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if usual else math.nan,
+        ),
+        calibrated=calibrated,
+        simulated=bool(stated.get("simulated", False)),
+        dtype=found.dtype.name,
+    )
+
+
+def _stated_pixscale(
+    path: Path, file: h5py.File, datasets: Mapping[str, str], stated: Mapping[str, Any]
+) -> float | None:
+    for name in PIXSCALE_NAMES:
+        value = stated.get(name)
+        if value is None and name in datasets:
+            value = file[datasets[name]][()]
+        if value is None:
+            continue
+        values = np.ravel(np.asarray(value))
+        if values.dtype.kind not in "iuf" or not values.size or not np.all(values > 0):
+            raise DataError(f"{path}: `{name}` is {values[:3]}, expected arcsec/px above zero")
+        return float(values[0]) if np.all(values == values[0]) else math.nan
+    return None

@@ -1,0 +1,368 @@
+"""Cutouts in one HDF5 dataset, with a dataset beside it for each column.
+
+Only what lies in the file itself is read: links to other files are not followed, and datasets whose
+values lie elsewhere are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from ssl_photoz.cutouts.formats.stored import PerProcess
+from ssl_photoz.cutouts.layout import Layout, find_layout
+from ssl_photoz.cutouts.schema import PER_BAND, Source, require_images
+from ssl_photoz.errors import DataError
+from ssl_photoz.types import Array, Ints
+
+CANONICAL = {"targetid": "id"}
+MOST_NAMES = 20_000
+MOST_COMPRESSION = 2000  # deflate reaches 1032
+
+
+class Held(NamedTuple):
+    """What stands under a name at the root; shape and type are None for a group."""
+
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any] | None
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        DataError: If it is not HDF5, or damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"no cutout file {path}")
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{path} is not an HDF5 file; expected one with `images`, `RA`, `DEC`")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(
+            f"{path} is a truncated or damaged HDF5 file ({error}); copy or download it again"
+        ) from None
+
+
+@contextmanager
+def looking_into(path: Path) -> Iterator[h5py.File]:
+    """Open a file to see what it holds; damage that shows meanwhile is reported as such.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    with open_hdf5(path) as file:
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """Say that a file cannot be read."""
+    detail = " ".join(str(error).split())
+    return DataError(f"{path} cannot be read: damaged or truncated ({detail}); copy it again")
+
+
+def held_by(path: Path) -> dict[str, Held]:
+    """Return what an HDF5 file holds at its root; nothing if it is no HDF5 file."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return {}
+    status = path.stat()
+    return _held_by(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)  # each format asks in turn
+def _held_by(path: Path, _changed: int, _size: int) -> dict[str, Held]:
+    with h5py.File(path, "r") as file:
+        own = own_items(file)
+        return {name: Held(*_shape(item)) for name, item in own.items()}
+
+
+def _shape(item: h5py.HLObject) -> tuple[tuple[int, ...] | None, np.dtype[Any] | None]:
+    return (item.shape, item.dtype) if isinstance(item, h5py.Dataset) else (None, None)
+
+
+def own_items(group: h5py.Group) -> dict[str, h5py.HLObject]:
+    """Return datasets and groups of the file itself, by name; links are passed over.
+
+    Raises:
+        OSError: If there are more names than any cutout file has.
+    """
+    if len(group) > MOST_NAMES:
+        raise OSError(f"{len(group)} names in {group.name!r}, expected at most {MOST_NAMES}")
+    names = [name for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink)]
+    return {name: group[name] for name in names}
+
+
+def require_inside(path: Path, dataset: h5py.Dataset) -> None:
+    """Refuse a dataset whose values lie in other files.
+
+    Raises:
+        DataError: If they do.
+    """
+    virtual = dataset.virtual_sources() if dataset.is_virtual else []
+    outside = [part.file_name for part in virtual if part.file_name != "."]
+    outside += [part[0] for part in dataset.external or []]
+    if outside:
+        raise DataError(
+            f"{path} keeps `{_name(dataset)}` in another file ({outside[0]}), which is "
+            f"not followed; name that file, or make one dataset of several (docs/formats.md)"
+        )
+
+
+class Examined(NamedTuple):
+    """What a file of one dataset of pixels holds.
+
+    Attributes:
+        rows: Number of cutouts.
+        bands: Number of bands.
+        size_px: Side of a cutout, pixels.
+        dtype: Of the pixels.
+        datasets: The dataset of each column, by canonical name.
+        left_out: Names of what can be no column.
+        attributes: Root attributes that are numbers or text.
+    """
+
+    rows: int
+    bands: int
+    size_px: int
+    dtype: np.dtype[Any]
+    datasets: dict[str, str]
+    left_out: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+def examine(
+    path: Path,
+    group: h5py.Group,
+    *,
+    images: str = "images",
+    channels_last: bool = False,
+    canonical: Mapping[str, str] = CANONICAL,
+    skip: Sequence[str] = (),
+    needs_position: bool = True,
+) -> Examined:
+    """Check the pixels and columns of a file.
+
+    Args:
+        path: The file, for messages.
+        group: The same, open, or the group of it that holds them.
+        images: The dataset of the pixels.
+        channels_last: Whether it is (rows, side, side, bands).
+        canonical: Canonical names of datasets, by their names in lower case.
+        skip: Datasets to leave out.
+        needs_position: Whether there must be ``ra`` and ``dec``.
+
+    Raises:
+        DataError: If there are no pixels, or they or a column are not as expected.
+    """
+    items = own_items(group)
+    pixels = items.pop(images, None)
+    if not isinstance(pixels, h5py.Dataset):
+        raise DataError(f"{path} has no dataset `{images}`; it has {listing(path)}")
+    shape = pixels.shape or ()
+    if channels_last and len(shape) == 4:
+        shape = (shape[0], shape[3], shape[1], shape[2])
+    require_images(path, shape, pixels.dtype, images)
+    require_inside(path, pixels)
+    rows, bands, size_px = shape[:3]
+    skipped = tuple(name for name in skip if items.pop(name, None) is not None)
+    datasets, left_out = find_columns(
+        path, items, rows, bands, canonical=canonical, needs_position=needs_position
+    )
+    attributes = plain_attributes(group)
+    left_out = (*skipped, *left_out)
+    return Examined(rows, bands, size_px, pixels.dtype, datasets, left_out, attributes)
+
+
+def find_columns(
+    path: Path,
+    items: Mapping[str, h5py.HLObject],
+    rows: int,
+    n_bands: int,
+    *,
+    canonical: Mapping[str, str] = CANONICAL,
+    needs_position: bool = True,
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Map the canonical name of every per-row column to its dataset.
+
+    Args:
+        path: The file, for messages.
+        items: What may be a column, by name: everything but the pixels.
+        rows: Number of cutouts.
+        n_bands: Number of bands.
+        canonical: Canonical names of datasets, by their names in lower case.
+        needs_position: Whether there must be ``ra`` and ``dec``.
+
+    Returns:
+        The datasets by canonical name, and the names of what can be no column.
+
+    Raises:
+        DataError: If a column is not as long as the pixels, a per-band one has another width,
+            a position is missing, or two datasets claim one name.
+    """
+    found: dict[str, h5py.Dataset] = {}
+    left_out = []
+    for name, dataset in items.items():
+        if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
+            left_out.append(name)
+            continue
+        if len(dataset) != rows:
+            raise DataError(
+                f"{path}: `images` has {rows} rows but `{name}` has {len(dataset)}; "
+                f"every dataset at the root must have one entry per cutout"
+            )
+        if dataset.ndim > 2 or not _is_plain(dataset.dtype):
+            left_out.append(name)
+            continue
+        column = canonical.get(name.lower(), name.lower())
+        if column in found:
+            both = f"`{_name(found[column])}` and `{name}`"
+            raise DataError(f"{path}: {both} both mean column {column!r}")
+        if column in PER_BAND and dataset.shape != (rows, n_bands):
+            raise DataError(
+                f"{path}: `{name}` has shape {dataset.shape}, expected ({rows}, {n_bands})"
+            )
+        _require_plausible(path, dataset)
+        found[column] = dataset
+    _require_numbers(path, found, needs_position)
+    return {column: _name(dataset) for column, dataset in found.items()}, tuple(left_out)
+
+
+def _name(dataset: h5py.Dataset) -> str:
+    return str(dataset.name).lstrip("/")
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biufS" or h5py.check_string_dtype(dtype) is not None
+
+
+def _require_plausible(path: Path, dataset: h5py.Dataset) -> None:
+    require_inside(path, dataset)
+    size = path.stat().st_size
+    if dataset.nbytes > MOST_COMPRESSION * size:
+        raise DataError(
+            f"{path}: `{_name(dataset)}` claims {dataset.nbytes} bytes, the file has "
+            f"{size}; it is damaged, or made to fill memory"
+        )
+
+
+def _require_numbers(path: Path, columns: Mapping[str, h5py.Dataset], needs_position: bool) -> None:
+    for column in ("ra", "dec"):
+        if needs_position and column not in columns:
+            raise DataError(f"{path} has no `{column.upper()}`; it has {listing(path)}")
+    for column in ("ra", "dec", "z", "ebv"):
+        dataset = columns.get(column)
+        if dataset is not None and not (dataset.ndim == 1 and dataset.dtype.kind in "iuf"):
+            raise DataError(
+                f"{path}: `{_name(dataset)}` is {dataset.dtype} of shape "
+                f"{dataset.shape}, expected real numbers of shape ({len(dataset)},)"
+            )
+
+
+def listing(path: Path) -> str:
+    """Name what a file holds at its root, for messages."""
+    return ", ".join(f"`{name}`" for name in list(held_by(path))[:40]) or "nothing at its root"
+
+
+def plain_attributes(group: h5py.Group) -> dict[str, Any]:
+    """Return the attributes that are numbers or text."""
+    kept = {}
+    for name, value in group.attrs.items():
+        if isinstance(value, str | bytes) or np.asarray(value).dtype.kind in "biufSU":
+            kept[name] = value
+    return kept
+
+
+class Hdf5Images:
+    """Stored cutouts of one dataset; see `Stored`.
+
+    Args:
+        source: What is known of them.
+        datasets: The dataset of each column, by canonical name.
+        images: The dataset of the pixels.
+        channels_last: Whether it is (rows, side, side, bands).
+        made: Columns that are made from others, by name.
+        left_out: What is not read.
+        attributes: Root attributes.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        datasets: Mapping[str, str],
+        *,
+        images: str = "images",
+        channels_last: bool = False,
+        made: Mapping[str, Callable[[Hdf5Images], Array]] | None = None,
+        left_out: tuple[str, ...] = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.source = source
+        self.left_out = left_out
+        self.attributes = attributes or {}
+        self._datasets, self._made = dict(datasets), dict(made or {})
+        self.columns = (*self._datasets, *(name for name in self._made if name not in datasets))
+        self._opened = PerProcess(partial(_open, source.path, images, channels_last))
+
+    def column(self, name: str) -> Array:
+        """Read a column."""
+        if name in self._made:
+            return self._made[name](self)
+        return read_column(self._opened.get().file[self._datasets[name]])
+
+    def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
+        """Read rows into an array."""
+        opened = self._opened.get()
+        if opened.layout is not None:
+            opened.layout.read(rows, pixels, crop)
+        else:
+            _read_runs(opened.images, rows, pixels, crop, opened.channels_last)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._opened.close()
+
+
+def read_column(dataset: h5py.Dataset) -> Array:
+    """Read a whole column: text as ``str``, numbers in the byte order of this machine."""
+    if dataset.dtype.kind in "SO":
+        return np.asarray(dataset.asstr(errors="replace")[:], dtype=str)
+    return np.asarray(dataset[:], dtype=dataset.dtype.newbyteorder("="))
+
+
+class _Opened(NamedTuple):
+    file: h5py.File
+    images: h5py.Dataset
+    layout: Layout | None
+    channels_last: bool
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _open(path: Path, images: str, channels_last: bool) -> _Opened:
+    file = open_hdf5(path)
+    layout = find_layout(file, file[images], channels_last=channels_last)
+    return _Opened(file, file[images], layout, channels_last)
+
+
+def _read_runs(
+    images: h5py.Dataset, rows: Ints, pixels: Array, crop: slice, channels_last: bool
+) -> None:
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+        if stop > start:
+            run = slice(rows[start], rows[stop - 1] + 1)
+            if channels_last:
+                pixels[start:stop] = images[run, crop, crop].transpose(0, 3, 1, 2)
+            else:
+                pixels[start:stop] = images[run, :, crop, crop]

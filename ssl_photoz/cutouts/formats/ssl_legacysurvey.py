@@ -1,0 +1,83 @@
+"""HDF5 of ssl-legacysurvey (Stein et al. 2022): 76 million galaxies in files of a million.
+
+``images`` (N, 3, 152, 152) in g, r, z, nanomaggies/px, 0.262 arcsec/px; one dataset per column.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz.cutouts.formats.hdf5 import Hdf5Images, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.schema import (
+    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
+    Asked,
+    Source,
+    settle_bands,
+    settle_pixscale,
+)
+from ssl_photoz.types import Array
+
+SIGNS = ("brickid", "objid", "release")
+
+
+def recognise(path: Path) -> str | None:
+    """Recognise `images` beside the three numbers that name a Legacy Surveys object."""
+    held = held_by(path)
+    lower = {name.lower() for name in held}
+    if "images" not in held or not lower.issuperset(SIGNS) or "targetid" in lower:
+        return None
+    return f"HDF5 with `images` {held['images'].shape}, `brickid`, `objid` and `release`"
+
+
+def open_stored(path: Path, asked: Asked) -> Stored:
+    """Open a file of this layout.
+
+    Raises:
+        DataError: If it cannot be used; the message says why.
+    """
+    with looking_into(path) as file:
+        found = examine(path, file)
+    made = {"id": legacy_survey_id} if set(SIGNS) <= set(found.datasets) else {}
+    made |= {"z": spectroscopic} if "z_spec" in found.datasets else {}
+    source = Source(
+        path=path,
+        rows=found.rows,
+        bands=settle_bands(path, found.bands, None, asked.bands),
+        size_px=found.size_px,
+        pixscale_arcsec=settle_pixscale(
+            path, None, asked.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
+        ),
+        calibrated=True,
+        simulated=False,
+        dtype=found.dtype.name,
+    )
+    return Hdf5Images(
+        source,
+        found.datasets,
+        made=made,
+        left_out=found.left_out,
+        attributes=found.attributes,
+    )
+
+
+def legacy_survey_id(stored: Hdf5Images) -> Array:
+    """Return one integer per object, (N,) int64: release, brick and number within the brick.
+
+    ``release << 40 | brickid << 16 | objid``, as the Legacy Surveys' databases make ``ls_id`` [1].
+
+    References:
+        [1] Astro Data Lab, Legacy Surveys tractor tables, column ls_id.
+    """
+    release, brick, number = (
+        stored.column(name).astype(np.int64) for name in ("release", "brickid", "objid")
+    )
+    return (release << 40) | (brick << 16) | number
+
+
+def spectroscopic(stored: Hdf5Images) -> Array:
+    """Return ``z_spec``, (N,), with NaN for the -99 of galaxies without."""
+    z = stored.column("z_spec").astype(np.float32)
+    return np.where(z > -9, z, np.float32(np.nan))
