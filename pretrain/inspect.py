@@ -24,10 +24,11 @@ class Settings:
     """What to look at.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Folder for census.json and contact_sheet.png.
         bands: Band names, for a file that does not state them.
         pixscale_arcsec: Pixel scale, for a file that does not state it.
+        read_as: Name of the format, also as ``--as NAME``; recognised by default.
         sheet: Cutouts on the contact sheet, spread evenly over the file.
         sample: Cutouts that the noise is estimated from.
     """
@@ -36,6 +37,7 @@ class Settings:
     out: Path = Path("inspect")
     bands: tuple[str, ...] | None = None
     pixscale_arcsec: float | None = None
+    read_as: str | None = None
     sheet: int = 36
     sample: int = 2000
 
@@ -50,10 +52,18 @@ def main(settings: Settings) -> None:
     """Run ``ssl-photoz inspect``."""
     from ssl_photoz import runs
     from ssl_photoz.cutouts.census import take_census
+    from ssl_photoz.cutouts.not_cutouts import catalogue_at
     from ssl_photoz.cutouts.reader import Cutouts
 
+    if settings.read_as is None and (catalogue := catalogue_at(settings.data)):
+        print(catalogue.as_text())
+        return runs.write_json(settings.out / "census.json", catalogue.as_dict())
     with Cutouts.open(
-        settings.data, bands=settings.bands, pixscale_arcsec=settings.pixscale_arcsec
+        settings.data,
+        bands=settings.bands,
+        pixscale_arcsec=settings.pixscale_arcsec,
+        read_as=settings.read_as,
+        in_order=True,
     ) as cutouts:
         census = take_census(cutouts, sample=settings.sample)
         print(census.as_text())

@@ -1,4 +1,4 @@
-"""Copy a cutout file cropped, in half precision, and in one piece: smaller, and read faster.
+"""Copy cutouts cropped, in half precision, and in one piece: smaller, and read faster.
 
     ssl-photoz pack data=cutouts.h5 out=packed.h5 size_px=104
 
@@ -18,12 +18,13 @@ class Settings:
     """Settings of pack.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: The packed cutout file to write.
         size_px: Side of the central crop that is kept; null: all of it.
         dtype: float16 or float32; 8-bit pixels stay 8-bit.
         bands: Band names, for a file that does not state them; the copy does.
         pixscale_arcsec: Pixel scale, for a file that does not state it; the copy does.
+        read_as: Name of the format, where it is not recognised.
     """
 
     data: Path
@@ -32,6 +33,7 @@ class Settings:
     dtype: str = "float16"
     bands: tuple[str, ...] | None = None
     pixscale_arcsec: float | None = None
+    read_as: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
@@ -40,18 +42,23 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Pack, or say that it has been done."""
+    from ssl_photoz import inputs
     from ssl_photoz.cutouts.packing import pack
     from ssl_photoz.cutouts.reader import Cutouts
 
     with Cutouts.open(
-        settings.data, bands=settings.bands, pixscale_arcsec=settings.pixscale_arcsec
+        settings.data,
+        bands=settings.bands,
+        pixscale_arcsec=settings.pixscale_arcsec,
+        read_as=settings.read_as,
+        in_order=True,
     ) as cutouts:
         packed = pack(cutouts, settings.out, size_px=settings.size_px, dtype=settings.dtype)
     if packed is None:
         return print(f"{settings.out} is already made")
-    before, after = (path.stat().st_size / 1e9 for path in (settings.data, settings.out))
+    before, after = (inputs.size_bytes(path) / 1e9 for path in (settings.data, settings.out))
     if packed.saturated:
         print(f"{packed.saturated} cutouts had pixels brighter than float16 holds, cut to 65504")
     if packed.left_out:
-        print(f"left out, since nothing reads it: {', '.join(packed.left_out)}")
+        print(f"left out: {', '.join(packed.left_out)}")
     print(f"{packed.rows} cutouts, {before:.2f} GB -> {after:.2f} GB in {settings.out}")

@@ -32,7 +32,8 @@ class Verb(NamedTuple):
 VERBS = {
     "inspect": Verb("pretrain.inspect", "Settings", "main", "take a census of a cutout file"),
     "simulate": Verb("pretrain.simulate", "Settings", "main", "make a simulated survey"),
-    "pack": Verb("pretrain.pack", "Settings", "main", "copy a cutout file smaller and faster"),
+    "convert": Verb("pretrain.convert", "Settings", "main", "copy cutouts of any format, exactly"),
+    "pack": Verb("pretrain.pack", "Settings", "main", "copy cutouts smaller and faster"),
     "pretrain": Verb("pretrain.moco", "Settings", "main", "train an encoder without labels"),
     "align": Verb("pretrain.align", "Settings", "main", "let redshifts order an encoder"),
     "supervise": Verb("pretrain.supervised", "Settings", "main", "train a network on redshifts"),

@@ -110,7 +110,7 @@ def _resolve_annotations(settings: type) -> None:
 def _flags(settings: type, arguments: Sequence[str]) -> Iterator[str]:
     """Translate what users type into jsonargparse's flags, refusing unknown keys."""
     known = keys_of(settings)
-    for argument in arguments:
+    for argument in _as_read_as(arguments) if "read_as" in known else arguments:
         if argument in ("-h", "--help") or argument.startswith("--print_config"):
             yield argument
             continue
@@ -129,6 +129,16 @@ def _flags(settings: type, arguments: Sequence[str]) -> Iterator[str]:
         else:
             _refuse_unknown({key: value}, known, where="command line")
         yield f"--{key}={value}"
+
+
+def _as_read_as(arguments: Sequence[str]) -> Iterator[str]:
+    """Take ``--as NAME`` for ``read_as=NAME``; a field cannot have the name of a keyword."""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--as":
+            yield f"read_as={next(rest, '')}"
+        else:
+            yield f"read_as={argument[5:]}" if argument.startswith("--as=") else argument
 
 
 def _refuse_unknown(

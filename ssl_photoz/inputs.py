@@ -77,6 +77,15 @@ def listing(folder: Path) -> list[tuple[str, int]]:
     return sorted(found)
 
 
+def size_bytes(path: Path) -> int:
+    """Return the size of input data on disk, bytes."""
+    if path.is_dir():
+        return sum(size for _, size in listing(path))
+    if path.suffix in YAMLS:
+        return sum(size_bytes(file) for part in part_paths(path) for file in part)
+    return path.stat().st_size
+
+
 def part_paths(yaml: Path) -> list[list[Path]]:
     """Return the files and folders that each part of a dataset YAML names.
 

@@ -83,6 +83,8 @@ class Census:
         named = "row numbers (no TARGETID)" if self.ids_are_rows else "TARGETID"
         return [
             f"{source.path}" + (" (SIMULATED)" if source.simulated else ""),
+            f"  read as      {source.read_as}: {source.recognised}",
+            *(f"               {note}" for note in source.notes),
             f"  cutouts      {source.rows}, {len(source.bands)} bands of "
             f"{source.size_px} x {source.size_px} px, {source.dtype}",
             f"  pixels       {unit}",

@@ -1,4 +1,4 @@
-"""A smaller copy of a cutout file: cropped, in half precision, its cutouts in one piece.
+"""A copy of cutouts of any format as a cutout file: cropped, in half precision, in one piece.
 
 The copy is an ordinary cutout file. Its ``images`` lie contiguously, which `layout` reads fastest.
 """
@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from ssl_photoz import runs
+from ssl_photoz.cutouts.columns_out import write_columns
 from ssl_photoz.cutouts.formats.hdf5 import open_hdf5
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.sample import typical_noise
@@ -34,7 +35,7 @@ class Packed(NamedTuple):
     Attributes:
         rows: Cutouts copied: all there are, the bad ones too.
         saturated: Rows with a finite pixel too bright for the type, cut to the greatest it has.
-        left_out: Datasets that no reader of cutout files looks at.
+        left_out: What the source holds and the copy does not.
     """
 
     rows: int
@@ -53,7 +54,7 @@ def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Pac
         cutouts: What to copy.
         out: The HDF5 file to write.
         size_px: Side of the central crop that is kept; None: all of it.
-        dtype: ``float16`` or ``float32``; 8-bit pixels stay 8-bit.
+        dtype: ``float16``, ``float32`` or ``float64``; 8-bit pixels stay 8-bit.
 
     Returns:
         What was done; None if the same copy is there already.
@@ -63,7 +64,7 @@ def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Pac
         DataError: If the crop does not fit, the disk is too small, or the pixels are too faint.
     """
     source = cutouts.source
-    size_px, dtype = _crop(source, size_px), source.dtype if source.dtype == "uint8" else dtype
+    size_px, dtype = kept_size(source, size_px), source.dtype if source.dtype == "uint8" else dtype
     identity = {
         "packed_from": runs.fingerprint(source.path),
         "packed_size_px": size_px,
@@ -79,7 +80,7 @@ def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Pac
     # Pixels begin on a page of memory, where reading is cheapest.
     aligned = {"alignment_threshold": PAGE_BYTES, "alignment_interval": PAGE_BYTES}
     with runs.atomic_path(out) as scratch, h5py.File(scratch, "w", **aligned) as file:
-        left_out = _copy_columns(source, file)
+        left_out = write_columns(cutouts, file)
         images = file.create_dataset("images", shape, dtype)
         saturated = _copy_pixels(cutouts, images, size_px)
         file.attrs.update(identity)
@@ -118,33 +119,12 @@ def _copy_pixels(cutouts: Cutouts, images: h5py.Dataset, size_px: int) -> int:
     return saturated
 
 
-def _copy_columns(source: Source, file: h5py.File) -> tuple[str, ...]:
-    """Copy attributes and columns as they are; return what is left out."""
-    left_out = []
-    with open_hdf5(source.path) as original:
-        file.attrs.update(dict(original.attrs))
-        for name, item in original.items():
-            if isinstance(item, h5py.Dataset) and item.ndim <= 2:
-                original.copy(item, file, name=name)
-            elif name != "images":
-                left_out.append(name)
-    _state(file, source)
-    return tuple(left_out)
+def kept_size(source: Source, size_px: int | None) -> int:
+    """Return the side of the crop that a copy keeps, pixels; None: all of it.
 
-
-def _state(file: h5py.File, source: Source) -> None:
-    """State what the original leaves to be guessed, or the user knew better."""
-    stated = {name.lower() for name in (*file.attrs, *file)}
-    if "bands" not in stated:
-        file.attrs["bands"] = ",".join(source.bands)
-    scaled = stated & {"pixscale_arcsec", "pixel_scale_arcsec", "pixscale"}
-    if not scaled and np.isfinite(source.pixscale_arcsec):
-        file.attrs["pixscale_arcsec"] = source.pixscale_arcsec
-    if "calibrated" not in stated:
-        file.attrs["calibrated"] = source.calibrated
-
-
-def _crop(source: Source, size_px: int | None) -> int:
+    Raises:
+        DataError: If the crop does not fit, or its centre would be another.
+    """
     if size_px is None:
         return source.size_px
     if not 0 < size_px <= source.size_px or (source.size_px - size_px) % 2:

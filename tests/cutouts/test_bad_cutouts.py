@@ -71,11 +71,12 @@ def test_asking_for_rows_pixels_or_columns_that_are_not_there(make_file):
 def test_files_that_are_not_cutout_files(tmp_path, make_file):
     (tmp_path / "empty.h5").touch()
     (tmp_path / "text.h5").write_text("RA,DEC\n" * 1000)
+    (tmp_path / "folder").mkdir()
     for name, message in {
         "absent.h5": "no cutout file",
         "empty.h5": "is empty",
         "text.h5": "is not an HDF5 file",
-        "": "is a folder",
+        "folder": "is a folder that no format recognises",
     }.items():
         with pytest.raises(DataError, match=message):
             Cutouts.open(tmp_path / name)
@@ -113,7 +114,7 @@ def test_no_permission_to_read(make_file, monkeypatch):
 
 
 def test_inspect_says_it_in_one_line_and_writes_nothing(make_file, tmp_path, capsys):
-    path = make_file(images=None)
+    path = make_file(images=IMAGES[0])
     out = tmp_path / "inspected"
     assert cli.main(["inspect", f"data={path}", f"out={out}"]) != 0
     error = capsys.readouterr().err.strip()

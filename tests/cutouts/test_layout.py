@@ -67,21 +67,30 @@ def test_rows_that_were_never_written_have_the_fill_value(make_file, chunks):
         np.testing.assert_array_equal(cutouts.read([0, 1, 2, 3])[:, 0, 0, 0], expected)
 
 
-def test_files_with_a_user_block_or_pixels_elsewhere_are_left_to_the_library(make_file, tmp_path):
+def test_files_with_a_user_block_are_left_to_the_library(tmp_path):
     images = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype("f4")
-    columns = {"RA": np.zeros(5), "DEC": np.zeros(5)}
-    with h5py.File(tmp_path / "block.h5", "w", userblock_size=512) as file:
-        for name, values in {"images": images, **columns}.items():
+    path = tmp_path / "block.h5"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in {"images": images, "RA": np.zeros(5), "DEC": np.zeros(5)}.items():
             file[name] = values
-    images.tofile(tmp_path / "pixels.bin")
-    path = make_file(n=5, images=None)
-    with h5py.File(path, "a") as file:
-        outside = [(str(tmp_path / "pixels.bin"), 0, images.nbytes)]
-        file.create_dataset("images", images.shape, "f4", external=outside)
-    for one in (tmp_path / "block.h5", path):
-        assert layout_of(one) is None
-        with Cutouts.open(one) as cutouts:
-            np.testing.assert_array_equal(cutouts.read([3, 1]), images[[3, 1]])
+    assert layout_of(path) is None
+    with Cutouts.open(path) as cutouts:
+        np.testing.assert_array_equal(cutouts.read([3, 1]), images[[3, 1]])
+
+
+@pytest.mark.parametrize("chunks", [None, (3, 17, 17, 3)])
+def test_channels_last_are_read_directly_too(tmp_path, chunks):
+    images = np.random.default_rng(0).normal(size=(30, 17, 17, 3)).astype("f4")
+    with h5py.File(tmp_path / "last.h5", "w") as file:
+        dataset = file.create_dataset("images", data=images, chunks=chunks)
+        file.flush()
+        layout = find_layout(file, dataset, channels_last=True)
+        for side in (9, 17):
+            low = (17 - side) // 2
+            pixels = np.empty((len(ROWS), 3, side, side), "f4")
+            layout.read(ROWS, pixels, slice(low, low + side))
+            expected = images[ROWS, low : low + side, low : low + side].transpose(0, 3, 1, 2)
+            np.testing.assert_array_equal(pixels, expected)
 
 
 def test_a_file_that_loses_its_end_is_an_error_not_a_crash(make_file):

@@ -82,6 +82,11 @@ class Adjusted:
         if self._factors is not None:
             pixels *= self._factors[:, None, None].astype(pixels.dtype)
 
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Return what the format itself finds wrong with some of the rows."""
+        ask = getattr(self._stored, "faults", None)
+        return ask(rows) if ask is not None else {}
+
     def close(self) -> None:
         """Close what is underneath."""
         self._stored.close()
@@ -106,7 +111,7 @@ def _factors(
     by_band = zero_point_mag if isinstance(zero_point_mag, Mapping) else None
     if by_band is not None and not set(bands) <= set(by_band):
         raise DataError(
-            f"{path}: zero_point_mag is of {','.join(by_band)}, bands {','.join(bands)}"
+            f"{path}: zero_point_mag has {','.join(by_band)}, expected {','.join(bands)}"
         )
     mags = [zero_point_mag if by_band is None else by_band[band] for band in bands]
     return 10 ** ((NMGY_ZERO_POINT_MAG - np.asarray(mags, np.float64)) / 2.5)

@@ -64,7 +64,8 @@ def _describe(
     in_file = parse_bands(stated["bands"]) if "bands" in stated else None
     bands = settle_bands(path, found.bands, in_file, asked.bands)
     calibrated = bool(stated.get("calibrated", found.dtype != np.uint8))
-    usual = calibrated and set(bands) <= set("griz")
+    # Files of this package say NaN where the scale is unknown.
+    usual = calibrated and set(bands) <= set("griz") and "pixscale_arcsec" not in stated
     return Source(
         path=path,
         rows=found.rows,
@@ -82,6 +83,10 @@ def _describe(
     )
 
 
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def _stated_pixscale(
     path: Path, file: h5py.File, datasets: Mapping[str, str], stated: Mapping[str, Any]
 ) -> float | None:
@@ -89,7 +94,7 @@ def _stated_pixscale(
         value = stated.get(name)
         if value is None and name in datasets:
             value = file[datasets[name]][()]
-        if value is None:
+        if value is None or _is_nan(value):
             continue
         values = np.ravel(np.asarray(value))
         if values.dtype.kind not in "iuf" or not values.size or not np.all(values > 0):

@@ -335,7 +335,7 @@ class Hdf5Images:
 def read_column(dataset: h5py.Dataset) -> Array:
     """Read a whole column: text as ``str``, numbers in the byte order of this machine."""
     if dataset.dtype.kind in "SO":
-        return np.asarray(dataset.asstr(errors="replace")[:], dtype=str)
+        return np.asarray(dataset.asstr("utf-8", "replace")[:], dtype=str)
     return np.asarray(dataset[:], dtype=dataset.dtype.newbyteorder("="))
 
 

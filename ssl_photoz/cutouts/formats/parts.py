@@ -17,7 +17,7 @@ from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Ints
 
 UNKNOWN_IS_NAN = ("ra", "dec", "z", "ebv", *PER_BAND)
-MOST_OPEN = 64
+MOST_OPEN = 16
 EXACT_IN_FLOAT = 2**53
 
 
@@ -73,6 +73,17 @@ class Parts:
             some = np.empty((len(places), *pixels.shape[1:]), part.source.dtype)
             part.read(local, some, within)
             pixels[places] = some
+
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Return what the parts themselves find wrong with some of the rows."""
+        found: dict[int, str] = {}
+        which = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(which):
+            start = int(self._starts[number])
+            ask = getattr(self.parts[number], "faults", None)
+            said = ask(rows[which == number] - start) if ask is not None else {}
+            found |= {row + start: fault for row, fault in said.items()}
+        return found
 
     def close(self) -> None:
         """Close all parts."""
