@@ -29,6 +29,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "__init__": (),
     **dict.fromkeys(LEVEL_0, LEVEL_0),
     **{room: (*LEVEL_0, room) for room in ("cutouts", "augment", "encoders", "report")},
+    "cutouts.formats.catalogue": (*LEVEL_0, "cutouts", "embeddings.tables"),
     "embeddings": (*LEVEL_0, *STORE),
     "embeddings.embed": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "embeddings.single": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
@@ -69,6 +70,7 @@ ONLY_IN = {
     "uvicorn": ("probe.explore",),
     "galsim": ("cutouts",),
     "timm": ("encoders.timm_stages",),
+    "zarr": ("cutouts.formats.zarr_group",),
     "h5py": ("cutouts", "pretrain", "explorer.unpack"),
     "jinja2": ("report",),
 }

@@ -225,6 +225,8 @@ def good_rows(cutouts: Cutouts, *, size_px: int | None = None) -> tuple[Ints, di
         rows = np.arange(start, min(start + SCAN_ROWS, len(cutouts)))
         found = reject_reasons(cutouts.read(rows, size_px=size_px))
         reasons[rows] = np.where(reasons[rows] == "", found, reasons[rows])
+        for row, fault in cutouts.faults(rows).items():
+            reasons[row] = fault
     bad = np.flatnonzero(reasons != "")
     return np.flatnonzero(reasons == ""), {int(row): str(reasons[row]) for row in bad}
 

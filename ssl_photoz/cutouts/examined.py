@@ -109,4 +109,7 @@ def _examine(
 def _reasons(flux: Array, cutouts: Cutouts, rows: Ints) -> Array:
     pixels = reject_reasons(flux)
     coordinates = row_reasons(cutouts.column("ra")[rows], cutouts.column("dec")[rows])
-    return np.where(pixels != "", pixels, coordinates)
+    reasons = np.where(pixels != "", pixels, coordinates).astype(object)
+    for row, fault in cutouts.faults(rows).items():
+        reasons[rows == row] = fault
+    return reasons

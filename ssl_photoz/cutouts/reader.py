@@ -11,7 +11,7 @@ import numpy as np
 
 from ssl_photoz.cutouts.formats import registry
 from ssl_photoz.cutouts.formats.hdf5 import damaged
-from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import Asked, Source
 from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Floats, Ints
@@ -143,6 +143,21 @@ class Cutouts:
         except (OSError, KeyError) as error:
             raise damaged(self.source.path, error) from None
         return pixels
+
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Say which of the rows their source holds to be useless, and why.
+
+        Ask after reading them: some faults show only then.
+
+        Args:
+            rows: Row numbers, shape (B,).
+        """
+        if not isinstance(self.stored, KnowsFaults):
+            return {}
+        try:
+            return self.stored.faults(rows)
+        except (OSError, KeyError) as error:
+            raise damaged(self.source.path, error) from None
 
     def close(self) -> None:
         """Close what is open; the next read opens it again."""

@@ -93,7 +93,7 @@ def _read_fits(path: Path, row: int) -> Single:
             raise DataError(f"{path} holds no image; expected one of (bands, side, side)")
         _require_cutout(path, hdu.shape)
         pixels = _one(path, hdu.data, hdu.shape, row)
-        return Single(pixels, _bands(hdu.header), *_place(hdu.header, pixels.shape))
+        return Single(pixels, bands_of(hdu.header), *place_of(hdu.header, pixels.shape))
 
 
 def _one(path: Path, cube: Any, shape: Sequence[int], row: int) -> Array:  # noqa: ANN401
@@ -117,15 +117,15 @@ def _require_cutout(path: Path, shape: Sequence[int]) -> None:
         )
 
 
-def _bands(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy has no types
-    """Read ``BANDS``: ``grz``, or ``g,r,z``."""
+def bands_of(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy has no types
+    """Return the names that ``BANDS`` of a FITS header states: ``grz``, or ``g,r,z``; or None."""
     stated = header.get("BANDS")
     if not isinstance(stated, str) or not stated.strip():
         return None
     return tuple(stated.strip().split(",") if "," in stated else stated.strip())
 
 
-def _place(header: Any, shape: Sequence[int]) -> tuple[float | None, float, float]:  # noqa: ANN401
+def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, float]:  # noqa: ANN401
     """Return pixel scale, arcsec/px, and the centre, degrees, from the world coordinates."""
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales

@@ -23,6 +23,7 @@ from ssl_photoz.types import Array, Ints
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
+TOGETHER_BYTES = 1 << 26
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
@@ -293,6 +294,7 @@ class Hdf5Images:
         made: Columns that are made from others, by name.
         left_out: What is not read.
         attributes: Root attributes.
+        find_faults: Says what the file itself holds against some rows.
     """
 
     def __init__(
@@ -305,8 +307,10 @@ class Hdf5Images:
         made: Mapping[str, Callable[[Hdf5Images], Array]] | None = None,
         left_out: tuple[str, ...] = (),
         attributes: Mapping[str, Any] | None = None,
+        find_faults: Callable[[Hdf5Images, Ints], dict[int, str]] | None = None,
     ) -> None:
         self.source = source
+        self._find_faults = find_faults
         self.left_out = left_out
         self.attributes = attributes or {}
         self._datasets, self._made = dict(datasets), dict(made or {})
@@ -326,6 +330,15 @@ class Hdf5Images:
             opened.layout.read(rows, pixels, crop)
         else:
             _read_runs(opened.images, rows, pixels, crop, opened.channels_last)
+
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Say what the file itself holds against some of the rows."""
+        return {} if self._find_faults is None else self._find_faults(self, rows)
+
+    def dataset(self, name: str) -> h5py.Dataset | None:
+        """Return a dataset of the file, open; None if it has none of that name."""
+        found = own_items(self._opened.get().file).get(name)
+        return found if isinstance(found, h5py.Dataset) else None
 
     def close(self) -> None:
         """Close the file."""
@@ -358,11 +371,24 @@ def _open(path: Path, images: str, channels_last: bool) -> _Opened:
 def _read_runs(
     images: h5py.Dataset, rows: Ints, pixels: Array, crop: slice, channels_last: bool
 ) -> None:
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    """Read rows that share chunks together, so that each chunk is inflated once."""
+    order = np.argsort(rows, kind="stable")
+    wanted = rows[order]
+    shared = _rows_together(images, pixels)
+    apart = np.diff(wanted // shared) != 0 if shared > 1 else np.diff(wanted) != 1
+    breaks = np.flatnonzero(apart) + 1
     for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
         if stop > start:
-            run = slice(rows[start], rows[stop - 1] + 1)
+            first = wanted[start]
+            run = slice(first, wanted[stop - 1] + 1)
             if channels_last:
-                pixels[start:stop] = images[run, crop, crop].transpose(0, 3, 1, 2)
+                some = images[run, crop, crop].transpose(0, 3, 1, 2)
             else:
-                pixels[start:stop] = images[run, :, crop, crop]
+                some = images[run, :, crop, crop]
+            pixels[order[start:stop]] = some[wanted[start:stop] - first]
+
+
+def _rows_together(images: h5py.Dataset, pixels: Array) -> int:
+    row_bytes = images.dtype.itemsize * max(int(np.prod(pixels.shape[1:])), 1)
+    rows_in_chunk = images.chunks[0] if images.chunks else 1
+    return max(min(rows_in_chunk, TOGETHER_BYTES // row_bytes), 1)

@@ -12,10 +12,16 @@ from ssl_photoz.cutouts.formats import (
     astroclip,
     challenge,
     dataset,
+    fits_folder,
+    mmu_hdf5,
+    parquet,
     pasquet,
+    pictures,
     sdss_cubes,
     sdss_jpeg,
     ssl_legacysurvey,
+    webdataset,
+    zarr_group,
 )
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Asked
@@ -39,6 +45,12 @@ FORMATS: dict[str, Format] = {
     "pasquet": Format(pasquet.recognise, pasquet.open_stored, "Pasquet's SDSS npz"),
     "sdss_cubes": Format(sdss_cubes.recognise, sdss_cubes.open_stored, "SDSS 32 x 32 x 5 HDF5"),
     "sdss_jpeg": Format(sdss_jpeg.recognise, sdss_jpeg.open_stored, "JPEG pictures in HDF5"),
+    "mmu_hdf5": Format(mmu_hdf5.recognise, mmu_hdf5.open_stored, "Multimodal Universe 1, HDF5"),
+    "zarr": Format(zarr_group.recognise, zarr_group.open_stored, "Zarr"),
+    "parquet": Format(parquet.recognise, parquet.open_stored, "HATS and other Parquet"),
+    "fits": Format(fits_folder.recognise, fits_folder.open_stored, "a folder of FITS cutouts"),
+    "webdataset": Format(webdataset.recognise, webdataset.open_stored, "tars of pictures"),
+    "pictures": Format(pictures.recognise, pictures.open_stored, "a folder of JPEG or PNG"),
     "challenge": Format(
         challenge.recognise, challenge.open_stored, "the redshift challenge's HDF5"
     ),

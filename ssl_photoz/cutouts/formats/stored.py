@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ssl_photoz.cutouts.schema import Source
 from ssl_photoz.types import Array, Ints
@@ -48,6 +48,19 @@ class Stored(Protocol):
 
     def close(self) -> None:
         """Close what is open; the next read opens it again."""
+        ...
+
+
+@runtime_checkable
+class KnowsFaults(Protocol):
+    """Stored cutouts whose source says, or whose reading shows, that some are useless."""
+
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Say what is wrong with those of the rows that are known to be bad.
+
+        Args:
+            rows: Row numbers that have been read, shape (B,).
+        """
         ...
 
 

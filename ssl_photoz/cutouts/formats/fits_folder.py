@@ -1,0 +1,117 @@
+"""A folder of FITS cutouts as the Legacy Surveys' cutout service writes them, one object a file.
+
+The primary HDU is (band, side, side), floating point, nanomaggies per pixel; its header has
+``BANDS`` (``grz``) and world coordinates, whose centre is the position. A
+catalogue beside the files may say more (`catalogue`).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
+from ssl_photoz.cutouts.formats.listing import has_files, kept, list_files
+from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Asked, Source
+from ssl_photoz.cutouts.single import bands_of, place_of
+from ssl_photoz.types import Array
+
+SUFFIXES = (".fits", ".fit")
+HEADER_BYTES = 2880 * 64  # 2,300 cards; the service writes some 60
+TABLE = "no image in the primary HDU"
+
+
+def recognise(path: Path) -> str | None:
+    """Recognise a folder with FITS files in it, or in the folders in it."""
+    name = has_files(path, SUFFIXES) if path.is_dir() else None
+    return None if name is None else f"folder of FITS files such as {name}"
+
+
+def open_stored(path: Path, asked: Asked) -> Stored:
+    """Open a folder; every header is read once.
+
+    Raises:
+        DataError: If no file in it is a cutout, or its catalogue cannot be used.
+    """
+    names, identity, _ = list_files(path, SUFFIXES)
+    found = kept(f"fits1{identity}", lambda: _look_at_all(path, names), files=len(names))
+    is_table = found["fault"] == TABLE
+    tables = [name.decode("utf-8", "surrogateescape") for name in found["file"][is_table]]
+    return open_gathered(
+        path,
+        {name: values[~is_table] for name, values in found.items()},
+        asked,
+        dtype="float32",
+        default_bands=None,
+        decode=decode,
+        tables=tables,
+    )
+
+
+def decode(content: bytes, source: Source) -> Array:
+    """Make pixels, (C, H, W), of the bytes of an image: big-endian floats of 32 or 64 bits."""
+    shape = len(source.bands), source.size_px, source.size_px
+    width = len(content) // int(np.prod(shape))
+    return np.frombuffer(content, f">f{width}").reshape(shape)
+
+
+def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
+    from tqdm import tqdm
+
+    return as_arrays(
+        _look_at(folder, name) for name in tqdm(names, desc="FITS headers", leave=False)
+    )
+
+
+def _look_at(folder: Path, name: str) -> Seen:
+    seen = Seen(name, PurePosixPath(name).stem)
+    try:
+        with (folder / name).open("rb") as file:
+            head, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
+        if not head.startswith(b"SIMPLE"):
+            return seen._replace(fault="not a plain FITS file")
+        return _judge(seen, *_header(head), size)
+    except Exception as error:  # a damaged header makes astropy raise whatever comes
+        return seen._replace(fault=f"damaged header ({type(error).__name__})")
+
+
+def _header(head: bytes) -> tuple[Any, int]:
+    from astropy.io import fits
+
+    stream = BytesIO(head)
+    return fits.Header.fromfile(stream), stream.tell()
+
+
+def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: ANN401 - astropy
+    axes = [int(header[f"NAXIS{axis}"]) for axis in range(min(int(header["NAXIS"]), 4), 0, -1)]
+    if not axes:
+        return seen._replace(fault=TABLE)
+    count, *sides = axes if len(axes) == 3 else [1, *axes]
+    square = len(sides) == 2 and sides[0] == sides[1]
+    if not square or not (0 < count <= MOST_BANDS and 0 < sides[0] <= MOST_SIDE_PX):
+        return seen._replace(fault=f"image of shape {tuple(axes)}, expected (bands, side, side)")
+    bits = int(header["BITPIX"])
+    if bits not in (-32, -64) or header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
+        return seen._replace(fault=f"BITPIX {bits} or scaled, expected floats as they are")
+    length = count * sides[0] ** 2 * -bits // 8
+    if offset + length > size:
+        return seen._replace(fault=f"truncated: {size} bytes, expected {offset + length}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each of a million files
+        pixscale_arcsec, ra, dec = place_of(header, (count, *sides))
+    return seen._replace(
+        offset=offset,
+        length=length,
+        count=count,
+        side_px=sides[0],
+        bands=",".join(bands_of(header) or ()),
+        pixscale_arcsec=float("nan") if pixscale_arcsec is None else pixscale_arcsec,
+        ra=ra,
+        dec=dec,
+    )

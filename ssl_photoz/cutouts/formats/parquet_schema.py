@@ -1,0 +1,191 @@
+"""What the schema and the first row of a Parquet file say of the cutouts in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssl_photoz.cutouts.formats.catalogue import ID_COLUMNS, REDSHIFTS
+from ssl_photoz.cutouts.formats.nested import number_type, shape_of_first
+from ssl_photoz.cutouts.schema import parse_bands
+from ssl_photoz.errors import DataError
+from ssl_photoz.types import Array
+
+IMAGES, PIXELS = ("image", "images"), ("flux", "array")
+
+
+class Pixels(NamedTuple):
+    """The column of pixels.
+
+    Attributes:
+        column: Its name.
+        leaf: Path of the pixels in the schema.
+        lengths: Of its nested lists.
+        shape: Of a cutout: (bands, side, side).
+        dtype: Of a pixel.
+        bands: Their names, if stated.
+        pixscale_arcsec: Pixel scale, arcsec/px; None if it is not stated, NaN if it varies.
+        psf_leaf: Path of the widths of the PSF, if there are any.
+        stated: What else the file states of itself, by name in lower case.
+    """
+
+    column: str
+    leaf: str
+    lengths: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    bands: tuple[str, ...] | None
+    pixscale_arcsec: float | None
+    psf_leaf: str | None
+    stated: Mapping[str, Any]
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """Return the column that pixels can be in: lists, or a struct that holds lists."""
+    for name in IMAGES:
+        if name in schema.names and pa.types.is_nested(_storage(schema.field(name).type)):
+            return name
+    return None
+
+
+def look_at_pixels(file: pq.ParquetFile) -> Pixels:
+    """Find the pixels of a file.
+
+    Raises:
+        DataError: If there are none, or of a shape that is no cutout's.
+    """
+    schema = file.schema_arrow
+    column = image_column(schema)
+    if column is None:
+        raise DataError(f"no column `image` of pixels among {', '.join(schema.names[:20])}")
+    paths = [file.schema.column(number).path for number in range(len(file.schema.names))]
+    leaf = next((found for name in PIXELS if (found := _path(paths, column, name))), column)
+    first = _first(file, leaf)
+    stated = _stated(schema)
+    bands = _bands(file, _path(paths, column, "band"), stated)
+    lengths = shape_of_first(first)
+    return Pixels(
+        column=column,
+        leaf=leaf,
+        lengths=lengths,
+        shape=_cutout_shape(lengths, bands),
+        dtype=number_type(first),
+        bands=bands,
+        pixscale_arcsec=_pixscale(file, _path(paths, column, "scale"), stated),
+        psf_leaf=_path(paths, column, "psf_fwhm"),
+        stated=stated,
+    )
+
+
+def find_columns(
+    schema: pa.Schema, pixels: Pixels, bands: Sequence[str]
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Map canonical names to paths in the schema; return also what can be no column.
+
+    Several paths are the bands of one column: ``psfdepth_g``, ``psfdepth_r`` ... are ``psfdepth``.
+    """
+    plain = {
+        name.lower(): name
+        for name in reversed(schema.names)
+        if name != pixels.column and _is_column(schema.field(name).type)
+    }
+    columns = {name: (column,) for name, column in reversed(plain.items())}
+    for canonical, names in (("id", ID_COLUMNS), ("z", REDSHIFTS)):
+        found = next((name for name in names if name in columns), None)
+        if found is not None and found != canonical:
+            if canonical in columns:
+                columns[f"catalogue_{canonical}"] = columns.pop(canonical)
+            columns[canonical] = columns.pop(found)
+    if pixels.psf_leaf:
+        columns["psfsize"] = (pixels.psf_leaf,)
+    for name in ("psfsize", "psfdepth", "noise"):
+        parts = [f"{name}_{band}" for band in bands]
+        if name not in columns and all(part in columns for part in parts):
+            columns[name] = tuple(columns.pop(part)[0] for part in parts)
+    left_out = tuple(
+        name for name in schema.names if name not in plain.values() and name != pixels.column
+    )
+    return columns, left_out
+
+
+def _stated(schema: pa.Schema) -> dict[str, Any]:
+    """Return what this package's own copies state of themselves."""
+    try:
+        stated = json.loads((schema.metadata or {}).get(b"ssl_photoz", b"{}"))
+    except ValueError:
+        return {}
+    return stated if isinstance(stated, dict) else {}
+
+
+def _path(paths: Sequence[str], column: str, name: str) -> str | None:
+    """Return the path of a field of the image: a struct of lists, or a list of structs."""
+    pattern = re.compile(rf"({re.escape(column)}\.(?:list\.\w+\.)?{name})(?:\.|$)")
+    return next((found[1] for path in paths if (found := pattern.match(path))), None)
+
+
+def _first(file: pq.ParquetFile, leaf: str) -> pa.Array:
+    batches = file.iter_batches(batch_size=1, columns=[leaf], use_threads=False)
+    batch = next(iter(batches), None)
+    if batch is None or not batch.num_columns:
+        raise DataError(f"it holds zero cutouts, or nothing in `{leaf}`")
+    return batch.column(0)
+
+
+def _bands(
+    file: pq.ParquetFile, leaf: str | None, stated: Mapping[str, Any]
+) -> tuple[str, ...] | None:
+    if "bands" in stated:
+        return parse_bands(stated["bands"])
+    if leaf is None:
+        return None
+    names = _flat(_first(file, leaf)).to_pylist()
+    return tuple(str(name).rpartition("-")[2].lower() for name in names)
+
+
+def _pixscale(file: pq.ParquetFile, leaf: str | None, stated: Mapping[str, Any]) -> float | None:
+    if "pixscale_arcsec" in stated:
+        return float(stated["pixscale_arcsec"])
+    if leaf is None:
+        return None
+    column = file.read(columns=[leaf], use_threads=False).column(0).combine_chunks()
+    scales: Array = np.unique(_flat(column).to_numpy(zero_copy_only=False))
+    if not len(scales) or not (scales > 0).all():
+        return None
+    return round(float(scales[0]), 6) if len(scales) == 1 else float("nan")
+
+
+def _flat(column: pa.Array) -> pa.Array:
+    while pa.types.is_nested(column.type):
+        column = column.field(0) if pa.types.is_struct(column.type) else column.flatten()
+    return column
+
+
+def _cutout_shape(lengths: tuple[int, ...], bands: Sequence[str] | None) -> tuple[int, ...]:
+    """Return (bands, side, side) of lists of lists, of a list per band, or of one list."""
+    if len(lengths) == 3:
+        return lengths
+    count = lengths[0] if len(lengths) == 2 else len(bands or ())
+    side = int(np.sqrt(np.prod(lengths) / count)) if count else 0
+    if len(lengths) not in (1, 2) or not side or count * side**2 != np.prod(lengths):
+        raise DataError(f"pixels in lists of lengths {lengths}, expected (bands, side, side)")
+    return count, side, side
+
+
+def _is_column(kind: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_fixed_size_list(kind):
+        return bool(types.is_integer(kind.value_type) or types.is_floating(kind.value_type))
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    return bool(
+        is_text or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    )
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind

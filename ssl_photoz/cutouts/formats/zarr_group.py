@@ -1,0 +1,247 @@
+"""Zarr, version 2 or 3: a group with ``images`` and columns, like the challenge's HDF5.
+
+Its root attributes are those of the challenge's layout too: ``bands``, ``pixscale_arcsec``,
+``calibrated``, ``simulated``. Only codecs that make numbers or text of bytes are let through: one
+of Zarr's unpickles what a stranger wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, PER_BAND
+from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
+from ssl_photoz.cutouts.schema import (
+    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
+    Asked,
+    Source,
+    parse_bands,
+    require_images,
+    settle_bands,
+    settle_pixscale,
+)
+from ssl_photoz.errors import DataError
+from ssl_photoz.types import Array, Ints
+
+MARKS = ("zarr.json", ".zgroup", ".zmetadata")
+CODECS = {
+    *("blosc", "bytes", "crc32c", "delta", "gzip", "lz4", "null", "sharding_indexed", "shuffle"),
+    *("transpose", "vlen-bytes", "vlen-utf8", "zlib", "zstd"),
+}
+MOST_CHUNK_BYTES = 1 << 28
+MOST_NAMES = 1000
+NUMBERS = ("ra", "dec", "z", "ebv")
+
+
+def recognise(path: Path) -> str | None:
+    """Recognise a folder that is a Zarr group with `images`."""
+    mark = next((mark for mark in MARKS if (path / mark).is_file()), None)
+    if mark is None or not (path / "images").is_dir():
+        return None
+    return f"Zarr group with `images` ({mark})"
+
+
+def open_stored(path: Path, asked: Asked) -> Stored:
+    """Open a group.
+
+    Raises:
+        DataError: If zarr is not installed, or the group cannot be used; the message says why.
+    """
+    _require_zarr()
+    try:
+        group = _open(path)
+        arrays = {name: group[name] for name in _names(group)}
+        attributes = {
+            str(name): value
+            for name, value in group.attrs.items()
+            if isinstance(value, str | int | float | list)
+        }
+    except DataError:
+        raise
+    except Exception as error:  # damaged metadata makes zarr raise whatever comes
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise DataError(f"{path} is a damaged Zarr group ({detail}); copy it again") from None
+    images = arrays.pop("images", None)
+    if images is None:
+        raise DataError(f"{path} has no array `images`; it has {', '.join(arrays)}")
+    for name, array in {"images": images, **arrays}.items():
+        _require_harmless(path, name, array)
+    require_images(path, images.shape, images.dtype, "images")
+    columns, left_out = _find_columns(path, arrays, images.shape[0], images.shape[1])
+    source = _describe(path, images, attributes, asked)
+    return ZarrCutouts(source, columns, left_out=left_out, attributes=attributes)
+
+
+class ZarrCutouts:
+    """Stored cutouts of a Zarr group; see `stored.Stored`.
+
+    Args:
+        source: What is known of them.
+        names: The array of each column, by canonical name.
+        left_out: Arrays that are no columns.
+        attributes: Root attributes.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        names: dict[str, str],
+        *,
+        left_out: tuple[str, ...],
+        attributes: dict[str, Any],
+    ) -> None:
+        self.source, self.columns = source, tuple(names)
+        self.left_out, self.attributes = left_out, attributes
+        self._names = names
+        self._opened = PerProcess(partial(_Opened, source.path))
+
+    def column(self, name: str) -> Array:
+        """Read a column."""
+        values = np.asarray(self._opened.get().group[self._names[name]][...])
+        if values.dtype.kind in "OTS":
+            return _text(values)
+        return values.astype(values.dtype.newbyteorder("="))
+
+    def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
+        """Read rows into an array."""
+        if not len(rows):
+            return
+        wanted, places = np.unique(rows, return_inverse=True)
+        try:
+            found = self._opened.get().images.oindex[wanted, :, crop, crop]
+        except Exception as error:  # each codec raises its own
+            raise OSError(f"`images`: {type(error).__name__}: {error}") from None
+        np.copyto(pixels, np.asarray(found)[places])
+
+    def close(self) -> None:
+        """Forget the group; nothing else is open."""
+        self._opened.close()
+
+
+class _Opened:
+    def __init__(self, path: Path) -> None:
+        self.group = _open(path)
+        self.images = self.group["images"]
+
+    def close(self) -> None:
+        self.group.store.close()
+
+
+def _require_zarr() -> None:
+    try:
+        import zarr  # noqa: F401
+    except ImportError:
+        raise DataError("reading Zarr needs zarr; pip install 'ssl-photoz[zarr]'") from None
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401 - a zarr group
+    import zarr
+
+    return zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
+
+
+def _names(group: Any) -> list[str]:  # noqa: ANN401 - a zarr group
+    names = sorted(group.array_keys())
+    if len(names) > MOST_NAMES:
+        raise DataError(f"a Zarr group of {len(names)} arrays, expected at most {MOST_NAMES}")
+    return names
+
+
+def _require_harmless(path: Path, name: str, array: Any) -> None:  # noqa: ANN401 - a zarr array
+    """Refuse codecs that may run code, chunks that fill memory, sizes with nothing behind them."""
+    about = array.metadata.to_dict()
+    strange = sorted(
+        set(_codecs([about.get(key) for key in ("codecs", "filters", "compressor")])) - CODECS
+    )
+    if strange:
+        raise DataError(
+            f"{path}: `{name}` is encoded with {', '.join(strange)}, expected only "
+            f"{', '.join(sorted(CODECS))}; store it again"
+        )
+    chunk_bytes = int(np.prod([int(side) for side in array.chunks])) * array.dtype.itemsize
+    if chunk_bytes > MOST_CHUNK_BYTES:
+        raise DataError(
+            f"{path}: `{name}` has chunks of {chunk_bytes} bytes, expected at most "
+            f"{MOST_CHUNK_BYTES}; store it in smaller chunks"
+        )
+    stored, claimed = 0, array.size * array.dtype.itemsize
+    for file in (path / name).rglob("*"):
+        stored += file.stat().st_size
+        if stored * MOST_COMPRESSION >= claimed:
+            return
+    raise DataError(
+        f"{path}: `{name}` claims {claimed} bytes, its files have {stored}; it is damaged, or made "
+        f"to fill memory"
+    )
+
+
+def _codecs(entry: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield the names of all codecs in metadata, also of those within others."""
+    if isinstance(entry, list | tuple):
+        for one in entry:
+            yield from _codecs(one)
+    elif isinstance(entry, dict):
+        yield str(entry.get("id") or entry.get("name")).removeprefix("numcodecs.")
+        within = entry.get("configuration") or {}
+        yield from _codecs([within.get("codecs"), within.get("index_codecs")])
+    elif entry is not None:
+        yield from _codecs(entry.get_config())
+
+
+def _find_columns(
+    path: Path, arrays: dict[str, Any], rows: int, n_bands: int
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    found: dict[str, str] = {}
+    left_out = []
+    for name, array in arrays.items():
+        column = CANONICAL.get(name.lower(), name.lower())
+        if array.ndim not in (1, 2) or array.dtype.kind not in "biufSUOT":
+            left_out.append(name)
+            continue
+        if array.shape[0] != rows or (column in PER_BAND and array.shape != (rows, n_bands)):
+            raise DataError(
+                f"{path}: `{name}` has shape {array.shape}, `images` {rows} rows of {n_bands} bands"
+            )
+        if column in found:
+            raise DataError(f"{path}: `{found[column]}` and `{name}` both mean column {column!r}")
+        if column in NUMBERS and not (array.ndim == 1 and array.dtype.kind in "iuf"):
+            raise DataError(
+                f"{path}: `{name}` is {array.dtype} {array.shape}, expected real numbers"
+            )
+        found[column] = name
+    return found, tuple(left_out)
+
+
+def _describe(path: Path, images: Any, attributes: dict[str, Any], asked: Asked) -> Source:  # noqa: ANN401
+    stated = {name.lower(): value for name, value in attributes.items()}
+    in_group = parse_bands(stated["bands"]) if "bands" in stated else None
+    bands = settle_bands(path, images.shape[1], in_group, asked.bands)
+    calibrated = bool(stated.get("calibrated", images.dtype != np.uint8))
+    scale = stated.get("pixscale_arcsec")
+    legacy = calibrated and set(bands) <= set("griz")
+    return Source(
+        path=path,
+        rows=images.shape[0],
+        bands=bands,
+        size_px=images.shape[2],
+        pixscale_arcsec=settle_pixscale(
+            path,
+            None if scale is None else float(scale),
+            asked.pixscale_arcsec,
+            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if legacy else np.nan,
+        ),
+        calibrated=calibrated,
+        simulated=bool(stated.get("simulated", False)),
+        dtype=images.dtype.name,
+    )
+
+
+def _text(values: Array) -> Array:
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", "replace")
+    return np.array([str(value) for value in values.ravel()], str).reshape(values.shape)
