@@ -51,8 +51,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Convert, or say that it has been done."""
-    from ssl_photoz.cutouts.packing import kept_size, pack
-    from ssl_photoz.cutouts.parquet_out import write_parquet
+    from ssl_photoz.cutouts.packing import Packed, kept_size, pack
+    from ssl_photoz.cutouts.parquet_out import Parquet, write_parquet
     from ssl_photoz.cutouts.reader import Cutouts
 
     with Cutouts.open(
@@ -67,11 +67,17 @@ def main(settings: Settings) -> None:
         for note in source.notes:
             print(f"  {note}")
         size_px = kept_size(source, settings.size_px)
+        made: Packed | Parquet | None
         if settings.out.suffix in HDF5:
             made = pack(cutouts, settings.out, size_px=size_px, dtype=source.dtype)
         else:
-            shards = {"shard_rows": settings.shard_rows, "config": settings}
-            made = write_parquet(cutouts, settings.out, size_px=size_px, **shards)
+            made = write_parquet(
+                cutouts,
+                settings.out,
+                size_px=size_px,
+                shard_rows=settings.shard_rows,
+                config=settings,
+            )
     if made is None:
         return print(f"{settings.out} is already made")
     if made.left_out:

@@ -33,7 +33,7 @@ class Census:
     Attributes:
         source: Bands, shape, pixel scale, type, calibrated or not.
         columns: Names of the per-row columns.
-        ids_are_rows: Whether ids are row numbers, for want of ``TARGETID``.
+        ids_are_rows: Whether ids are row numbers, for want of any in the file.
         pixel_min: Least pixel of each band, among cutouts without NaN and inf.
         pixel_max: Greatest pixel of each band, among the same.
         noise: Estimated standard deviation per pixel of each band.
@@ -80,7 +80,7 @@ class Census:
             scale = "varies from row to row" if "pixscale" in self.columns else "unknown"
             scale += "; pretraining needs one pixel scale"
         unit = "flux, nanomaggies/px" if source.calibrated else "display units (uncalibrated)"
-        named = "row numbers (no TARGETID)" if self.ids_are_rows else "TARGETID"
+        named = "row numbers: the file has none" if self.ids_are_rows else "those of the file"
         return [
             f"{source.path}" + (" (SIMULATED)" if source.simulated else ""),
             f"  read as      {source.read_as}: {source.recognised}",

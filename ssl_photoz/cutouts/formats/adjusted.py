@@ -64,10 +64,9 @@ class Adjusted:
         if original not in PER_BAND:
             return values
         values = values[:, list(self._chosen)]
-        if self._factors is not None and original == "noise":
-            return values * self._factors
-        if self._factors is not None and original == "psfdepth":
-            return values / self._factors**2
+        if self._factors is not None and original in ("noise", "psfdepth"):
+            power = 1 if original == "noise" else -2
+            values = np.asarray(values * self._factors**power, values.dtype)
         return values
 
     def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
@@ -114,7 +113,8 @@ def _factors(
             f"{path}: zero_point_mag has {','.join(by_band)}, expected {','.join(bands)}"
         )
     mags = [zero_point_mag if by_band is None else by_band[band] for band in bands]
-    return 10 ** ((NMGY_ZERO_POINT_MAG - np.asarray(mags, np.float64)) / 2.5)
+    factors: Array = 10 ** ((NMGY_ZERO_POINT_MAG - np.asarray(mags, np.float64)) / 2.5)
+    return factors
 
 
 def _renamed(stored: Stored, rename: Mapping[str, str]) -> dict[str, str]:

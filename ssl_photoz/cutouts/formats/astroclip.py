@@ -11,12 +11,12 @@ from pathlib import Path
 import h5py
 
 from ssl_photoz.cutouts.formats.hdf5 import (
-    Hdf5Images,
     examine,
     held_by,
     looking_into,
     own_items,
 )
+from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (

@@ -13,7 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ssl_photoz.cutouts.formats.hdf5 import Examined, Hdf5Images, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
     LEGACY_SURVEYS_PIXSCALE_ARCSEC,

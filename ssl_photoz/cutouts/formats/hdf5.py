@@ -1,4 +1,4 @@
-"""Cutouts in one HDF5 dataset, with a dataset beside it for each column.
+"""What an HDF5 file holds, and what of it can be pixels and columns.
 
 Only what lies in the file itself is read: links to other files are not followed, and datasets whose
 values lie elsewhere are refused.
@@ -6,24 +6,21 @@ values lie elsewhere are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from ssl_photoz.cutouts.formats.stored import PerProcess
-from ssl_photoz.cutouts.layout import Layout, find_layout
-from ssl_photoz.cutouts.schema import PER_BAND, Source, require_images
+from ssl_photoz.cutouts.schema import PER_BAND, require_images
 from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
+from ssl_photoz.types import Array
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
-TOGETHER_BYTES = 1 << 26
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
@@ -169,12 +166,12 @@ def examine(
     pixels = items.pop(images, None)
     if not isinstance(pixels, h5py.Dataset):
         raise DataError(f"{path} has no dataset `{images}`; it has {listing(path)}")
-    shape = pixels.shape or ()
+    shape: tuple[int, ...] = pixels.shape or ()
     if channels_last and len(shape) == 4:
         shape = (shape[0], shape[3], shape[1], shape[2])
     require_images(path, shape, pixels.dtype, images)
     require_inside(path, pixels)
-    rows, bands, size_px = shape[:3]
+    rows, bands, size_px, _ = shape
     skipped = tuple(name for name in skip if items.pop(name, None) is not None)
     datasets, left_out = find_columns(
         path, items, rows, bands, canonical=canonical, needs_position=needs_position
@@ -283,112 +280,8 @@ def plain_attributes(group: h5py.Group) -> dict[str, Any]:
     return kept
 
 
-class Hdf5Images:
-    """Stored cutouts of one dataset; see `Stored`.
-
-    Args:
-        source: What is known of them.
-        datasets: The dataset of each column, by canonical name.
-        images: The dataset of the pixels.
-        channels_last: Whether it is (rows, side, side, bands).
-        made: Columns that are made from others, by name.
-        left_out: What is not read.
-        attributes: Root attributes.
-        find_faults: Says what the file itself holds against some rows.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        datasets: Mapping[str, str],
-        *,
-        images: str = "images",
-        channels_last: bool = False,
-        made: Mapping[str, Callable[[Hdf5Images], Array]] | None = None,
-        left_out: tuple[str, ...] = (),
-        attributes: Mapping[str, Any] | None = None,
-        find_faults: Callable[[Hdf5Images, Ints], dict[int, str]] | None = None,
-    ) -> None:
-        self.source = source
-        self._find_faults = find_faults
-        self.left_out = left_out
-        self.attributes = attributes or {}
-        self._datasets, self._made = dict(datasets), dict(made or {})
-        self.columns = (*self._datasets, *(name for name in self._made if name not in datasets))
-        self._opened = PerProcess(partial(_open, source.path, images, channels_last))
-
-    def column(self, name: str) -> Array:
-        """Read a column."""
-        if name in self._made:
-            return self._made[name](self)
-        return read_column(self._opened.get().file[self._datasets[name]])
-
-    def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
-        """Read rows into an array."""
-        opened = self._opened.get()
-        if opened.layout is not None:
-            opened.layout.read(rows, pixels, crop)
-        else:
-            _read_runs(opened.images, rows, pixels, crop, opened.channels_last)
-
-    def faults(self, rows: Ints) -> dict[int, str]:
-        """Say what the file itself holds against some of the rows."""
-        return {} if self._find_faults is None else self._find_faults(self, rows)
-
-    def dataset(self, name: str) -> h5py.Dataset | None:
-        """Return a dataset of the file, open; None if it has none of that name."""
-        found = own_items(self._opened.get().file).get(name)
-        return found if isinstance(found, h5py.Dataset) else None
-
-    def close(self) -> None:
-        """Close the file."""
-        self._opened.close()
-
-
 def read_column(dataset: h5py.Dataset) -> Array:
     """Read a whole column: text as ``str``, numbers in the byte order of this machine."""
     if dataset.dtype.kind in "SO":
         return np.asarray(dataset.asstr("utf-8", "replace")[:], dtype=str)
     return np.asarray(dataset[:], dtype=dataset.dtype.newbyteorder("="))
-
-
-class _Opened(NamedTuple):
-    file: h5py.File
-    images: h5py.Dataset
-    layout: Layout | None
-    channels_last: bool
-
-    def close(self) -> None:
-        self.file.close()
-
-
-def _open(path: Path, images: str, channels_last: bool) -> _Opened:
-    file = open_hdf5(path)
-    layout = find_layout(file, file[images], channels_last=channels_last)
-    return _Opened(file, file[images], layout, channels_last)
-
-
-def _read_runs(
-    images: h5py.Dataset, rows: Ints, pixels: Array, crop: slice, channels_last: bool
-) -> None:
-    """Read rows that share chunks together, so that each chunk is inflated once."""
-    order = np.argsort(rows, kind="stable")
-    wanted = rows[order]
-    shared = _rows_together(images, pixels)
-    apart = np.diff(wanted // shared) != 0 if shared > 1 else np.diff(wanted) != 1
-    breaks = np.flatnonzero(apart) + 1
-    for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-        if stop > start:
-            first = wanted[start]
-            run = slice(first, wanted[stop - 1] + 1)
-            if channels_last:
-                some = images[run, crop, crop].transpose(0, 3, 1, 2)
-            else:
-                some = images[run, :, crop, crop]
-            pixels[order[start:stop]] = some[wanted[start:stop] - first]
-
-
-def _rows_together(images: h5py.Dataset, pixels: Array) -> int:
-    row_bytes = images.dtype.itemsize * max(int(np.prod(pixels.shape[1:])), 1)
-    rows_in_chunk = images.chunks[0] if images.chunks else 1
-    return max(min(rows_in_chunk, TOGETHER_BYTES // row_bytes), 1)

@@ -20,7 +20,6 @@ import numpy as np
 
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
 from ssl_photoz.cutouts.formats.hdf5 import (
-    Hdf5Images,
     find_columns,
     held_by,
     looking_into,
@@ -28,6 +27,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
     read_column,
     require_inside,
 )
+from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.listing import list_files
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored

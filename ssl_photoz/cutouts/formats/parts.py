@@ -69,7 +69,8 @@ class Parts:
             within = slice(crop.start + shift, crop.stop + shift)
             local = rows[places] - self._starts[number]
             if len(places) == len(rows) and part.source.dtype == self.source.dtype:
-                return part.read(local, pixels, within)
+                part.read(local, pixels, within)
+                return
             some = np.empty((len(places), *pixels.shape[1:]), part.source.dtype)
             part.read(local, some, within)
             pixels[places] = some
@@ -175,9 +176,9 @@ def _require_alike(path: Path, one: Source, other: Source, names: tuple[str, str
 
 def _shared_attributes(parts: Sequence[Stored]) -> dict[str, Any]:
     """Return what all parts state alike."""
-    first = parts[0].attributes
-    return {
-        name: value
-        for name, value in first.items()
-        if all(np.array_equal(part.attributes.get(name), value) for part in parts[1:])
-    }
+
+    def alike(name: str, value: object) -> bool:
+        others = (part.attributes for part in parts[1:])
+        return all(name in one and bool(np.all(one[name] == value)) for one in others)
+
+    return {name: value for name, value in parts[0].attributes.items() if alike(name, value)}

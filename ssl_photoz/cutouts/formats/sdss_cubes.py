@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.cutouts.formats.hdf5 import Hdf5Images, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
     SDSS_PIXSCALE_ARCSEC,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ssl_photoz.cutouts.schema import Source
@@ -24,7 +24,7 @@ class Stored(Protocol):
     source: Source
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
-    attributes: Mapping[str, Any]
+    attributes: dict[str, Any]
 
     def column(self, name: str) -> Array:
         """Read a column, shape (N,) or (N, M), in the byte order of this machine.
