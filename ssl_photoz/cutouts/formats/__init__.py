@@ -12,8 +12,8 @@ To add a format:
 3. A test in ``tests/cutouts/formats``, on a fixture that h5py, numpy, pyarrow or astropy wrote.
 4. A row in ``docs/formats.md``: the command, the keys, what is known, what is not.
 
-`stored.PerProcess` keeps a file open and opens it again after a fork; `hdf5_images.Hdf5Images` is all that
-most layouts in HDF5 need. Columns have canonical names (``id``, ``ra``, ``dec``, ``z``, ``ebv``,
-``psfsize``, ``psfdepth``, ``noise``; the others in lower case), and those that a file lacks are
-left out: `reader.Cutouts` fills in row numbers and NaN.
+`stored.PerProcess` keeps a file open and opens it again after a fork; `hdf5_images.Hdf5Images` is
+all that most layouts in HDF5 need. Columns have canonical names (``id``, ``ra``, ``dec``, ``z``,
+``ebv``, ``psfsize``, ``psfdepth``, ``noise``; the others in lower case), and those that a file
+lacks are left out: `reader.Cutouts` fills in row numbers and NaN.
 """

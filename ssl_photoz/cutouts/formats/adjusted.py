@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import PER_BAND
 from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Ints
@@ -83,8 +83,7 @@ class Adjusted:
 
     def faults(self, rows: Ints) -> dict[int, str]:
         """Return what the format itself finds wrong with some of the rows."""
-        ask = getattr(self._stored, "faults", None)
-        return ask(rows) if ask is not None else {}
+        return self._stored.faults(rows) if isinstance(self._stored, KnowsFaults) else {}
 
     def close(self) -> None:
         """Close what is underneath."""

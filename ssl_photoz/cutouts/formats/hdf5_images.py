@@ -120,4 +120,4 @@ def _read_runs(
 def _rows_together(images: h5py.Dataset, pixels: Array) -> int:
     row_bytes = images.dtype.itemsize * max(int(np.prod(pixels.shape[1:])), 1)
     rows_in_chunk = images.chunks[0] if images.chunks else 1
-    return max(min(rows_in_chunk, TOGETHER_BYTES // row_bytes), 1)
+    return int(max(min(rows_in_chunk, TOGETHER_BYTES // row_bytes), 1))

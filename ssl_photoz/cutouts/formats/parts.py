@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.cutouts.formats.stored import Stored
+from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import PER_BAND, Source
 from ssl_photoz.errors import DataError
 from ssl_photoz.types import Array, Ints
@@ -81,8 +81,10 @@ class Parts:
         which = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(which):
             start = int(self._starts[number])
-            ask = getattr(self.parts[number], "faults", None)
-            said = ask(rows[which == number] - start) if ask is not None else {}
+            part = self.parts[number]
+            said = (
+                part.faults(rows[which == number] - start) if isinstance(part, KnowsFaults) else {}
+            )
             found |= {row + start: fault for row, fault in said.items()}
         return found
 

@@ -21,8 +21,8 @@ def test_the_challenge_is_recognised_and_says_how(make_file):
 def test_a_format_can_be_asked_for_by_name(make_file):
     path = make_file()
     assert Cutouts.open(path, read_as="challenge").source.recognised == "as asked"
-    with pytest.raises(ConfigError, match=r"read_as is 'fits', expected one of .*challenge"):
-        Cutouts.open(path, read_as="fits")
+    with pytest.raises(ConfigError, match=r"read_as is 'grib', expected one of .*challenge"):
+        Cutouts.open(path, read_as="grib")
     with pytest.raises(DataError, match="no dataset `jpeg`"):
         Cutouts.open(path, read_as="sdss_jpeg")
 
