@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.formats.galaxies import PIXSCALE_ARCSEC, Galaxies
+from benchmarks.formats import display
+from benchmarks.formats.display import write_catalogue
+from benchmarks.formats.galaxies import NOISE_NMGY, PIXSCALE_ARCSEC, Galaxies
 from ssl_photoz.types import Array
 
 Writer = Callable[[Path, Galaxies], Path]
-PER_TAR, PER_ROW_GROUP = 1000, 200
+PER_ROW_GROUP = 200
 
 
 def challenge(folder: Path, galaxies: Galaxies) -> Path:
@@ -148,7 +146,7 @@ def fits_folder(folder: Path, galaxies: Galaxies) -> Path:
         header["CD1_1"], header["CD1_2"] = -PIXSCALE_ARCSEC / 3600, 0.0
         header["CD2_1"], header["CD2_2"] = 0.0, PIXSCALE_ARCSEC / 3600
         fits.PrimaryHDU(galaxies.images[row], header).writeto(root / f"cutout_{number}.fits")
-    _catalogue(root / "catalogue.csv", galaxies, [str(one) for one in galaxies.id])
+    write_catalogue(root / "catalogue.csv", galaxies, [str(one) for one in galaxies.id])
     return root
 
 
@@ -163,40 +161,6 @@ def zarr(folder: Path, galaxies: Galaxies) -> Path:
         group.create_array(name, data=getattr(galaxies, field))
     group.attrs.update({"bands": ",".join(galaxies.bands), "pixscale_arcsec": PIXSCALE_ARCSEC})
     return folder / "cutouts.zarr"
-
-
-def picture_folder(folder: Path, galaxies: Galaxies) -> Path:
-    """Write a PNG per galaxy, and a catalogue."""
-    root = folder / "pictures"
-    root.mkdir(parents=True)
-    for number, picture in zip(galaxies.id, galaxies.pictures, strict=True):
-        (root / f"{number}.png").write_bytes(_encoded(picture, "PNG"))
-    _catalogue(root / "catalogue.csv", galaxies, [str(one) for one in galaxies.id])
-    return root
-
-
-def webdataset(folder: Path, galaxies: Galaxies) -> Path:
-    """Write tars of PNG and JSON."""
-    root = folder / "tars"
-    root.mkdir(parents=True)
-    pictures = galaxies.pictures
-    for start in range(0, len(pictures), PER_TAR):
-        with tarfile.open(root / f"shard-{start // PER_TAR:05d}.tar", "w") as archive:
-            for row in range(start, min(start + PER_TAR, len(pictures))):
-                said = {
-                    name: getattr(galaxies, name)[row].item() for name in ("id", "ra", "dec", "ebv")
-                }
-                if np.isfinite(galaxies.z[row]):
-                    said["redshift"] = galaxies.z[row].item()
-                said["flux_r"] = galaxies.flux_r[row].item()
-                for suffix, content in (
-                    ("png", _encoded(pictures[row], "PNG")),
-                    ("json", json.dumps(said).encode()),
-                ):
-                    member = tarfile.TarInfo(f"{row:06d}.{suffix}")
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-    return root
 
 
 def pasquet(folder: Path, galaxies: Galaxies) -> Path:
@@ -230,36 +194,20 @@ def astroclip(folder: Path, galaxies: Galaxies) -> Path:
     return folder / "astroclip.h5"
 
 
-def sdss_jpeg(folder: Path, galaxies: Galaxies) -> Path:
-    """Write JPEG files end to end in HDF5."""
-    files = [_encoded(picture, "JPEG") for picture in galaxies.pictures]
-    return _hdf5(
-        folder / "pictures.h5",
-        jpeg=np.frombuffer(b"".join(files), np.uint8),
-        offset=np.cumsum([0, *map(len, files)]),
-        objid=galaxies.id,
-        RA=galaxies.ra,
-        DEC=galaxies.dec,
-        Z=galaxies.z,
-        EBV=galaxies.ebv,
-        FLUX_R=galaxies.flux_r,
-    )
-
-
 WRITERS: dict[str, Writer] = {
     "challenge": challenge,
     "ssl_legacysurvey": ssl_legacysurvey,
     "pasquet": pasquet,
     "sdss_cubes": sdss_cubes,
     "astroclip": astroclip,
-    "sdss_jpeg": sdss_jpeg,
+    "sdss_jpeg": display.sdss_jpeg,
     "mmu_hdf5": mmu_hdf5,
     "parquet": hats,
     "parquet, one file": parquet,
     "fits": fits_folder,
     "zarr": zarr,
-    "pictures": picture_folder,
-    "webdataset": webdataset,
+    "pictures": display.picture_folder,
+    "webdataset": display.webdataset,
 }
 
 BANDS = {"pasquet": "ugriz", "sdss_cubes": "ugriz", "mmu_hdf5": "griz"}  # the others: grz
@@ -273,8 +221,6 @@ def _hdf5(path: Path, **columns: Array) -> Path:
 
 
 def _noise(galaxies: Galaxies) -> Array:
-    from benchmarks.formats.galaxies import NOISE_NMGY
-
     return np.tile([NOISE_NMGY[band] for band in galaxies.bands], (len(galaxies.id), 1))
 
 
@@ -310,21 +256,3 @@ def _lists(values: Array) -> pa.Array:
     for length in reversed(values.shape[1:]):
         made = pa.ListArray.from_arrays(np.arange(0, len(made) + 1, length, dtype="i4"), made)
     return made
-
-
-def _catalogue(path: Path, galaxies: Galaxies, names: list[str]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["TARGETID", "ra", "dec", "z", "ebv", "flux_r"])
-        for row in reversed(range(len(names))):  # in another order than the files
-            z = galaxies.z[row]
-            cells = [names[row], galaxies.ra[row], galaxies.dec[row], z if np.isfinite(z) else ""]
-            writer.writerow([*cells, galaxies.ebv[row], galaxies.flux_r[row]])
-
-
-def _encoded(picture: Array, kind: str) -> bytes:
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, kind)
-    return content.getvalue()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
-from ssl_photoz.cutouts.formats.listing import has_files, kept, list_files
+from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Asked, Source
 from ssl_photoz.cutouts.single import bands_of, place_of
@@ -28,9 +28,10 @@ TABLE = "no image in the primary HDU"
 
 
 def recognise(path: Path) -> str | None:
-    """Recognise a folder with FITS files in it, or in the folders in it."""
-    name = has_files(path, SUFFIXES) if path.is_dir() else None
-    return None if name is None else f"folder of FITS files such as {name}"
+    """Recognise a folder with FITS images in it, or in the folders in it."""
+    some = some_files(path, SUFFIXES) if path.is_dir() else []
+    images = [one.name for one in some if not _look_at(one.parent, one.name).fault]
+    return f"folder of FITS cutouts such as {min(images)}" if images else None
 
 
 def open_stored(path: Path, asked: Asked) -> Stored:
@@ -108,7 +109,7 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
     return seen._replace(
         offset=offset,
         length=length,
-        count=count,
+        n_bands=count,
         side_px=sides[0],
         bands=",".join(bands_of(header) or ()),
         pixscale_arcsec=float("nan") if pixscale_arcsec is None else pixscale_arcsec,

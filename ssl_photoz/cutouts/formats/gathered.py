@@ -31,7 +31,7 @@ class Seen(NamedTuple):
         fault: Why it is none; empty if it is one.
         offset: First byte of its pixels, or of its picture.
         length: Bytes.
-        count: Bands.
+        n_bands: Bands.
         side_px: Side, pixels.
         bands: Their names, with commas; empty if unknown.
         pixscale_arcsec: Pixel scale, arcsec/px.
@@ -44,7 +44,7 @@ class Seen(NamedTuple):
     fault: str = ""
     offset: int = 0
     length: int = 0
-    count: int = 0
+    n_bands: int = 0
     side_px: int = 0
     bands: str = ""
     pixscale_arcsec: float = float("nan")
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
     @property
     def kind(self) -> str:
         """What all cutouts of a set have in common."""
-        return f"{self.count} bands {self.bands}".strip() + f" of {self.side_px} px"
+        return f"{self.n_bands} bands {self.bands}".strip() + f" of {self.side_px} px"
 
 
 def as_arrays(seen: Iterable[Seen]) -> dict[str, Array]:
@@ -100,7 +100,7 @@ def open_gathered(
     good = sound & (found["kind"] == usual)
     model = {name: values[good][0] for name, values in found.items()}
     stated = tuple(str(model["bands"]).split(",")) if model["bands"] else None
-    count = int(model["count"])
+    count = int(model["n_bands"])
     if stated is None and asked.bands is None and default_bands is not None:
         stated = tuple(default_bands)
     beside = table or _beside(path, found, tables)

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,17 +84,20 @@ def _listed(folder: Path, found: list[tuple[str, int, int]]) -> Listed:
     )
 
 
-def has_files(folder: Path, suffixes: Sequence[str]) -> str | None:
-    """Return the name of some file with one of the suffixes, here or one folder below; or None."""
-    for place in (folder, *_first_folders(folder)):
+def some_files(folder: Path, suffixes: Sequence[str], *, most: int = 8) -> list[Path]:
+    """Return a few files with one of the suffixes, from a folder or the first few folders in it."""
+    found: list[Path] = []
+    for place in (folder, *_first_folders(folder, most)):
         with os.scandir(place) as entries:
             for entry in entries:
                 if entry.name.lower().endswith(tuple(suffixes)) and entry.name[0] not in "._":
-                    return entry.name
-    return None
+                    found.append(Path(entry.path))
+                    if len(found) == most:
+                        return found
+    return found
 
 
-def _first_folders(folder: Path, most: int = 8) -> list[Path]:
+def _first_folders(folder: Path, most: int) -> list[Path]:
     with os.scandir(folder) as entries:
         names = sorted(one.name for one in entries if one.is_dir() and one.name[0] not in "._")
     return [folder / name for name in names[:most]]
@@ -120,5 +123,6 @@ def kept(identity: str, make: Callable[[], dict[str, Array]], *, files: int) -> 
             return {name.removeprefix(PREFIX): archive[name] for name in archive.files}
     made = make()
     with suppress(OSError), atomic_path(path) as scratch, scratch.open("wb") as file:
-        np.savez(file, **{PREFIX + name: values for name, values in made.items()})
+        named: dict[str, Any] = {PREFIX + name: values for name, values in made.items()}
+        np.savez(file, **named)
     return made

@@ -43,7 +43,8 @@ class Places:
 
     def path(self, row: int) -> Path:
         """Return the file of a cutout."""
-        return self.folder / self.files[self.file[row]].decode("utf-8", "surrogateescape")
+        name: bytes = self.files[self.file[row]]
+        return self.folder / name.decode("utf-8", "surrogateescape")
 
 
 class Members:
@@ -72,7 +73,7 @@ class Members:
         self.source = source
         self.columns = tuple(columns)
         self.left_out = left_out
-        self.attributes: dict[str, Any] = {}
+        self.attributes: Mapping[str, Any] = {}
         self._places, self._columns, self._decode = places, dict(columns), decode
         self._faults = dict(faults)
 

@@ -143,6 +143,8 @@ def noise_from_ivar(stored: Hdf5Images) -> Array:
     """
     dataset, source = stored.dataset(IVAR), stored.source
     noise = np.full((source.rows, len(source.bands)), np.nan, np.float32)
+    if dataset is None:
+        return noise
     low = (source.size_px - STRIP_PX) // 2
     at_once = max(BLOCK_BYTES // (4 * len(source.bands) * STRIP_PX * source.size_px), 1)
     for start in range(0, source.rows, at_once):

@@ -13,7 +13,7 @@ from ssl_photoz.types import Array
 
 def shape_of_first(column: pa.Array) -> tuple[int, ...]:
     """Return the lengths of the nested lists of the first row; lists of structs count as lists."""
-    lengths = []
+    lengths: list[int] = []
     level = column.slice(0, 1)
     while True:
         level = _out_of_struct(level)
@@ -29,7 +29,8 @@ def number_type(column: pa.Array) -> np.dtype[Any]:
     level = _out_of_struct(column)
     while _is_list(level.type):
         level = _out_of_struct(level.flatten())
-    return np.dtype(level.type.to_pandas_dtype())
+    found: np.dtype[Any] = np.dtype(level.type.to_pandas_dtype())
+    return found
 
 
 def as_array(column: pa.Array, shape: tuple[int, ...]) -> Array:

@@ -95,7 +95,9 @@ def find_columns(
         for name in reversed(schema.names)
         if name != pixels.column and _is_column(schema.field(name).type)
     }
-    columns = {name: (column,) for name, column in reversed(plain.items())}
+    columns: dict[str, tuple[str, ...]] = {
+        name: (column,) for name, column in reversed(plain.items())
+    }
     for canonical, names in (("id", ID_COLUMNS), ("z", REDSHIFTS)):
         found = next((name for name in names if name in columns), None)
         if found is not None and found != canonical:

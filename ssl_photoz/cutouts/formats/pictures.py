@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
-from ssl_photoz.cutouts.formats.listing import has_files, kept, list_files
+from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import MOST_SIDE_PX, Asked, Source
 from ssl_photoz.types import Array
@@ -26,8 +26,8 @@ MOST_BYTES = 1 << 26
 
 def recognise(path: Path) -> str | None:
     """Recognise a folder with pictures in it, or in the folders in it."""
-    name = has_files(path, SUFFIXES) if path.is_dir() else None
-    return None if name is None else f"folder of pictures such as {name}, not calibrated"
+    some = some_files(path, SUFFIXES) if path.is_dir() else []
+    return f"folder of pictures such as {min(some).name}, not calibrated" if some else None
 
 
 def open_stored(path: Path, asked: Asked) -> Stored:
@@ -79,7 +79,7 @@ def judge(seen: Seen, head: Any, length: int) -> Seen:  # noqa: ANN401 - a path 
         return seen._replace(fault=f"no JPEG or PNG ({type(error).__name__})")
     if width != height or not 0 < width <= MOST_SIDE_PX or mode not in MODES:
         return seen._replace(fault=f"{mode} picture of {width} x {height} px, expected a square")
-    return seen._replace(length=length, count=3, side_px=width)
+    return seen._replace(length=length, n_bands=3, side_px=width)
 
 
 def _opened(source: Any) -> Any:  # noqa: ANN401 - a PIL image

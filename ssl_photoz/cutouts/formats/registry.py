@@ -48,9 +48,6 @@ FORMATS: dict[str, Format] = {
     "mmu_hdf5": Format(mmu_hdf5.recognise, mmu_hdf5.open_stored, "Multimodal Universe 1, HDF5"),
     "zarr": Format(zarr_group.recognise, zarr_group.open_stored, "Zarr"),
     "parquet": Format(parquet.recognise, parquet.open_stored, "HATS and other Parquet"),
-    "fits": Format(fits_folder.recognise, fits_folder.open_stored, "a folder of FITS cutouts"),
-    "webdataset": Format(webdataset.recognise, webdataset.open_stored, "tars of pictures"),
-    "pictures": Format(pictures.recognise, pictures.open_stored, "a folder of JPEG or PNG"),
     "challenge": Format(
         challenge.recognise, challenge.open_stored, "the redshift challenge's HDF5"
     ),
@@ -64,6 +61,9 @@ FORMATS: dict[str, Format] = {
         lambda path, asked: dataset.open_folder(path, asked, open_stored),
         "a folder of files of any format that is one file",
     ),
+    "fits": Format(fits_folder.recognise, fits_folder.open_stored, "a folder of FITS cutouts"),
+    "webdataset": Format(webdataset.recognise, webdataset.open_stored, "tars of pictures"),
+    "pictures": Format(pictures.recognise, pictures.open_stored, "a folder of JPEG or PNG"),
 }
 BY_HAND = "as asked"
 

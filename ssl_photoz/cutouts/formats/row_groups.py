@@ -161,8 +161,9 @@ def _cubes(
     count: int,
 ) -> tuple[Array, dict[int, str]]:
     """Return pixels (n, C, side, side) of a batch; NaN, or 0 in 8 bits, where there are none."""
+    bad: dict[int, str] = {}
     try:
-        values, bad = as_array(batch, lengths), {}
+        values = as_array(batch, lengths)
     except ValueError:
         values, bad = _one_by_one(batch, row, lengths)
     side = int(np.sqrt(np.prod(lengths) // count))
@@ -171,7 +172,7 @@ def _cubes(
 
 def _one_by_one(batch: Any, row: int, lengths: tuple[int, ...]) -> tuple[Array, dict[int, str]]:  # noqa: ANN401
     found: list[Array | None] = []
-    bad = {}
+    bad: dict[int, str] = {}
     for place in range(len(batch)):
         try:
             found.append(as_array(batch.slice(place, 1), lengths)[0])

@@ -19,7 +19,7 @@ import numpy as np
 from ssl_photoz.cutouts.formats.catalogue import Beside, canonical
 from ssl_photoz.cutouts.formats.facts import columns_of, joined
 from ssl_photoz.cutouts.formats.gathered import LONGEST_KEY, Seen, as_arrays
-from ssl_photoz.cutouts.formats.listing import has_files, kept, list_files, list_one
+from ssl_photoz.cutouts.formats.listing import kept, list_files, list_one, some_files
 from ssl_photoz.cutouts.formats.pictures import SUFFIXES as PICTURES
 from ssl_photoz.cutouts.formats.pictures import judge, open_pictures
 from ssl_photoz.cutouts.formats.stored import Stored
@@ -36,8 +36,8 @@ SAID = "json:"
 def recognise(path: Path) -> str | None:
     """Recognise a tar, or a folder with tars in it."""
     if path.is_dir():
-        name = has_files(path, SUFFIXES)
-        return None if name is None else f"folder of tars such as {name}, not calibrated"
+        some = some_files(path, SUFFIXES)
+        return f"folder of tars such as {min(some).name}, not calibrated" if some else None
     return "tar, not calibrated" if path.suffix == ".tar" and tarfile.is_tarfile(path) else None
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_is_damaged_later_is_found_when_it_is_read(write, tmp_path):
 def test_a_folder_without_a_cutout_is_refused(write, tmp_path):
     write("a.fits", images=np.zeros((3, SIDE, SIDE + 1), "f4"))
     with pytest.raises(DataError, match=r"none of 1 files in it is a square cutout.*\(3, 16, 17\)"):
-        Cutouts.open(tmp_path / "cutouts")
+        Cutouts.open(tmp_path / "cutouts", read_as="fits")
 
 
 def test_doubles_and_single_bands_are_read(write, tmp_path):
@@ -131,3 +131,10 @@ def test_pixel_scales_that_differ_are_not_averaged(write, tmp_path):
     write("a.fits")
     write("b.fits", CD1_1=-0.5 / 3600, CD2_2=0.5 / 3600)
     assert np.isnan(Cutouts.open(tmp_path / "cutouts").source.pixscale_arcsec)
+
+
+def test_tables_and_pictures_beside_hdf5_do_not_make_a_folder_something_else(make_file, tmp_path):
+    make_file("cutouts.h5")
+    fits.BinTableHDU.from_columns([fits.Column("id", "K", array=[1])]).writeto(tmp_path / "c.fits")
+    (tmp_path / "contact_sheet.png").write_bytes(b"a picture of all")
+    assert Cutouts.open(tmp_path).source.read_as == "folder"

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from ssl_photoz.cutouts.formats.listing import KEPT_FROM, has_files, kept, list_files
+from ssl_photoz.cutouts.formats.listing import KEPT_FROM, kept, list_files, some_files
 
 
 @pytest.fixture
@@ -19,8 +19,10 @@ def folder(tmp_path):
 
 def test_files_are_listed_in_order_without_hidden_ones(folder):
     assert list_files(folder, (".png",)).names == ["a.png", "a/c.PNG", "b.png"]
-    assert has_files(folder, (".txt",)) == "d.txt"
-    assert has_files(folder, (".fits",)) is None
+    assert some_files(folder, (".txt",)) == [folder / "d.txt"]
+    assert set(some_files(folder, (".png",))) == {folder / n for n in ("a.png", "b.png", "a/c.PNG")}
+    assert len(some_files(folder, (".png",), most=2)) == 2
+    assert some_files(folder, (".fits",)) == []
 
 
 def test_links_to_files_count_and_links_to_folders_do_not(folder, tmp_path):
