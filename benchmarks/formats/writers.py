@@ -203,7 +203,7 @@ WRITERS: dict[str, Writer] = {
     "sdss_jpeg": display.sdss_jpeg,
     "mmu_hdf5": mmu_hdf5,
     "parquet": hats,
-    "parquet, one file": parquet,
+    "parquet file": parquet,
     "fits": fits_folder,
     "zarr": zarr,
     "pictures": display.picture_folder,

@@ -185,10 +185,11 @@ def _plain(column: pa.ChunkedArray) -> Array:
     values = column.combine_chunks()
     if pa.types.is_nested(values.type):
         return as_array(values, shape_of_first(values))
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return np.array(pc.fill_null(values, "").to_pylist(), str)
     if pa.types.is_integer(values.type):
-        return np.asarray(pc.fill_null(values, -1))
-    if pa.types.is_floating(values.type):
-        return values.to_numpy(zero_copy_only=False)
-    if pa.types.is_boolean(values.type):
-        return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-    return np.array(pc.fill_null(values, "").to_pylist(), str)
+        values = pc.fill_null(values, -1)
+    elif pa.types.is_boolean(values.type):
+        values = pc.fill_null(values, False)
+    plain: Array = values.to_numpy(zero_copy_only=False)
+    return plain

@@ -92,7 +92,7 @@ def _samples(path: Path, name: str) -> Iterator[tuple[Seen, dict[str, Any]]]:
 
 def _plain_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
-        archive.members.clear()  # or it would remember all of them
+        archive.members = []  # type: ignore[attr-defined] # or it would remember all of them
         if member.isreg() and not member.issparse():
             yield member
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, PER_BAND
+from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     LEGACY_SURVEYS_PIXSCALE_ARCSEC,
+    PER_BAND,
     Asked,
     Source,
     parse_bands,

@@ -68,13 +68,13 @@ def as_jpeg(picture):
 
 def test_every_format_is_written_here():
     several = {"dataset", "folder"}  # of files of the others
-    assert {name.partition(",")[0] for name in writers.WRITERS} == set(FORMATS) - several
+    assert {name.partition(" ")[0] for name in writers.WRITERS} == set(FORMATS) - several
 
 
 def test_it_is_recognised_and_described(opened):
     name, cutouts, drawn, _ = opened
     source = cutouts.source
-    assert source.read_as == name.partition(",")[0]
+    assert source.read_as == name.partition(" ")[0]
     assert source.recognised not in ("", "as asked")
     assert (source.rows, source.size_px) == (N, SIDE)
     assert source.calibrated == (name not in DISPLAY)
