@@ -22,7 +22,7 @@ LEVEL_0 = (
 )
 ROOMS = (
     *("cutouts", "augment", "encoders", "contrast", "baselines"),
-    *("embeddings", "redshift", "similarity", "dwarfs", "explorer"),
+    *("embeddings", "redshift", "similarity", "dwarfs", "explorer", "catalogues", "fetching"),
 )
 STORE = ("embeddings.store", "embeddings.tables")
 MAY_IMPORT = {  # the longest prefix of a module's name decides
@@ -33,6 +33,9 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "embeddings": (*LEVEL_0, *STORE),
     "embeddings.embed": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
     "embeddings.single": (*LEVEL_0, "cutouts", "encoders", "embeddings"),
+    "catalogues": (*LEVEL_0, "catalogues", "embeddings.tables"),
+    "catalogues.populations": (*LEVEL_0, "catalogues", "redshift.lowz_cuts"),
+    "fetching": (*LEVEL_0, "fetching", "catalogues.catalogue", "cutouts"),
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
     "contrast.pretraining": (*LEVEL_0, "contrast", "augment", "encoders", "cutouts"),
     "contrast.account": (*LEVEL_0, "contrast", "cutouts"),
@@ -61,6 +64,9 @@ ONLY_IN = {
     "pytorch_metric_learning": ("contrast.order", "similarity.quality"),
     "qp": ("redshift.qp_export",),
     "huggingface_hub": ("encoders.hub",),
+    "httpx": ("fetching.service",),
+    "sfdmap2": ("fetching.dust",),
+    "dustmaps": ("fetching.dust",),
     "wandb": ("contrast.history",),
     "umap": ("similarity.map",),
     "faiss": ("similarity.index_faiss", "redshift.knn"),
@@ -71,14 +77,14 @@ ONLY_IN = {
     "galsim": ("cutouts",),
     "timm": ("encoders.timm_stages",),
     "zarr": ("cutouts.formats.zarr_group",),
-    "h5py": ("cutouts", "pretrain", "explorer.unpack"),
+    "h5py": ("cutouts", "pretrain", "explorer.unpack", "fetching.assembly"),
     "jinja2": ("report",),
 }
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "umap", "faiss", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
     *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp", "timm"),
-    "huggingface_hub",
+    *("huggingface_hub", "httpx", "sfdmap2", "dustmaps"),
     *("fastapi", "starlette", "pydantic", "uvicorn"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}

@@ -15,7 +15,7 @@ from ssl_photoz.errors import DataError
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "faiss", "umap", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "pandas", "PIL", "jinja2"),
-    *("fastapi", "starlette", "pydantic", "uvicorn"),
+    *("fastapi", "starlette", "pydantic", "uvicorn", "httpx"),
 }
 PROBE = """
 import json, sys

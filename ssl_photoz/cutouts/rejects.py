@@ -9,7 +9,6 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from ssl_photoz import runs
 from ssl_photoz.cutouts.quality import reject_reasons
@@ -22,14 +21,14 @@ SCAN, TRAINING = "scan", "training"
 
 
 def write_rejects(path: Path, ids: Array, reasons: Mapping[str, Mapping[int, str]]) -> None:
-    """Write ``row``, ``id``, ``reason`` and ``found`` (by the scan, or in training) as Parquet.
+    """Write ``row``, ``id``, ``reason`` and ``found`` (by the scan, in training ...) as Parquet.
 
     Args:
         path: The file.
-        ids: Of all rows of the cutout file, (N,).
+        ids: Of all rows of the cutout file, or of the catalogue, (N,).
         reasons: By where it was found, then by row.
     """
-    listed = [(row, found) for found in (SCAN, TRAINING) for row in sorted(reasons[found])]
+    listed = [(row, found) for found in reasons for row in sorted(reasons[found])]
     columns = {
         "row": pa.array([row for row, _ in listed], pa.int64()),
         "id": pa.array([str(ids[row]) for row, _ in listed], pa.string()),
@@ -122,6 +121,8 @@ class _Mended:
 
 def suspicious(pixels: Array) -> Bools:
     """Return which cutouts (B, C, H, W) may be not finite or all zero, by their sums, (B,)."""
+    import torch
+
     total = torch.from_numpy(pixels).flatten(1).sum(dim=1, dtype=torch.float32).numpy()
     found: Bools = ~np.isfinite(total) | (total == 0)
     return found

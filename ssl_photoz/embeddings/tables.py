@@ -108,7 +108,7 @@ def _read_fits(path: Path, max_rows: int | None) -> dict[str, Array]:
             raise DataError(f"{path} is not a plain FITS file; unpack it if it is compressed")
     table = Table.read(path, format="fits", memmap=False, mask_invalid=False)
     table.convert_bytestring_to_unicode()
-    return _from_astropy(table)
+    return from_astropy(table)
 
 
 def _read_votable(path: Path, max_rows: int | None) -> dict[str, Array]:
@@ -120,7 +120,7 @@ def _read_votable(path: Path, max_rows: int | None) -> dict[str, Array]:
             f"{path} is not a VOTable whose rows stand in the file itself, in UTF-8; save it again "
             f"so, or as CSV"
         )
-    return _from_astropy(parse_single_table(BytesIO(content)).to_table(use_names_over_ids=True))
+    return from_astropy(parse_single_table(BytesIO(content)).to_table(use_names_over_ids=True))
 
 
 _READERS = {
@@ -145,7 +145,8 @@ def _from_arrow(table: pa.Table) -> dict[str, Array]:
     }
 
 
-def _from_astropy(table: Any) -> dict[str, Array]:  # noqa: ANN401 - astropy has no types
+def from_astropy(table: Any) -> dict[str, Array]:  # noqa: ANN401 - astropy has no types
+    """Return the columns of an astropy table as `read_table` does."""
     return {name: _unmasked(table[name]) for name in table.colnames if table[name].ndim == 1}
 
 

@@ -1,0 +1,155 @@
+"""Cut cutouts from the coadds of bricks on disk.
+
+Pixels are taken as they are, so that their noise stays uncorrelated: an object is at most half a
+pixel off the middle of its cutout. Neighbouring bricks overlap by 82 px on each side; a
+cutout that reaches past the edge of its brick is rejected, not filled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssl_photoz.errors import ConfigError
+from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer
+from ssl_photoz.fetching.bricks import brick_names, coadd_path
+from ssl_photoz.fetching.frame import Frame
+from ssl_photoz.types import Array, Doubles, Floats, Ints
+
+AT_ONCE = 128
+
+
+class Task(NamedTuple):
+    """Rows in one brick, at most `AT_ONCE`.
+
+    Attributes:
+        coadds: Folder of the data release.
+        region: ``north`` or ``south``.
+        brick: Its name.
+        rows: Of the catalogue, (B,).
+        ra: Right ascension, degrees, (B,).
+        dec: Declination, degrees, (B,).
+        frame: What a cutout is to be.
+    """
+
+    coadds: Path
+    region: str
+    brick: str
+    rows: Ints
+    ra: Doubles
+    dec: Doubles
+    frame: Frame
+
+
+Cut = list[tuple[int, Answer]]
+
+
+def require_coadds(coadds: Path, frame: Frame) -> None:
+    """Refuse a folder that is none, and another pixel scale than that of coadds.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if not frame.native:
+        raise ConfigError(f"coadds have 0.262 arcsec/px, asked for {frame.pixscale_arcsec:g}")
+    if not coadds.is_dir():
+        raise ConfigError(f"coadds={coadds} is no folder; expected one with north/coadd or coadd")
+
+
+def tasks(
+    coadds: Path, frame: Frame, north: Array, ra: Doubles, dec: Doubles, rows: Ints
+) -> Iterator[Task]:
+    """Sort rows by brick, so that every coadd is opened once.
+
+    Args:
+        coadds: Folder of the data release.
+        frame: What a cutout is to be.
+        north: Whether the northern coadds are meant, (N,).
+        ra: Right ascension, degrees, (N,).
+        dec: Declination, degrees, (N,).
+        rows: To cut.
+    """
+    bricks = brick_names(ra[rows], dec[rows])
+    keys = np.char.add(bricks, np.where(north[rows], "n", "s"))
+    order = np.argsort(keys, kind="stable")
+    ends = np.flatnonzero(keys[order][1:] != keys[order][:-1]) + 1
+    for group in np.split(order, ends) if len(order) else []:
+        for start in range(0, len(group), AT_ONCE):
+            some = group[start : start + AT_ONCE]
+            region = "north" if north[rows[some[0]]] else "south"
+            here = rows[some]
+            yield Task(coadds, region, str(bricks[some[0]]), here, ra[here], dec[here], frame)
+
+
+def cut_all(work: Iterator[Task], workers: int) -> Iterator[Cut]:
+    """Yield the cutouts of every task; with several processes, few tasks are under way at once."""
+    if workers == 1:
+        yield from map(cut, work)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    with ExitStack() as stack:
+        stack.callback(pool.shutdown, cancel_futures=True)
+        under_way: deque[Future[Cut]] = deque()
+        for task in work:
+            under_way.append(pool.submit(cut, task))
+            if len(under_way) > 2 * workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+def cut(task: Task) -> Cut:
+    """Cut the rows of one brick out of its coadds."""
+    from astropy.io import fits
+
+    cubes = np.zeros((len(task.rows), *task.frame.shape), np.float32)
+    reasons = [""] * len(task.rows)
+    for place, band in enumerate(task.frame.bands):
+        path = coadd_path(task.coadds, task.region, task.brick, band)
+        if path is None:
+            missing = f"no coadd of brick {task.brick} in {band} ({task.region})"
+            return [(int(row), Answer(None, missing)) for row in task.rows]
+        try:
+            with fits.open(path, memmap=False) as hdus:
+                hdu = next(one for one in hdus if one.is_image and len(one.shape) == 2)
+                for i, (ra_deg, dec_deg) in enumerate(zip(task.ra, task.dec, strict=True)):
+                    reasons[i] = reasons[i] or _cut_one(
+                        hdu, task, cubes[i, place], float(ra_deg), float(dec_deg)
+                    )
+        except Exception as error:  # a damaged file makes the reader raise whatever comes
+            damaged = f"damaged coadd {path.name} ({type(error).__name__})"
+            return [(int(row), Answer(None, damaged)) for row in task.rows]
+    return [
+        (int(row), _checked(pixels, reason, task.frame))
+        for row, pixels, reason in zip(task.rows, cubes, reasons, strict=True)
+    ]
+
+
+def _cut_one(hdu: Any, task: Task, pixels: Floats, ra_deg: float, dec_deg: float) -> str:  # noqa: ANN401
+    """Fill one band of a cutout, (H, W); return why it cannot be."""
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    wcs, side = WCS(hdu.header).celestial, task.frame.size_px
+    scale = 3600 * float(np.mean(proj_plane_pixel_scales(wcs)))
+    if not abs(scale / task.frame.pixscale_arcsec - 1) <= MAX_SCALE_ERROR:
+        return f"pixel scale is {scale:.4g} arcsec, asked for {task.frame.pixscale_arcsec:g}"
+    x, y = (float(at) for at in wcs.world_to_pixel_values(ra_deg, dec_deg))
+    left, low = (round(at - (side - 1) / 2) for at in (x, y))
+    height, width = hdu.shape
+    if not (0 <= left <= width - side and 0 <= low <= height - side):
+        return f"reaches past the edge of brick {task.brick}"
+    pixels[:] = hdu.section[low : low + side, left : left + side]
+    return ""
+
+
+def _checked(pixels: Floats, reason: str, frame: Frame) -> Answer:
+    reason = reason or frame.fault(pixels)
+    return Answer(None, reason) if reason else Answer(pixels)

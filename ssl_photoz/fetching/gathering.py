@@ -1,0 +1,110 @@
+"""Fetch what a journal has not yet, from the service or from coadds, with a progress bar."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ssl_photoz.catalogues.catalogue import Catalogue
+from ssl_photoz.cutouts.quality import BAD_POSITION
+from ssl_photoz.errors import ConfigError
+from ssl_photoz.fetching.coadds import cut_all, tasks
+from ssl_photoz.fetching.frame import Frame
+from ssl_photoz.fetching.journal import Journal
+from ssl_photoz.fetching.regions import layers_of, on_the_sky
+from ssl_photoz.fetching.settings import ServiceSettings
+from ssl_photoz.types import Array, Ints
+
+MANY = 100_000
+
+
+def gather(
+    journal: Journal,
+    catalogue: Catalogue,
+    frame: Frame,
+    *,
+    layer: str,
+    coadds: Path | None,
+    workers: int,
+    service: ServiceSettings,
+) -> None:
+    """Fetch or reject every row of a catalogue that is not done yet.
+
+    Args:
+        journal: Of the catalogue's rows.
+        catalogue: Positions.
+        frame: What a cutout is to be.
+        layer: ``ls-dr9`` and the like.
+        coadds: Folder of a data release; None: ask the service.
+        workers: Processes that cut coadds.
+        service: Whom to ask, and how.
+
+    Raises:
+        DataError: If the service fails; what was fetched is kept.
+    """
+    ra, dec = catalogue.ra, catalogue.dec
+    for row in np.flatnonzero(~on_the_sky(ra, dec) & ~journal.done).tolist():
+        journal.reject(row, BAD_POSITION)
+    rows, layers = np.flatnonzero(~journal.done), layers_of(layer, ra, dec)
+    if coadds is None:
+        print(advice(len(rows), service))
+    done = len(catalogue) - len(rows)
+    with tqdm(total=len(catalogue), initial=done, desc="fetch", unit="cutout") as bar:
+        if coadds is None:
+            _download(journal, catalogue, frame, layers, rows, service, bar)
+            return
+        north = np.char.endswith(layers, "north")
+        for cut in cut_all(tasks(coadds, frame, north, ra, dec, rows), workers):
+            for row, answer in cut:
+                journal.take(row, answer.pixels, answer.reason)
+            bar.update(len(cut))
+
+
+def advice(rows: int, service: ServiceSettings) -> str:
+    """Say how long the network will take, what is missing for good manners, what is better."""
+    hours = rows / service.per_second / 3600
+    lines = [f"{rows} cutouts from {service.url}, at least {hours:.1f} h"]
+    if not service.contact:
+        lines.append("please say who asks: service.contact=you@example.edu")
+    if rows > MANY:
+        lines.append(
+            f"CAUTION: for more than {MANY} cutouts use coadds on disk, as at NERSC: coadds=; "
+            f"docs/fetch.md says how"
+        )
+    return "\n".join(lines)
+
+
+def _download(
+    journal: Journal,
+    catalogue: Catalogue,
+    frame: Frame,
+    layers: Array,
+    rows: Ints,
+    settings: ServiceSettings,
+    bar: tqdm,
+) -> None:
+    try:
+        from ssl_photoz.fetching.downloading import Download
+        from ssl_photoz.fetching.service import Service
+    except ImportError as error:
+        raise ConfigError(
+            f"asking a service needs {error.name}; run: pip install 'ssl-photoz[fetch]'"
+        ) from None
+    from ssl_photoz.fetching.pace import Pace
+
+    service = Service(
+        settings.url,
+        frame,
+        contact=settings.contact,
+        pace=Pace(settings.per_second),
+        connections=settings.connections,
+        tries=settings.tries,
+        timeout_s=settings.timeout_s,
+        back_off_s=settings.back_off_s,
+        longest_wait_s=settings.longest_wait_s,
+    )
+    download = Download(service, journal, layers, catalogue.ra, catalogue.dec, tick=bar.update)
+    asyncio.run(download.run(rows, connections=settings.connections))

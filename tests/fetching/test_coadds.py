@@ -1,0 +1,122 @@
+"""Cutouts from bricks on disk, written with astropy as fpack writes them."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from ssl_photoz import cli
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.errors import ConfigError
+
+SIDE_PX = 3600  # of a brick, legacysurvey.org/dr9/files
+BRICK, RA, DEC = "1801p000", 180.125, 0.0  # a brick on the equator is 0.25 degrees wide
+
+
+def brick_wcs(ra=RA, dec=DEC, side=SIDE_PX):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [ra, dec]
+    wcs.wcs.crpix = [side / 2 + 0.5] * 2
+    wcs.wcs.cdelt = [-0.262 / 3600, 0.262 / 3600]
+    return wcs
+
+
+def write_brick(coadds, image, *, brick=BRICK, band="r", wcs=None, **packing):
+    path = coadds / "coadd" / brick[:3] / brick / f"legacysurvey-{brick}-image-{band}.fits.fz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = (wcs or brick_wcs(side=len(image))).to_header()
+    fits.CompImageHDU(image, header, **packing).writeto(path)
+    return path
+
+
+def fetch(tmp_path, positions, *more, out="a.h5", bands="r"):
+    ra, dec = np.transpose(positions)
+    Table({"TARGETID": np.arange(len(ra)) + 2**60, "RA": ra, "DEC": dec}).write(
+        tmp_path / "c.fits", overwrite=True
+    )
+    given = [f"catalogue={tmp_path / 'c.fits'}", f"out={tmp_path / out}", f"bands=[{bands}]"]
+    cli.run("fetch", [*given, f"coadds={tmp_path}", *more])
+    table = pq.read_table(tmp_path / out.replace(".h5", ".rejects.parquet")).to_pylist()
+    with Cutouts.open(tmp_path / out) as cutouts:
+        return cutouts.read(np.arange(len(cutouts))), {one["row"]: one["reason"] for one in table}
+
+
+def test_an_object_at_the_edge_of_its_brick_is_in_the_overlap(tmp_path):
+    """Pixels hold their own place, so that the cutout says where it was cut."""
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+    write_brick(tmp_path / "south", (x + SIDE_PX * y + 1).astype("i4"), compression_type="RICE_1")
+    inside, edge = 1e-5, 0.125
+    positions = [(RA, DEC), (RA + edge - inside, 0.0), (RA - edge, DEC + edge - inside)]
+    for size in (128, 63):
+        pixels, rejects = fetch(tmp_path, positions, f"size_px={size}", out=f"{size}.h5")
+        assert rejects == {}
+        for one, (ra, dec) in zip(pixels[:, 0], positions, strict=True):
+            low, left = divmod(int(one[0, 0]) - 1, SIDE_PX)
+            assert np.array_equal(one, (x + SIDE_PX * y + 1)[low : low + size, left : left + size])
+            at = brick_wcs().world_to_pixel_values(ra, dec)
+            off = np.array(at) - (np.array([left, low]) + (size - 1) / 2)
+            assert np.abs(off).max() <= 0.5 + 1e-6
+    # North up, east left: the object at larger RA was cut at smaller x.
+    assert pixels[1, 0, 0, 0] % SIDE_PX < pixels[0, 0, 0, 0] % SIDE_PX
+    assert pixels[2, 0, 0, 0] > pixels[0, 0, 0, 0]
+    pixels, rejects = fetch(tmp_path, positions, "size_px=200", out="200.h5")
+    assert len(pixels) == 1
+    assert rejects == dict.fromkeys((1, 2), f"reaches past the edge of brick {BRICK}")
+
+
+@pytest.fixture
+def small_bricks(tmp_path):
+    """Noise in g and r of two bricks, quantised as fpack does; the second is half blank."""
+    rng = np.random.default_rng(0)
+    images = {}
+    for brick, ra in ((BRICK, RA), ("1803p000", 180.375)):
+        for band in "gr":
+            image = rng.normal(0, 0.01, (64, 64)).astype("f4")
+            if brick == "1803p000":
+                image[:, :32] = 0
+            packing = {"compression_type": "RICE_1", "quantize_method": 2, "quantize_level": 16}
+            wcs = brick_wcs(ra=ra, side=64)
+            write_brick(tmp_path, image, brick=brick, band=band, wcs=wcs, **packing)
+            images[brick, band] = image
+    return images
+
+
+def test_packed_coadds_missing_bricks_and_blank_pixels(tmp_path, small_bricks):
+    px = 0.262 / 3600
+    positions = [
+        (RA, DEC),
+        (180.375 - 16 * px, 0.0),
+        (RA + 3 * px, DEC + 2 * px),
+        (200.0, 10.0),
+        (180.375, 0.0),
+        (RA, 95.0),
+    ]
+    pixels, rejects = fetch(tmp_path, positions, "size_px=20", "workers=2", bands="g,r")
+    assert rejects == {
+        3: "no coadd of brick 1999p100 in g (south)",
+        4: "50 % of band g is blank",
+        5: "position out of range",
+    }
+    corners = [(BRICK, 22, 22), ("1803p000", 38, 22), (BRICK, 19, 24)]
+    for one, (brick, left, low) in zip(pixels, corners, strict=True):
+        for band, got in zip("gr", one, strict=True):
+            truth = small_bricks[brick, band][low : low + 20, left : left + 20]
+            assert np.abs(got - truth).max() <= 0.01 / 16  # a step of the quantisation
+
+
+def test_a_damaged_coadd_costs_its_own_rows_only(tmp_path, small_bricks):
+    path = next(tmp_path.glob("coadd/180/1803p000/*image-r*"))
+    path.write_bytes(path.read_bytes()[:3000])
+    _, rejects = fetch(tmp_path, [(RA, DEC), (180.374, 0.0)], "size_px=20", bands="g,r")
+    assert list(rejects) == [1]
+    assert rejects[1].startswith("damaged coadd legacysurvey-1803p000-image-r.fits.fz")
+
+
+def test_coadds_have_one_pixel_scale(tmp_path, small_bricks):
+    with pytest.raises(ConfigError, match=r"coadds have 0\.262"):
+        fetch(tmp_path, [(RA, DEC)], "pixscale_arcsec=0.4")
+    with pytest.raises(ConfigError, match="is no folder"):
+        fetch(tmp_path, [(RA, DEC)], f"coadds={tmp_path / 'none'}")
