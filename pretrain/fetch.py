@@ -117,6 +117,7 @@ def main(settings: Settings) -> None:
             "bands": ",".join(frame.bands),
             "pixscale_arcsec": frame.pixscale_arcsec,
             "calibrated": frame.native,
+            "simulated": catalogue.simulated,
             "layer": settings.layer,
             "fetched_from": source,
             "ebv_source": ebv_source,

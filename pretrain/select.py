@@ -88,8 +88,7 @@ def main(settings: Settings) -> None:
         for name, values in catalogue.columns.items()
     }
     chosen = {name: values[selected] for name, values in {**renamed, **made}.items()}
-    simulated = catalogue.find("simulated")
-    write_table(settings.out, chosen, simulated=simulated is not None and bool(simulated.any()))
+    write_table(settings.out, chosen, simulated=catalogue.simulated)
     write_steps(settings.out.with_suffix(".cuts.csv"), sample)
     again = int(repeats(catalogue.ids[selected]).sum())
     print(

@@ -67,12 +67,18 @@ class Catalogue:
         """Declination, degrees, (N,)."""
         return self._degrees("dec")
 
+    @property
+    def simulated(self) -> bool:
+        """Whether a column says that some of the galaxies are simulated."""
+        found = self.find("simulated")
+        return found is not None and bool((found == True).any())  # noqa: E712
+
     def as_text(self) -> str:
         """Say how the catalogue was read, one line for each column with a meaning."""
         z = f"{self.roles.z} (redshift)" if self.roles.z else "none found; columns.z= names it"
         repeated = len(self) - len(np.unique(self.ids))
         lines = [
-            f"{self.path}: {len(self)} rows",
+            f"{self.path}: {len(self)} rows" + (" (SIMULATED)" if self.simulated else ""),
             f"  ids        {self.ids_from}; {repeated} rows repeat an id",
             f"  position   {self.roles.ra}, {self.roles.dec} (degrees)",
             f"  redshift   {z}",

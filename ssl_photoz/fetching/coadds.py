@@ -7,6 +7,7 @@ cutout that reaches past the edge of its brick is rejected, not filled.
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -107,6 +108,12 @@ def cut_all(work: Iterator[Task], workers: int) -> Iterator[Cut]:
 
 def cut(task: Task) -> Cut:
     """Cut the rows of one brick out of its coadds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of astropy's, about files that are refused anyway
+        return _cut_brick(task)
+
+
+def _cut_brick(task: Task) -> Cut:
     from astropy.io import fits
 
     cubes = np.zeros((len(task.rows), *task.frame.shape), np.float32)

@@ -32,15 +32,16 @@ def cutout_columns(
     roles = catalogue.roles
     columns = {"TARGETID": catalogue.ids, "RA": catalogue.ra, "DEC": catalogue.dec}
     used = {roles.ra, roles.dec, roles.id, roles.z}
+    used |= {name for name in catalogue.columns if name.lower() == "simulated"}
     if roles.z is not None:
         columns["Z"] = catalogue.columns[roles.z].astype(np.float32)
     if ebv_mag is not None:
         columns["EBV"] = ebv_mag
     for name, stem in PER_BAND.items():
         found = [catalogue.find(f"{stem}_{band}") for band in bands]
-        values = [one for one in found if one is not None and one.dtype.kind in "iuf"]
-        if len(values) == len(bands):
-            columns[name] = np.stack(values, axis=1).astype(np.float32)
+        numbers = [one for one in found if one is not None and one.dtype.kind in "iuf"]
+        if len(numbers) == len(bands):
+            columns[name] = np.stack(numbers, axis=1).astype(np.float32)
             used |= {n for n in catalogue.columns if n.lower() in {f"{stem}_{b}" for b in bands}}
     taken = set(TAKEN)
     for name, values in catalogue.columns.items():

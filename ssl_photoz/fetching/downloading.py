@@ -9,9 +9,11 @@ from ssl_photoz.errors import DataError
 from ssl_photoz.fetching.answers import Answer
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.service import Service
+from ssl_photoz.stopping import StoppedError, StopRequest
 from ssl_photoz.types import Array, Doubles, Ints
 
 PATIENCE = 20
+STOP_POLL_S = 0.2
 
 
 class Download:
@@ -43,18 +45,27 @@ class Download:
         self._layers, self._ra, self._dec = layers, ra, dec
         self._failed: dict[int, str] = {}
 
-    async def run(self, rows: Ints, *, connections: int) -> None:
+    async def run(self, rows: Ints, *, connections: int, stop: StopRequest) -> None:
         """Fetch rows, over some connections at the same time.
+
+        Args:
+            rows: Of the catalogue.
+            connections: How many.
+            stop: Looked at while waiting: an event loop swallows what a signal raises in it.
 
         Raises:
             DataError: If `PATIENCE` rows running fail, or the service fails at the end.
+            StoppedError: If asked to.
         """
         queue = iter(rows.tolist())
         async with self._service:
             try:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(connections):
-                        group.create_task(self._work(queue))
+                    work = [group.create_task(self._work(queue)) for _ in range(connections)]
+                    while not all(task.done() for task in work):
+                        if stop.signum:
+                            raise StoppedError(stop.signum, "what was fetched is kept")
+                        await asyncio.wait(work, timeout=STOP_POLL_S)
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
             if self._failed:

@@ -16,6 +16,7 @@ from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.regions import layers_of, on_the_sky
 from ssl_photoz.fetching.settings import ServiceSettings
+from ssl_photoz.stopping import stopping_when_asked
 from ssl_photoz.types import Array, Ints
 
 MANY = 100_000
@@ -107,4 +108,5 @@ def _download(
         longest_wait_s=settings.longest_wait_s,
     )
     download = Download(service, journal, layers, catalogue.ra, catalogue.dec, tick=bar.update)
-    asyncio.run(download.run(rows, connections=settings.connections))
+    with stopping_when_asked() as stop:
+        asyncio.run(download.run(rows, connections=settings.connections, stop=stop))

@@ -157,7 +157,7 @@ def make_catalogue(tmp_path):
                 **more,
             }
         )
-        table.write(tmp_path / name, overwrite=True)
+        table.write(tmp_path / name, overwrite=True, format={".vot": "votable"}.get(name[-4:]))
         return tmp_path / name, table
 
     return make

@@ -237,10 +237,15 @@ def test_many_objects_are_sent_to_the_coadds():
     assert "coadds" not in advice(100_000, ServiceSettings(contact="me"))
 
 
-def test_another_pixel_scale_is_marked(service, make_catalogue, tmp_path, capsys):
-    path, _ = make_catalogue(n=3)
+def test_another_pixel_scale_text_ids_and_simulations_are_marked(
+    service, make_catalogue, tmp_path, capsys
+):
+    names = ["NGC 1", "007", "ü"]
+    path, _ = make_catalogue(n=3, name="a.vot", TARGETID=names, simulated=[False, True, False])
     fetch(service, path, tmp_path / "a.h5", "pixscale_arcsec=0.5", "bands=[r]")
     with Cutouts.open(tmp_path / "a.h5") as cutouts:
+        assert cutouts.column("id").tolist() == names
+        assert cutouts.source.simulated
         assert not cutouts.source.calibrated
         assert cutouts.source.pixscale_arcsec == 0.5
         assert cutouts.source.bands == ("r",)
