@@ -37,6 +37,13 @@ def cutout_columns(
         columns["Z"] = catalogue.columns[roles.z].astype(np.float32)
     if ebv_mag is not None:
         columns["EBV"] = ebv_mag
+        used |= {
+            name
+            for name, values in catalogue.columns.items()
+            if name.lower() == "ebv"
+            and values.dtype.kind == "f"
+            and np.array_equal(values, ebv_mag, equal_nan=True)
+        }
     for name, stem in PER_BAND.items():
         found = [catalogue.find(f"{stem}_{band}") for band in bands]
         numbers = [one for one in found if one is not None and one.dtype.kind in "iuf"]

@@ -40,6 +40,13 @@ def test_columns_keep_their_names_unless_these_mean_something_else():
     assert columns["day"].tolist() == ["2020-01-01"] * 3
 
 
+def test_a_reddening_of_the_catalogue_stands_once():
+    ebv = np.array([0.1, np.nan, 0.3], "f4")
+    assert set(cutout_columns(catalogue(ebv=ebv), ("g",), ebv)) == {"TARGETID", "RA", "DEC", "EBV"}
+    from_map = cutout_columns(catalogue(ebv=ebv), ("g",), ebv * 2)
+    assert np.array_equal(from_map["catalogue_ebv"], ebv, equal_nan=True)
+
+
 @pytest.mark.parametrize(("band", "extinction"), [("g", 3.214), ("r", 2.165), ("z", 1.211)])
 def test_reddening_from_what_passes(band, extinction):
     ebv = np.array([0.0, 0.05, 0.7])
