@@ -63,7 +63,7 @@ class Settings:
         require_dust(self.dust)
         checks = {
             "bands": (0 < len(self.bands) == len(set(self.bands)), "each band once"),
-            "size_px": (1 <= self.size_px <= 512, "1 to 512, the most that the service sends"),
+            "size_px": (1 <= self.size_px <= 3000, "1 to 3000"),
             "pixscale_arcsec": (0.05 <= self.pixscale_arcsec <= 20, "0.05 to 20"),
             "max_blank": (0 <= self.max_blank <= 1, "0 to 1"),
             "workers": (1 <= self.workers <= 1024, "1 to 1024"),

@@ -28,7 +28,7 @@ class Service:
         pace: Shared by all connections.
         connections: At the same time.
         tries: Of each cutout.
-        timeout_s: Of each wait for the network.
+        timeout_s: Of an answer, to its last byte.
         back_off_s: First wait after a failure.
         longest_wait_s: Longest wait that the service may ask for.
     """
@@ -48,6 +48,7 @@ class Service:
     ) -> None:
         self._base_url, self._frame, self._pace = base_url, frame, pace
         self._tries, self._back_off_s, self._longest_wait_s = tries, back_off_s, longest_wait_s
+        self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent(contact)},
             timeout=timeout_s,
@@ -102,11 +103,14 @@ class Service:
         None: only this request need wait.
         """
         try:
-            async with self._client.stream("GET", url) as response:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream("GET", url) as response,
+            ):
                 if response.status_code != httpx.codes.OK:
                     return self._refusal(response)
                 body = await self._body(response)
-        except httpx.RequestError as error:
+        except (httpx.RequestError, TimeoutError) as error:
             return Answer(None, f"no answer ({type(error).__name__})", again=True), None
         if body is None:
             return Answer(None, "the answer is too long for such a cutout"), None

@@ -17,7 +17,7 @@ class ServiceSettings:
         per_second: Requests per second, at most.
         connections: At the same time.
         tries: Of each cutout.
-        timeout_s: Of each wait for the network.
+        timeout_s: Of an answer, to its last byte.
         back_off_s: First wait after a failure; doubles each time.
         longest_wait_s: Longest wait that the service may ask for.
     """

@@ -90,7 +90,19 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(body[: len(body) // 2], length=len(body))
         if mood == "cut off":  # no length: the end of the connection is the end of the body
             return self.reply(body[: len(body) // 2], length=None)
+        if mood == "drip":
+            return self.drip(body)
         return self.reply(body if mood != "too long" else body * 2000)
+
+    def drip(self, body):
+        """Send a little now and then, so that no wait for the network is ever long."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for start in range(0, 60):
+            self.wfile.write(body[start : start + 1])
+            time.sleep(0.05)
+        self.close_connection = True
 
     def reply(self, body, *, status=200, headers=None, kind="image/fits", length=-1):
         self.send_response(status)
