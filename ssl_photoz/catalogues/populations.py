@@ -111,16 +111,19 @@ def _columns(catalogue: Catalogue, without: Collection[str]) -> dict[str, Array]
     found = {"targetid": catalogue.ids} if catalogue.ids.dtype.kind == "i" else {}
     if catalogue.roles.z is not None:
         found["z"] = catalogue.columns[catalogue.roles.z]
-    cuts = {name: cut for group in GROUPS for name, cut in CUTS[group].items()}
-    for name, cut in cuts.items():
+    lacking: dict[str, list[str]] = {}
+    for name, cut in {name: cut for group in GROUPS for name, cut in CUTS[group].items()}.items():
         for column in cut.columns:
             values = catalogue.find(column)
             if column not in found and values is not None:
                 found[column] = values
-        lacking = [column for column in cut.columns if column not in found]
-        if lacking and name not in without:
-            raise DataError(
-                f"{catalogue.path} has no {', '.join(lacking)}, which the cut {name!r} needs; add "
-                f"what is missing, or leave the cut out: without=[{name}]"
-            )
+            if column not in found and name not in without:
+                lacking.setdefault(name, []).append(column)
+    if lacking:
+        listed = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in lacking.items())
+        raise DataError(
+            f"{catalogue.path} has not the columns of some cuts ({listed}); add what is missing, "
+            f"or leave these cuts out, which the count will show: "
+            f"without=[{','.join([*without, *lacking])}]"
+        )
     return found

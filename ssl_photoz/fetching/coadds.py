@@ -14,15 +14,15 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.errors import ConfigError, DataError
 from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer
 from ssl_photoz.fetching.bricks import brick_names, coadd_path
 from ssl_photoz.fetching.frame import Frame
-from ssl_photoz.types import Array, Doubles, Floats, Ints
+from ssl_photoz.types import Array, Bools, Doubles, Floats, Ints
 
 AT_ONCE = 128
 
@@ -114,49 +114,50 @@ def cut(task: Task) -> Cut:
 
 
 def _cut_brick(task: Task) -> Cut:
-    from astropy.io import fits
-
     cubes = np.zeros((len(task.rows), *task.frame.shape), np.float32)
-    reasons = [""] * len(task.rows)
+    inside = np.ones(len(task.rows), bool)
     for place, band in enumerate(task.frame.bands):
         path = coadd_path(task.coadds, task.region, task.brick, band)
         if path is None:
-            missing = f"no coadd of brick {task.brick} in {band} ({task.region})"
-            return [(int(row), Answer(None, missing)) for row in task.rows]
+            return _none(task, f"no coadd of brick {task.brick} in {band} ({task.region})")
         try:
-            with fits.open(path, memmap=False) as hdus:
-                hdu = next(one for one in hdus if one.is_image and len(one.shape) == 2)
-                for i, (ra_deg, dec_deg) in enumerate(zip(task.ra, task.dec, strict=True)):
-                    reasons[i] = reasons[i] or _cut_one(
-                        hdu, task, cubes[i, place], float(ra_deg), float(dec_deg)
-                    )
+            inside &= _cut_band(path, task, cubes[:, place])
         except Exception as error:  # a damaged file makes the reader raise whatever comes
-            damaged = f"damaged coadd {path.name} ({type(error).__name__})"
-            return [(int(row), Answer(None, damaged)) for row in task.rows]
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's fault, not the file's
+            detail = str(error) if isinstance(error, DataError) else type(error).__name__
+            return _none(task, f"damaged coadd {path.name} ({detail})")
+    past = f"reaches past the edge of brick {task.brick}"
+    reasons = [task.frame.fault(pixels) for pixels in cubes]
+    reasons = [one if fits else past for one, fits in zip(reasons, inside, strict=True)]
     return [
-        (int(row), _checked(pixels, reason, task.frame))
+        (int(row), Answer(None, reason) if reason else Answer(pixels))
         for row, pixels, reason in zip(task.rows, cubes, reasons, strict=True)
     ]
 
 
-def _cut_one(hdu: Any, task: Task, pixels: Floats, ra_deg: float, dec_deg: float) -> str:  # noqa: ANN401
-    """Fill one band of a cutout, (H, W); return why it cannot be."""
+def _none(task: Task, reason: str) -> Cut:
+    return [(int(row), Answer(None, reason)) for row in task.rows]
+
+
+def _cut_band(path: Path, task: Task, pixels: Floats) -> Bools:
+    """Fill one band of the cutouts, (B, H, W); return which are inside the brick, (B,)."""
+    from astropy.io import fits
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    wcs, side = WCS(hdu.header).celestial, task.frame.size_px
-    scale = 3600 * float(np.mean(proj_plane_pixel_scales(wcs)))
-    if not abs(scale / task.frame.pixscale_arcsec - 1) <= MAX_SCALE_ERROR:
-        return f"pixel scale is {scale:.4g} arcsec, asked for {task.frame.pixscale_arcsec:g}"
-    x, y = (float(at) for at in wcs.world_to_pixel_values(ra_deg, dec_deg))
-    left, low = (round(at - (side - 1) / 2) for at in (x, y))
-    height, width = hdu.shape
-    if not (0 <= left <= width - side and 0 <= low <= height - side):
-        return f"reaches past the edge of brick {task.brick}"
-    pixels[:] = hdu.section[low : low + side, left : left + side]
-    return ""
-
-
-def _checked(pixels: Floats, reason: str, frame: Frame) -> Answer:
-    reason = reason or frame.fault(pixels)
-    return Answer(None, reason) if reason else Answer(pixels)
+    side = task.frame.size_px
+    with fits.open(path, memmap=False) as hdus:
+        hdu = next(one for one in hdus if one.is_image and len(one.shape) == 2)
+        wcs = WCS(hdu.header).celestial
+        scale = 3600 * float(np.mean(proj_plane_pixel_scales(wcs)))
+        if not abs(scale / task.frame.pixscale_arcsec - 1) <= MAX_SCALE_ERROR:
+            raise DataError(f"pixel scale is {scale:.4g} arcsec")
+        middle = np.stack(wcs.world_to_pixel_values(task.ra, task.dec), axis=1)
+        corner = np.rint(middle - (side - 1) / 2).astype(np.int64)  # of each cutout: x, y
+        last = np.array(hdu.shape[::-1]) - side
+        inside: Bools = np.all((corner >= 0) & (corner <= last), axis=1)
+        for i in np.flatnonzero(inside).tolist():
+            left, low = corner[i].tolist()
+            pixels[i] = hdu.section[low : low + side, left : left + side]
+    return inside

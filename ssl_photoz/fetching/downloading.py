@@ -105,7 +105,7 @@ class Download:
 
     def _broken(self) -> DataError:
         return DataError(
-            f"the service fails: {len(self._failed)} cutouts running, the last with "
+            f"the service fails: {len(self._failed)} cutouts running, the last with: "
             f"{[*self._failed.values()][-1]}; what was fetched is kept: run the same command later "
             f"to go on"
         )

@@ -95,7 +95,8 @@ class Service:
                 f"{self._tries} times); lower service.per_second, and run the same "
                 "command later to go on"
             )
-        return answer._replace(reason=f"{answer.reason}, {self._tries} times")
+        times = f", {self._tries} times" if self._tries > 1 else ""
+        return answer._replace(reason=answer.reason + times)
 
     async def _ask(self, url: str, ra_deg: float, dec_deg: float) -> tuple[Answer, float | None]:
         """Return the answer to one request; and what everybody shall wait, 0 if it is not said.
