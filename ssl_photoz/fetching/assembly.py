@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz import runs
+from ssl_photoz import __version__, provenance, runs
 from ssl_photoz.cutouts.rejects import write_rejects
 from ssl_photoz.errors import DataError, MismatchError
 from ssl_photoz.fetching.journal import Journal
@@ -56,9 +56,17 @@ def assemble(
             file.create_dataset(name, data=some.astype(object) if text else some, dtype=kind)
         file.attrs.update({**attributes, **facts})
         file.attrs[FETCHED_AS] = json.dumps(dict(identity), sort_keys=True)
-    card = {"schema_version": runs.SCHEMA_VERSION, "kind": "cutouts", "config": identity}
-    rows = {**facts, "rows_written": len(kept)}
-    runs.write_json(out.with_name(out.name + ".card.json"), {**card, **rows, **attributes})
+    card = {
+        "schema_version": runs.SCHEMA_VERSION,
+        "kind": "cutouts",
+        "made_by": f"ssl_photoz {__version__}",
+        "revision": provenance.git_revision(),
+        "versions": provenance.versions(),
+        "config": identity,
+        "parents": {"catalogue": identity["catalogue_sha256"]},
+        "rows_written": len(kept),
+    }
+    runs.write_json(out.with_name(out.name + ".card.json"), {**card, **facts, **attributes})
 
 
 def _copy(journal: Journal, rows: Ints, images: h5py.Dataset) -> None:
