@@ -11,10 +11,10 @@ from ssl_photoz.fetching.columns import cutout_columns
 from ssl_photoz.fetching.dust import find_reddening
 
 
-def catalogue(**columns):
+def catalogue(z=None, **columns):
     n = 3
     columns = {"ra": np.array([10.0, 200.0, 30.0]), "dec": np.array([5.0, 60.0, -45.0]), **columns}
-    return Catalogue("c.fits", columns, Roles(None, "ra", "dec", None), np.arange(n), "row numbers")
+    return Catalogue("c.fits", columns, Roles(None, "ra", "dec", z), np.arange(n), "row numbers")
 
 
 def test_columns_keep_their_names_unless_these_mean_something_else():
@@ -38,6 +38,12 @@ def test_columns_keep_their_names_unless_these_mean_something_else():
     assert columns["mass"].tolist() == [1, 1, 1]
     assert columns["catalogue_MASS"].tolist() == [0, 0, 0]
     assert columns["day"].tolist() == ["2020-01-01"] * 3
+
+
+def test_no_redshift_is_nan():
+    z = cutout_columns(catalogue(z="zz", zz=np.array([-99, -0.001, 0.3])), ("g",), None)["Z"]
+    assert np.isnan(z[0])
+    assert z[1:] == pytest.approx([-0.001, 0.3])
 
 
 def test_a_reddening_of_the_catalogue_stands_once():
