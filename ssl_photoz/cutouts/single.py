@@ -134,4 +134,4 @@ def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, fl
     if not wcs.has_celestial:
         return None, float("nan"), float("nan")
     ra, dec = wcs.pixel_to_world_values((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
-    return 3600 * float(np.mean(proj_plane_pixel_scales(wcs))), float(ra), float(dec)
+    return 3600 * float(np.mean(proj_plane_pixel_scales(wcs))), float(ra) % 360, float(dec)

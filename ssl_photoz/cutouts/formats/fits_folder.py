@@ -7,6 +7,7 @@ catalogue beside the files may say more (`catalogue`).
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from io import BytesIO
@@ -23,6 +24,7 @@ from ssl_photoz.cutouts.single import bands_of, place_of
 from ssl_photoz.types import Array
 
 SUFFIXES = (".fits", ".fit")
+SAME_PX = 1e-6
 HEADER_BYTES = 2880 * 64  # 2,300 cards; the service writes some 60
 TABLE = "no image in the primary HDU"
 
@@ -103,9 +105,7 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
     length = count * sides[0] ** 2 * -bits // 8
     if offset + length > size:
         return seen._replace(fault=f"truncated: {size} bytes, expected {offset + length}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of each of a million files
-        pixscale_arcsec, ra, dec = place_of(header, (count, *sides))
+    pixscale_arcsec, ra, dec = _place(header, sides[0])
     return seen._replace(
         offset=offset,
         length=length,
@@ -116,3 +116,21 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
         ra=ra,
         dec=dec,
     )
+
+
+def _place(header: Any, side_px: int) -> tuple[float | None, float, float]:  # noqa: ANN401
+    """Return scale, arcsec/px, and centre, degrees; at the reference pixel it is what is stated.
+
+    The service puts that in the centre, and general world coordinates take milliseconds a file.
+    """
+    middle = (side_px + 1) / 2
+    cards = [header.get(f"{name}{axis}") for name in ("CTYPE", "CRPIX", "CRVAL") for axis in (1, 2)]
+    matrix = [header.get(f"CD{row}_{column}") for column in (1, 2) for row in (1, 2)]
+    numbers = all(isinstance(card, int | float) for card in (*cards[2:], *matrix))
+    if str(cards[0])[:4] == "RA--" and str(cards[1])[:4] == "DEC-" and numbers:
+        scales = math.hypot(*matrix[:2]), math.hypot(*matrix[2:])
+        if max(abs(cards[2] - middle), abs(cards[3] - middle)) < SAME_PX:
+            return 1800 * sum(scales), cards[4] % 360, float(cards[5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each of a million files
+        return place_of(header, (side_px, side_px))

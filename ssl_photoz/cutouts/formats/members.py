@@ -73,7 +73,7 @@ class Members:
         self.source = source
         self.columns = tuple(columns)
         self.left_out = left_out
-        self.attributes: Mapping[str, Any] = {}
+        self.attributes: dict[str, Any] = {}
         self._places, self._columns, self._decode = places, dict(columns), decode
         self._faults = dict(faults)
 

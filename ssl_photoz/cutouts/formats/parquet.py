@@ -10,7 +10,6 @@ A row is reached through all rows before it in its row group: read by blocks, no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ class ParquetCutouts:
         left_out: tuple[str, ...],
     ) -> None:
         self.source, self.columns, self.left_out = source, tuple(columns), left_out
-        self.attributes: Mapping[str, Any] = {}
+        self.attributes: dict[str, Any] = {}
         self._paths, self._leaves = paths, columns
         self._faults: dict[int, str] = {}
         self._opened = PerProcess(partial(RowGroups, paths, groups, pixels.leaf, pixels.lengths))

@@ -7,7 +7,7 @@ of Zarr's unpickles what a stranger wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ class ZarrCutouts:
     ) -> None:
         self.source, self.columns = source, tuple(names)
         self.left_out = left_out
-        self.attributes: Mapping[str, Any] = attributes
+        self.attributes: dict[str, Any] = attributes
         self._names = names
         self._opened = PerProcess(partial(_Opened, source.path))
 

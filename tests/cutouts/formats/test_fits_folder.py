@@ -138,3 +138,15 @@ def test_tables_and_pictures_beside_hdf5_do_not_make_a_folder_something_else(mak
     fits.BinTableHDU.from_columns([fits.Column("id", "K", array=[1])]).writeto(tmp_path / "c.fits")
     (tmp_path / "contact_sheet.png").write_bytes(b"a picture of all")
     assert Cutouts.open(tmp_path).source.read_as == "folder"
+
+
+@pytest.mark.parametrize("angle", [0, 30, 200])
+def test_a_turned_cutout_has_the_same_scale_by_either_way(write, tmp_path, angle):
+    cos, sin = 0.262 / 3600 * np.cos(np.radians(angle)), 0.262 / 3600 * np.sin(np.radians(angle))
+    turned = {"CD1_1": -cos, "CD1_2": sin, "CD2_1": sin, "CD2_2": cos, "CRVAL1": -10.0}
+    write("a.fits", **turned)
+    write("b.fits", **turned, CRPIX1=SIDE / 2 + 0.5 + 1e-4)
+    cutouts = Cutouts.open(tmp_path / "cutouts")
+    assert cutouts.source.pixscale_arcsec == pytest.approx(0.262, abs=1e-6)
+    np.testing.assert_allclose(cutouts.column("ra"), 350.0, atol=1e-6)
+    np.testing.assert_allclose(cutouts.column("dec"), 2.0, atol=1e-6)
