@@ -161,7 +161,8 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Sourc
     require_images(path, (groups.total, *pixels.shape), pixels.dtype, pixels.leaf)
     bands = settle_bands(path, pixels.shape[0], pixels.bands, asked.bands)
     calibrated = bool(pixels.stated.get("calibrated", pixels.dtype != np.uint8))
-    legacy = calibrated and set(bands) <= set("griz")
+    unstated = "pixscale_arcsec" not in pixels.stated
+    legacy = calibrated and unstated and set(bands) <= set("griz")
     return Source(
         path=path,
         rows=groups.total,

@@ -152,7 +152,8 @@ def _bands(
 
 def _pixscale(file: pq.ParquetFile, leaf: str | None, stated: Mapping[str, Any]) -> float | None:
     if "pixscale_arcsec" in stated:
-        return float(stated["pixscale_arcsec"])
+        known = stated["pixscale_arcsec"]
+        return float(known) if isinstance(known, int | float) else None
     if leaf is None:
         return None
     column = file.read(columns=[leaf], use_threads=False).column(0).combine_chunks()

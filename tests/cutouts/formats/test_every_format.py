@@ -12,6 +12,7 @@ from PIL import Image
 from benchmarks.formats import galaxies, writers
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.formats.registry import FORMATS
+from ssl_photoz.cutouts.parquet_out import write_parquet
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
@@ -178,3 +179,16 @@ def test_the_path_goes_on_from_every_format(written, encoders, tmp_path, name):
     assert stored.column("id").astype(str).tolist() == ids
     assert card["calibrated"] == (name not in DISPLAY)
     assert len(card["parents"]["cutouts"]) == 64
+
+
+def test_a_parquet_copy_of_every_format_reads_back_the_same(opened, tmp_path):
+    _, cutouts, _, _ = opened
+    done = write_parquet(cutouts, tmp_path / "copy", size_px=SIDE, shard_rows=4, config={})
+    with Cutouts.open(tmp_path / "copy") as copy:
+        assert copy.source.read_as == "parquet"
+        for name in ("rows", "bands", "size_px", "calibrated", "simulated", "dtype"):
+            assert getattr(copy.source, name) == getattr(cutouts.source, name)
+        np.testing.assert_equal(copy.source.pixscale_arcsec, cutouts.source.pixscale_arcsec)
+        np.testing.assert_array_equal(copy.read(np.arange(N)), cutouts.read(np.arange(N)))
+        for column in set(cutouts.columns) - set(done.left_out):
+            np.testing.assert_array_equal(copy.column(column), cutouts.column(column), column)

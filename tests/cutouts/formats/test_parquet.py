@@ -183,3 +183,13 @@ def test_a_table_without_pixels_is_no_cutouts(tmp_path):
         Cutouts.open(tmp_path / "a.parquet")
     with pytest.raises(DataError, match="no column `image` of pixels among id, image"):
         Cutouts.open(tmp_path / "a.parquet", read_as="parquet")
+
+
+def test_a_scale_that_is_stated_to_be_unknown_is_not_guessed(tmp_path, images):
+    path = write(tmp_path / "a.parquet", [nested(one) for one in images])
+    assert Cutouts.open(path).source.pixscale_arcsec == 0.262
+    stated = json.dumps({"pixscale_arcsec": None, "calibrated": True})
+    table = pq.read_table(path).replace_schema_metadata({"ssl_photoz": stated})
+    pq.write_table(table, path)
+    assert np.isnan(Cutouts.open(path).source.pixscale_arcsec)
+    assert Cutouts.open(path, pixscale_arcsec=0.3).source.pixscale_arcsec == 0.3
