@@ -15,5 +15,7 @@ To add a format:
 `stored.PerProcess` keeps a file open and opens it again after a fork; `hdf5_images.Hdf5Images` is
 all that most layouts in HDF5 need. Columns have canonical names (``id``, ``ra``, ``dec``, ``z``,
 ``ebv``, ``psfsize``, ``psfdepth``, ``noise``; the others in lower case), and those that a file
-lacks are left out: `reader.Cutouts` fills in row numbers and NaN.
+lacks are left out: `reader.Cutouts` fills in row numbers and NaN. What a source holds against its
+own rows, or reading has shown, it says as a `stored.KnowsFaults`. Formats of many small files share
+`members` and `gathered`.
 """

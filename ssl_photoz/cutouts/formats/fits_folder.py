@@ -68,7 +68,7 @@ def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
     from tqdm import tqdm
 
     return as_arrays(
-        _look_at(folder, name) for name in tqdm(names, desc="FITS headers", leave=False)
+        _look_at(folder, name) for name in tqdm(names, desc="FITS headers", leave=False, delay=1)
     )
 
 

@@ -137,6 +137,8 @@ class ParquetCutouts:
             if not table.num_columns:
                 raise OSError(f"{path.name} has no column {leaf}")
             parts.append(_plain(table.column(0)))
+        if sum(map(len, parts)) != self.source.rows:
+            raise OSError(f"{leaf} has {sum(map(len, parts))} rows, expected {self.source.rows}")
         as_text = any(part.dtype.kind == "U" for part in parts)
         return np.concatenate([part.astype(str) if as_text else part for part in parts])
 

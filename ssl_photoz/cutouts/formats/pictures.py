@@ -6,6 +6,7 @@ R, G, B unless the user names them.
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,13 +16,13 @@ import numpy as np
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import MOST_SIDE_PX, Asked, Source
+from ssl_photoz.cutouts.schema import Asked, Source
 from ssl_photoz.types import Array
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 BANDS = ("R", "G", "B")
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")  # of 8 bits or fewer
-MOST_BYTES = 1 << 26
+MOST_BYTES, MOST_SIDE_PX = 1 << 26, 4096
 
 
 def recognise(path: Path) -> str | None:
@@ -73,12 +74,14 @@ def judge(seen: Seen, head: Any, length: int) -> Seen:  # noqa: ANN401 - a path 
     if length > MOST_BYTES:
         return seen._replace(fault=f"a picture of {length} bytes")
     try:
-        with _opened(head) as picture:
+        with warnings.catch_warnings(action="error"), _opened(head) as picture:
             (width, height), mode = picture.size, picture.mode
     except Exception as error:
         return seen._replace(fault=f"no JPEG or PNG ({type(error).__name__})")
     if width != height or not 0 < width <= MOST_SIDE_PX or mode not in MODES:
-        return seen._replace(fault=f"{mode} picture of {width} x {height} px, expected a square")
+        return seen._replace(
+            fault=f"{mode} picture of {width} x {height} px, no square of 1 to {MOST_SIDE_PX}"
+        )
     return seen._replace(length=length, n_bands=3, side_px=width)
 
 
@@ -96,7 +99,9 @@ def _require_small(picture: Any, side_px: int) -> None:  # noqa: ANN401 - a PIL 
 def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
     from tqdm import tqdm
 
-    return as_arrays(_look_at(folder, name) for name in tqdm(names, desc="pictures", leave=False))
+    return as_arrays(
+        _look_at(folder, name) for name in tqdm(names, desc="pictures", leave=False, delay=1)
+    )
 
 
 def _look_at(folder: Path, name: str) -> Seen:

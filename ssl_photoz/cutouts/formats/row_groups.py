@@ -50,7 +50,7 @@ def look_at_groups(paths: list[Path]) -> dict[str, Array]:
     from tqdm import tqdm
 
     found = []
-    for which, path in enumerate(tqdm(paths, desc="Parquet footers", leave=False)):
+    for which, path in enumerate(tqdm(paths, desc="Parquet footers", leave=False, delay=1)):
         footer = pq.read_metadata(path)
         found += [
             (which, number, footer.row_group(number).num_rows)

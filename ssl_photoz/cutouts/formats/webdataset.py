@@ -63,7 +63,7 @@ def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
     from tqdm import tqdm
 
     parts, said = [], []
-    for name in tqdm(names, desc="tars", leave=False):
+    for name in tqdm(names, desc="tars", leave=False, delay=1):
         samples = list(_samples(folder / name, name))
         parts.append(as_arrays(seen for seen, _ in samples))
         said.append(columns_of([facts for _, facts in samples]))

@@ -73,7 +73,9 @@ def test_every_mode_and_both_kinds_become_three_bands(tmp_path):
 
 
 def test_bombs_and_broken_pictures_are_rejects_and_never_unpacked(tmp_path):
-    (tmp_path / "good.png").write_bytes(picture(0))
+    for name in ("good", "fine"):
+        (tmp_path / f"{name}.png").write_bytes(picture(0))
+    (tmp_path / "other.png").write_bytes(picture(1, side=30))
     (tmp_path / "bomb.png").write_bytes(bomb(8000))
     (tmp_path / "huge.png").write_bytes(bomb(60_000))
     (tmp_path / "text.jpg").write_bytes(b"no picture")
@@ -82,9 +84,10 @@ def test_bombs_and_broken_pictures_are_rejects_and_never_unpacked(tmp_path):
     Image.new("RGB", (SIDE, SIDE + 1)).save(tmp_path / "oblong.png")
     cutouts = Cutouts.open(tmp_path)
     rows, rejects = good_rows(cutouts)
-    assert cutouts.column("id")[rows].tolist() == ["good"]
+    assert cutouts.column("id")[rows].tolist() == ["fine", "good"]
     said = {str(cutouts.column("id")[row]): reason for row, reason in rejects.items()}
-    assert said["bomb"] == "3 bands of 8000 px, most are 3 bands of 20 px"
+    assert said["bomb"] == "RGB picture of 8000 x 8000 px, no square of 1 to 4096"
+    assert said["other"] == "3 bands of 30 px, most are 3 bands of 20 px"
     assert "Decompression" in said["huge"]
     assert said["text"].startswith("no JPEG or PNG")
     assert said["half"].startswith("cannot be read")
