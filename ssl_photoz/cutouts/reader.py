@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +15,7 @@ from ssl_photoz.cutouts.formats import registry
 from ssl_photoz.cutouts.formats.hdf5 import damaged
 from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import Asked, Source
-from ssl_photoz.errors import DataError
+from ssl_photoz.errors import DataError, SslPhotozError
 from ssl_photoz.types import Array, Floats, Ints
 
 __all__ = ["Cutouts", "Source"]
@@ -44,8 +46,11 @@ class Cutouts:
         self._cache: dict[str, Array] = {}
         self.ids_are_rows = "id" not in stored.columns
         derived = ["noise"] if "noise" not in stored.columns and self._has_depth else []
-        others = [name for name in stored.columns if name not in ALWAYS]
+        others = [name for name in stored.columns if name not in ALWAYS and name.isprintable()]
         self.columns = (*ALWAYS, *others, *derived)
+        if odd := [name for name in stored.columns if not name.isprintable()]:
+            note = f"left out: {len(odd)} columns with unprintable names, such as {odd[0][:40]!a}"
+            self.source = replace(self.source, notes=(*self.source.notes, note))
 
     @classmethod
     def open(
@@ -73,7 +78,8 @@ class Cutouts:
             DataError: If it cannot be used; the message says why.
         """
         asked = Asked(None if bands is None else tuple(bands), pixscale_arcsec, in_order)
-        return cls(registry.open_stored(Path(path), asked, read_as=read_as))
+        with _damage_reported(Path(path)):
+            return cls(registry.open_stored(Path(path), asked, read_as=read_as))
 
     def __len__(self) -> int:
         return self.source.rows
@@ -138,10 +144,8 @@ class Cutouts:
         low = (self.source.size_px - side) // 2
         crop = slice(low, low + side)
         pixels = np.empty((len(rows), len(self.source.bands), side, side), self.source.dtype)
-        try:
+        with _damage_reported(self.source.path):
             self.stored.read(rows, pixels, crop)
-        except (OSError, KeyError) as error:
-            raise damaged(self.source.path, error) from None
         return pixels
 
     def faults(self, rows: Ints) -> dict[int, str]:
@@ -154,10 +158,8 @@ class Cutouts:
         """
         if not isinstance(self.stored, KnowsFaults):
             return {}
-        try:
+        with _damage_reported(self.source.path):
             return self.stored.faults(rows)
-        except (OSError, KeyError) as error:
-            raise damaged(self.source.path, error) from None
 
     def close(self) -> None:
         """Close what is open; the next read opens it again."""
@@ -195,10 +197,23 @@ class Cutouts:
         )
 
     def _stored_column(self, name: str) -> Array:
-        try:
+        with _damage_reported(self.source.path):
             return self.stored.column(name)
-        except (OSError, KeyError, TypeError) as error:
-            raise damaged(self.source.path, error) from None
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder says of bytes that it does not understand into one line.
+
+    Raises:
+        DataError: Instead.
+    """
+    try:
+        yield
+    except SslPhotozError:
+        raise
+    except Exception as error:
+        raise damaged(path, error) from error
 
 
 def noise_from_depth(psfdepth: Array, psfsize: Array, *, pixscale_arcsec: float) -> Floats:

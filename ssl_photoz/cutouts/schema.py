@@ -18,6 +18,7 @@ DEFAULT_BANDS = {3: ("g", "r", "z"), 4: ("g", "r", "i", "z"), 5: ("u", "g", "r",
 FLUX_DTYPES = ("float16", "float32", "float64")
 PER_BAND = ("psfsize", "psfdepth", "noise")
 MOST_BANDS, MOST_SIDE_PX = 64, 8192
+LONGEST_BAND = 40
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def settle_bands(
     names = asked or stated or DEFAULT_BANDS.get(count)
     if names is None:
         raise DataError(f"{path} has {count} bands and does not name them; give bands=")
+    if odd := [name for name in names if len(name) > LONGEST_BAND or not name.isprintable()]:
+        raise DataError(f"{path} states a band {odd[0][:LONGEST_BAND]!a}..., expected short names")
     if len(names) != count or len(set(names)) != count:
         raise DataError(
             f"{path}: `images` has {count} bands, expected {len(names)} ({','.join(names)})"

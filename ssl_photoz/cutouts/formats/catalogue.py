@@ -77,6 +77,7 @@ def read_beside(path: Path, stems: Sequence[str], ra: Doubles, dec: Doubles) -> 
     """
     from ssl_photoz.embeddings.tables import read_table
 
+    _require_whole_lines(path)
     table = {name.lower(): values for name, values in read_table(path).items()}
     length = len(next(iter(table.values()), ()))
     rows, by = _match(table, stems, ra, dec)
@@ -94,6 +95,18 @@ def read_beside(path: Path, stems: Sequence[str], ra: Doubles, dec: Doubles) -> 
         f"catalogue {path.name}: {matched.sum()} of {len(stems)} cutouts matched by {by}, "
         f"{unused} of its rows without a cutout",
     )
+
+
+def _require_whole_lines(path: Path) -> None:
+    """Refuse text that ends within a line: its last number may lack digits."""
+    if path.suffix.lower() != ".csv" or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        if file.read() != b"\n":
+            raise DataError(
+                f"{path} ends in the middle of a line: copy it again, or end it with a line break"
+            )
 
 
 def without_sentinels(z: Array) -> Array:
@@ -140,7 +153,8 @@ def _match(
     for name in ID_COLUMNS:
         if name in table and table[name].ndim == 1:
             tries.append((_by_id(table[name], stems), name))
-    if {"ra", "dec"} <= set(table) and has_position(ra, dec).any():
+    positions = {_kind(table, "ra"), _kind(table, "dec")} <= {"i", "u", "f"}
+    if positions and has_position(ra, dec).any():
         tries.append((_by_position(table["ra"], table["dec"], ra, dec), "position"))
     return max(tries, key=lambda one: (one[0] >= 0).sum(), default=(np.full(len(stems), -1), ""))
 

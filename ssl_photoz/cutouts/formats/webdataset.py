@@ -83,6 +83,7 @@ def _samples(path: Path, name: str) -> Iterator[tuple[Seen, dict[str, Any]]]:
                     seen = seen._replace(offset=picture.offset_data)
                     head = BytesIO(_read(archive, picture, HEAD_BYTES))
                     yield judge(seen, head, picture.size), _facts(archive, parts.get(".json"))
+            _require_end(archive)
     except tarfile.TarError as error:
         raise DataError(
             f"{path} is no tar, compressed, or damaged ({error}); unpack it (gunzip), or copy it "
@@ -95,6 +96,15 @@ def _plain_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         archive.members = []  # type: ignore[attr-defined] # or it would remember all of them
         if member.isreg() and not member.issparse():
             yield member
+
+
+def _require_end(archive: tarfile.TarFile) -> None:
+    """Refuse an archive without the empty block that ends it: it has been cut off."""
+    stream = archive.fileobj
+    if stream is not None:
+        stream.seek(archive.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it ends too soon")
 
 
 def _key(member: tarfile.TarInfo) -> str:
