@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -54,8 +55,7 @@ def main(arguments: list[str]) -> None:
     if unknown := set(given) - set(DEFAULTS):
         raise SystemExit(f"no setting {', '.join(unknown)}; there are {', '.join(DEFAULTS)}")
     settings = {name: type(usual)(given.get(name, usual)) for name, usual in DEFAULTS.items()}
-    with TemporaryDirectory() as nothing_kept:
-        os.environ["XDG_CACHE_HOME"] = nothing_kept
+    with TemporaryDirectory() as empty, patch.dict(os.environ, XDG_CACHE_HOME=empty):
         rows = [measure(name, settings) for name in settings["formats"].split(",")]
     write(Path(settings["results"]), rows, settings)
 
