@@ -59,7 +59,7 @@ def looking_into(path: Path) -> Iterator[h5py.File]:
     with open_hdf5(path) as file:
         try:
             yield file
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
             raise damaged(path, error) from None
 
 
