@@ -159,10 +159,46 @@ def test_another_suffix_is_refused(path, tmp_path, capsys):
 def test_there_and_back_again(path, tmp_path):
     """HDF5 to Parquet and back, by our reader of that layout."""
     convert(f"data={path}", f"out={tmp_path / 'p'}", "shard_rows=8")
-    if convert(f"data={tmp_path / 'p'}", f"out={tmp_path / 'c.h5'}"):
-        pytest.skip("no reader of Parquet yet")
+    assert convert(f"data={tmp_path / 'p'}", f"out={tmp_path / 'c.h5'}") == 0
     with Cutouts.open(path) as one, Cutouts.open(tmp_path / "c.h5") as other:
         np.testing.assert_array_equal(one.read(range(N)), other.read(range(N)))
         assert one.source.about == other.source.about
         for name in ("id", "ra", "dec", "z", "ebv", "psfdepth", "big", "name", "half", "flag"):
             np.testing.assert_array_equal(one.column(name), other.column(name))
+
+
+@pytest.mark.parametrize("out", ["c.h5", "p"])
+def test_no_more_than_a_block_is_read_at_once(make_file, tmp_path, monkeypatch, out):
+    images = np.random.default_rng(0).normal(size=(200, 3, 16, 16)).astype("f4")
+    path, block, sizes = make_file(n=200, images=images), 20_000, []
+    monkeypatch.setattr("ssl_photoz.cutouts.packing.BLOCK_BYTES", block)
+    monkeypatch.setattr("ssl_photoz.cutouts.parquet_out.GROUP_BYTES", block)
+    real = Cutouts.read
+
+    def measured(self, rows, **given):
+        pixels = real(self, rows, **given)
+        sizes.append(pixels.nbytes)
+        return pixels
+
+    monkeypatch.setattr(Cutouts, "read", measured)
+    assert convert(f"data={path}", f"out={tmp_path / out}") == 0
+    assert max(sizes) <= block
+    assert sum(sizes) == images.nbytes
+
+
+def test_a_mixture_becomes_one_file_that_says_where_each_came_from(make_file, tmp_path):
+    rng = np.random.default_rng(0)
+    five = rng.normal(size=(12, 5, 16, 16)).astype("f4")
+    three = rng.normal(size=(12, 3, 16, 16)).astype("f4")
+    make_file("sdss.h5", images=five)
+    make_file("legacy.h5", images=three, TARGETID=np.arange(12) + 2**62)
+    (tmp_path / "all.yaml").write_text(
+        "parts: [{path: legacy.h5}, {path: sdss.h5, zero_point_mag: 20}]\nbands: [g, r, z]"
+    )
+    assert convert(f"data={tmp_path / 'all.yaml'}", f"out={tmp_path / 'c.h5'}") == 0
+    with h5py.File(tmp_path / "c.h5") as file:
+        np.testing.assert_array_equal(file["images"][:12], three)
+        np.testing.assert_allclose(file["images"][12:], 10 * five[:, [1, 2, 4]], rtol=1e-6)
+        assert file["PART"].asstr()[:].tolist() == ["legacy"] * 12 + ["sdss"] * 12
+        assert file["TARGETID"][0] == 2**62
+        assert file["TARGETID"].dtype == np.int64
