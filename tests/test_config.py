@@ -118,3 +118,13 @@ def test_keys_are_dotted_and_know_groups() -> None:
     assert keys["optimiser"] is True
     assert keys["optimiser.momentum"] is False
     assert "momentum" not in keys
+
+
+@pytest.mark.parametrize("arguments", [["--as", "pasquet"], ["--as=pasquet"], ["read_as=pasquet"]])
+def test_as_is_short_for_read_as(arguments):
+    @dataclass(frozen=True)
+    class Reading:
+        data: Path
+        read_as: str | None = None
+
+    assert config.parse(Reading, ["a.npz", *arguments], prog="x").read_as == "pasquet"

@@ -44,6 +44,7 @@ class Census:
         labelled: Rows with a usable redshift.
         not_positive: Rows whose redshift is zero or negative, treated as unlabelled.
         redshift_counts: Labelled rows within `REDSHIFT_EDGES`.
+        left_out: What the file holds and nobody can ask for.
     """
 
     source: Source
@@ -59,6 +60,7 @@ class Census:
     labelled: int
     not_positive: int
     redshift_counts: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the census as plain values that JSON can hold (NaN becomes None)."""
@@ -91,6 +93,7 @@ class Census:
             f"  pixel scale  {scale}",
             f"  ids          {named}; {self.repeated_ids} repeated, in {self.repeats} extra rows",
             f"  columns      {', '.join(self.columns)}",
+            *([f"  left out     {', '.join(self.left_out)}"] if self.left_out else []),
         ]
 
     def _band_lines(self) -> list[str]:
@@ -141,6 +144,7 @@ def take_census(cutouts: Cutouts, *, sample: int = 2000) -> Census:
         labelled=len(labels),
         not_positive=int((z <= 0).sum()),
         redshift_counts=tuple(np.histogram(labels, edges)[0].tolist()),
+        left_out=cutouts.stored.left_out,
     )
 
 

@@ -98,3 +98,15 @@ def test_real_calibrated_cutouts_of_varying_pixel_scale(real_data, tmp_path, cap
     census = json.loads((tmp_path / "census.json").read_text())
     assert census["pixel_max"][0] == pytest.approx(brightest)
     assert census["source"]["pixscale_arcsec"] is None
+
+
+def test_the_page_says_how_it_was_read_and_what_is_left_out(make_file, tmp_path):
+    for name, extra in {"a": {"MAG_R": np.ones(12)}, "b": {}}.items():
+        (tmp_path / "d").mkdir(exist_ok=True)
+        make_file(f"d/{name}.h5", **extra)
+    census = take_census(Cutouts.open(tmp_path / "d"))
+    text = census.as_text()
+    assert "read as      folder: folder with 2 files (a.h5, ...)" in text
+    assert "2 parts, read as challenge" in text
+    assert "left out     mag_r" in text
+    assert census.as_dict()["source"]["read_as"] == "folder"

@@ -183,14 +183,15 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Sourc
 
 
 def _plain(column: pa.ChunkedArray) -> Array:
-    """Return a column as numbers or text; where it says nothing: NaN, -1, or the empty text."""
+    """Return a column as numbers or text; where it says nothing: NaN, -1 (0), or the empty text."""
     values = column.combine_chunks()
     if pa.types.is_nested(values.type):
         return as_array(values, shape_of_first(values))
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return np.array(pc.fill_null(values, "").to_pylist(), str)
     if pa.types.is_integer(values.type):
-        values = pc.fill_null(values, -1)
+        unsigned = pa.types.is_unsigned_integer(values.type)
+        values = pc.fill_null(values, 0 if unsigned else -1)
     elif pa.types.is_boolean(values.type):
         values = pc.fill_null(values, False)
     plain: Array = values.to_numpy(zero_copy_only=False)
