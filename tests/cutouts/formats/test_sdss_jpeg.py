@@ -1,6 +1,8 @@
 """Pictures as JPEG files end to end in HDF5: written by Pillow and h5py."""
 
 import io
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -92,3 +94,15 @@ def test_the_real_file_opens_by_itself(real_data):
         assert cutouts.source.bands == ("i", "r", "g")
         assert cutouts.read([0, 43_168]).shape == (2, 3, 128, 128)
         assert np.isfinite(cutouts.column("z")).sum() == 6275
+
+
+def test_the_real_file_is_read_as_its_own_program_unpacks_it(real_data, tmp_path):
+    source, unpacked = real_data / "sdss_equatorial_rgb.h5", tmp_path / "unpacked.h5"
+    program = [sys.executable, str(real_data / "unpack_sdss.py"), str(source), str(unpacked)]
+    subprocess.run([*program, "--limit", "40"], check=True, capture_output=True)
+    rows = np.arange(40)
+    with Cutouts.open(source) as one, Cutouts.open(unpacked) as other:
+        np.testing.assert_array_equal(one.read(rows), other.read(rows))
+        assert one.source.about == other.source.about
+        for name in other.columns:
+            np.testing.assert_array_equal(one.column(name)[rows], other.column(name))
