@@ -28,9 +28,9 @@ def write_columns(cutouts: Cutouts, file: h5py.File, rows: Ints | None = None) -
     Returns:
         What the source holds and the file does not.
     """
-    left_out = list(cutouts.stored.left_out)
-    stored = dict.fromkeys(("ra", "dec", *cutouts.stored.columns))  # the layout asks for positions
-    for column, name in _named(tuple(stored)):
+    stored, left_out = stored_columns(cutouts)
+    with_places = dict.fromkeys(("ra", "dec", *stored))  # which the layout asks for
+    for column, name in _named(tuple(with_places)):
         if name is None or name in file:
             left_out.append(column)
             continue
@@ -38,6 +38,13 @@ def write_columns(cutouts: Cutouts, file: h5py.File, rows: Ints | None = None) -
         _write(file, name, values if rows is None else values[rows])
     _write_attributes(cutouts, file)
     return tuple(left_out)
+
+
+def stored_columns(cutouts: Cutouts) -> tuple[list[str], list[str]]:
+    """Return the columns that are stored and can be asked for, and what else there is."""
+    stored = cutouts.stored
+    usable = [name for name in stored.columns if name in cutouts.columns]
+    return usable, [*stored.left_out, *(ascii(n) for n in stored.columns if n not in usable)]
 
 
 def _named(columns: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ssl_photoz import runs
+from ssl_photoz.cutouts.columns_out import stored_columns
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.types import Array, Ints
 
@@ -89,11 +90,10 @@ def write_parquet(
 
 def _columns(cutouts: Cutouts) -> tuple[dict[str, str], tuple[str, ...]]:
     """Map names in Parquet to columns, and name what has no place."""
-    stored = cutouts.stored
+    stored, left_out = stored_columns(cutouts)
     columns: dict[str, str] = {"ra": "ra", "dec": "dec"}
-    left_out = list(stored.left_out)
-    first = [name for name in ("id", "z") if name in stored.columns]
-    for column in (*first, *stored.columns):
+    first = [name for name in ("id", "z") if name in stored]
+    for column in (*first, *stored):
         name = NAMES.get(column, column)
         if column in IN_STRUCT or columns.get(name) == column:
             continue

@@ -202,3 +202,14 @@ def test_a_mixture_becomes_one_file_that_says_where_each_came_from(make_file, tm
         assert file["PART"].asstr()[:].tolist() == ["legacy"] * 12 + ["sdss"] * 12
         assert file["TARGETID"][0] == 2**62
         assert file["TARGETID"].dtype == np.int64
+
+
+@pytest.mark.parametrize("out", ["c.h5", "p"])
+def test_names_that_cannot_be_printed_are_left_out(make_file, tmp_path, capsys, out):
+    path = make_file(**{"MAG\x07": np.ones(12), "STRASSE": np.ones(12), "straße": np.zeros(12)})
+    assert convert(f"data={path}", f"out={tmp_path / out}") == 0
+    assert r"left out: 'mag\x07'" in capsys.readouterr().out
+    if out == "c.h5":
+        with Cutouts.open(tmp_path / out) as copy:
+            assert copy.column("strasse").tolist() == [1] * 12
+            assert copy.column("straße").tolist() == [0] * 12

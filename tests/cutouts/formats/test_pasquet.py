@@ -171,3 +171,21 @@ def test_a_truncated_file_is_an_error(npz, share, save):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError):
         Cutouts.open(path, read_as="pasquet")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_flipped_bytes_are_an_error_or_other_pixels_and_never_a_crash(npz, save):
+    path = npz(save)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(content), 60):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            with Cutouts.open(path, in_order=True, read_as="pasquet") as cutouts:
+                assert cutouts.read(range(N)).shape == (N, 5, SIDE, SIDE)
+                for name in cutouts.columns:
+                    assert len(cutouts.column(name)) == N
+        except DataError:
+            continue

@@ -106,3 +106,20 @@ def test_the_real_file_is_read_as_its_own_program_unpacks_it(real_data, tmp_path
         assert one.source.about == other.source.about
         for name in other.columns:
             np.testing.assert_array_equal(one.column(name)[rows], other.column(name))
+
+
+def test_flipped_bytes_are_an_error_or_other_pixels_and_never_a_crash(pictures):
+    path, _ = pictures()
+    with h5py.File(path) as file:
+        place = file["jpeg"].id.get_offset()
+        size = file["jpeg"].nbytes
+    content = path.read_bytes()
+    for offset in np.random.default_rng(0).integers(0, size, 40):
+        damaged = bytearray(content)
+        damaged[place + offset] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            with Cutouts.open(path) as cutouts:
+                assert cutouts.read(range(N)).shape[0] == N
+        except DataError:
+            continue
