@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.baselines.settings import ENCODERS, HeadSettings, NetworkName, NetworkSettings
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.errors import ConfigError
@@ -33,7 +34,8 @@ class Settings:
     Attributes:
         data: Cutout file (HDF5).
         out: Probe folder to write.
-        network: resnet (the encoder with a linear head) or small_cnn (of the SDSS papers).
+        network: resnet (any encoder with a head), multimodal, small_cnn or capsules.
+        head: What the network is asked for.
         start: Encoder artefact to fine-tune; its build and sky split are kept. Null: from scratch.
         labels: Use only this many training galaxies, drawn at random; validation keeps all.
         epochs: Looks at validation, at most; in each, every galaxy is seen at least once.
@@ -43,19 +45,21 @@ class Settings:
         learning_rate: Peak of AdamW's.
         trunk_lr: Multiple of it for the convolutions; below 1 spares a pretrained encoder.
         weight_decay: Of AdamW.
-        binning: Of small_cnn: pixels a side whose mean makes one of its 32 x 32.
         orientations: Predictions are averaged over 1, 2, 4 or 8 exact orientations.
+        committee: Average the answers of so many networks that each leave out a fold of the labels.
         seed: Of the choice of labels, the weights, the order and every augmentation.
         label: What to call this in tables and figures.
         versus: Other probe folders to compare with, galaxy by galaxy.
-        encoder: Of resnet from scratch; small_cnn takes its softening.
+        encoder: Of resnet and multimodal from scratch; every network takes its softening.
+        networks: What each other network has for itself.
         nuisances: The augmentations.
         split: The sky split.
     """
 
     data: Path
     out: Path
-    network: Literal["resnet", "small_cnn"] = "resnet"
+    network: NetworkName = "resnet"
+    head: HeadSettings = field(default_factory=HeadSettings)
     start: Path | None = None
     labels: int | None = None
     epochs: int = 30
@@ -65,22 +69,23 @@ class Settings:
     learning_rate: float = 1e-3
     trunk_lr: float = 1.0
     weight_decay: float = 0.01
-    binning: int = 1
     orientations: Literal[1, 2, 4, 8] = 8
+    committee: int = 1
     seed: int = 0
     label: str = "trained end to end"
     versus: tuple[Path, ...] = ()
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    networks: NetworkSettings = field(default_factory=NetworkSettings)
     nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.patience, self.binning) < 1 or self.batch_size < 2:
-            raise ConfigError("epochs, patience and binning must be >= 1, batch_size >= 2")
+        if min(self.epochs, self.patience, self.committee) < 1 or self.batch_size < 2:
+            raise ConfigError("epochs, patience and committee must be >= 1, batch_size >= 2")
         if min(self.learning_rate, self.trunk_lr) <= 0 or self.weight_decay < 0:
             raise ConfigError("learning_rate and trunk_lr must be > 0, weight_decay >= 0")
-        if self.start is not None and self.network != "resnet":
-            raise ConfigError("start is an encoder: it goes with network=resnet, not small_cnn")
+        if self.start is not None and self.network not in ENCODERS:
+            raise ConfigError(f"start is an encoder: it goes with network={'|'.join(ENCODERS)}")
 
 
 def main(settings: Settings) -> None:
@@ -92,8 +97,7 @@ def main(settings: Settings) -> None:
     name = "fine_tuned" if settings.start else scratch
     end_to_end.require_rivals(name, settings.versus)
     parents = {"cutouts": runs.fingerprint(settings.data)}
-    if settings.start is not None:
-        parents["encoder"] = runs.sha256_of(settings.start)
+    parents |= {"encoder": runs.sha256_of(settings.start)} if settings.start else {}
     parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
     ignore = ("data", "out", "start", "versus")
     if not runs.begin(settings.out, "probe", config=settings, parents=parents, ignore=ignore):
@@ -103,15 +107,14 @@ def main(settings: Settings) -> None:
     metrics = end_to_end.save_network(
         settings.out, name, versus=settings.versus, config=settings, parents=parents, **trained
     )
-    for checkpoint in settings.out.glob("*.ckpt"):
+    for checkpoint in settings.out.rglob("*.ckpt"):
         checkpoint.unlink()
-    print(figures.title_of(metrics))
-    print(scores.table(metrics["probes"]))
+    print(figures.title_of(metrics), scores.table(metrics["probes"]), sep="\n")
     print(f"{name}: epoch {metrics['training']['best_epoch']} was best -> {settings.out}")
 
 
 def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
-    from ssl_photoz.baselines.fitting import fit_and_predict
+    from ssl_photoz.baselines.committee import fit_committee
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
@@ -126,25 +129,22 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     rows = labelled_rows(cutouts, good, split)
     rows, galaxies = labelled_galaxies(rows, cutouts.column, labels=settings.labels, seed=seed)
     facts = {"label": settings.label, "calibrated": source.calibrated}
-    facts |= {"simulated": source.simulated or bool(card.get("simulated"))}
-    facts |= seen_before(card, galaxies)
-    network = {
-        "kind": settings.network,
-        "about": source.about,
-        "size_px": source.size_px,
-        "noise": typical_noise(cutouts, good),
-        "pretrained": pretrained,
-        "encoder": asdict(settings.encoder),
-        "binning": settings.binning,
-    }
-    answers, training = fit_and_predict(
-        partial(supervised_batches, cutouts, rows["train"], split, seed=seed),
-        {name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
-        lambda answer: validation_score(answer, galaxies["val"].z),
+    simulated = source.simulated or bool(card.get("simulated"))
+    facts |= {"simulated": simulated, **seen_before(card, galaxies)}
+    network = {"kind": settings.network, "about": source.about, "size_px": source.size_px}
+    network |= {"noise": typical_noise(cutouts, good), "pretrained": pretrained}
+    network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
+    fitted = fit_committee(
+        lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
+        rows["train"],
         z=galaxies["train"].z,
+        members=settings.committee,
+        crops_of={name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
+        score=lambda answer: validation_score(answer, galaxies["val"].z),
         folder=settings.out,
         network=network,
+        head=asdict(settings.head),
         views={**source.about, **asdict(settings.nuisances)},
         **{name: getattr(settings, name) for name in FIT.split()},
     )
-    return {"answers": answers, "galaxies": galaxies, "training": training, **facts}
+    return {"galaxies": galaxies, **fitted._asdict(), **facts}

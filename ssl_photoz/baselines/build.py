@@ -1,19 +1,24 @@
-"""Networks with the weights they start from."""
+"""Networks with the weights they start from, and networks read back; one place for their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from ssl_photoz.baselines.predict import Network
+from ssl_photoz.baselines.capsules import CapsuleNetwork
+from ssl_photoz.baselines.heads import Head, describe, head_from
+from ssl_photoz.baselines.network import Network
 from ssl_photoz.baselines.regressor import Regressor
+from ssl_photoz.baselines.settings import ENCODERS
 from ssl_photoz.baselines.small_cnn import SmallCNN
-from ssl_photoz.baselines.target import Target
 from ssl_photoz.encoders.encoder import DISPLAY_SOFTENING, Encoder, fresh_encoder
 from ssl_photoz.errors import MismatchError
 from ssl_photoz.types import Floats
+
+# Called with softening, calibrated, head, and the settings of the network's own group.
+MAKERS: dict[str, Callable[..., Network]] = {"small_cnn": SmallCNN, "capsules": CapsuleNetwork}
 
 
 def make_network(
@@ -22,47 +27,65 @@ def make_network(
     about: Mapping[str, Any],
     size_px: int,
     noise: Floats,
-    target: Target,
+    head: Head,
     pretrained: Encoder | None = None,
     encoder: Mapping[str, Any],
-    binning: int,
+    settings: Mapping[str, Mapping[str, Any]],
     seed: int,
 ) -> Network:
     """Make a network for cutouts.
 
     Args:
-        kind: ``resnet``, an encoder with a head, or ``small_cnn``.
+        kind: A name of `MAKERS`, or of `ENCODERS`: an encoder with a head.
         about: ``bands``, ``pixscale_arcsec`` and ``calibrated`` of the cutouts.
         size_px: Their side.
         noise: Typical noise per pixel of each band, shape (C,), in their unit.
-        target: The scale of the training redshifts.
-        pretrained: The encoder to put the head on; None: a fresh one. Not for ``small_cnn``.
-        encoder: ``backbone``, ``stem`` and ``crop_px`` of a fresh one, and the ``softening`` of a
-            fresh network's stretch, in units of the noise.
-        binning: Of the small network.
+        head: What is asked for.
+        pretrained: The encoder to put the head on; None: a fresh one.
+        encoder: How to build a fresh encoder, see `EncoderSettings`; any fresh network takes the
+            ``softening`` of its stretch, in units of the noise.
+        settings: Name to the settings of that network alone.
         seed: Of fresh weights; the global random state is left as it was.
 
     Raises:
         MismatchError: If the cutouts are not what the network is made for.
     """
     softening = (encoder["softening"] * noise).tolist()
-    if kind == "resnet" and pretrained is None:
-        given = {**encoder, **about, "softening": softening}
-        pretrained = fresh_encoder(seed=seed, **given)
+    if kind in ENCODERS:
+        if pretrained is None:
+            given = {**encoder, **about, "softening": softening}
+            given["backbone"] = ENCODERS[kind] or given["backbone"]
+            pretrained = fresh_encoder(seed=seed, **given)
+        pretrained.require(size_px=size_px, **about)
+        arguments = pretrained.description
+    else:
+        calibrated = about["calibrated"]
+        fitting = softening if calibrated else [DISPLAY_SOFTENING] * len(softening)
+        arguments = {"softening": fitting, "calibrated": calibrated, **settings[kind]}
+    plan = {"kind": kind, "arguments": arguments, "head": describe(head)}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if pretrained is not None:
-            pretrained.require(size_px=size_px, **about)
-            return Regressor(pretrained)
-        network = SmallCNN(
-            softening=softening if about["calibrated"] else [DISPLAY_SOFTENING] * len(softening),
-            calibrated=about["calibrated"],
-            target=target,
-            binning=binning,
-        )
+        network = build(plan, encoder=pretrained)
     if size_px < network.input_shape[-1]:
         raise MismatchError(
-            f"the small network sees {network.input_shape[-1]} px (32 times binning {binning}), "
-            f"these cutouts are {size_px} px; use larger cutouts, or a smaller binning"
+            f"{kind} sees {network.input_shape[-1]} px a side, these cutouts are {size_px} px; use "
+            f"larger cutouts, or other settings (networks.{kind})"
         )
+    return network
+
+
+def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network:
+    """Build a network with random weights.
+
+    Args:
+        plan: ``kind``, ``arguments`` and ``head``, as in a network's ``plan``.
+        encoder: To put the head on, if it is a kind with one; None: a fresh one.
+    """
+    kind, head = plan["kind"], head_from(plan["head"])
+    network: Network
+    if kind in ENCODERS:
+        network = Regressor(encoder or Encoder(**plan["arguments"]), head=head)
+    else:
+        network = MAKERS[kind](head=head, **plan["arguments"])
+    network.plan = dict(plan)
     return network

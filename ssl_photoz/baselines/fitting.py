@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,11 +12,12 @@ from torch import Tensor
 from ssl_photoz.augment.views import Views
 from ssl_photoz.baselines.build import make_network
 from ssl_photoz.baselines.checkpoint import save_weights
-from ssl_photoz.baselines.predict import predict
+from ssl_photoz.baselines.heads import Head, edges_of
+from ssl_photoz.baselines.hearing import scores_by_modality
+from ssl_photoz.baselines.predict import answer, predict
 from ssl_photoz.baselines.schedule import schedule
-from ssl_photoz.baselines.target import Target
 from ssl_photoz.baselines.training import LabelledBatch, train
-from ssl_photoz.types import Array, Doubles
+from ssl_photoz.types import Doubles
 
 
 class BatchesFrom(Protocol):
@@ -35,14 +36,34 @@ class CropsOf(Protocol):
         ...
 
 
+class Fitted(NamedTuple):
+    """What a training ends with.
+
+    Attributes:
+        answers: Split to predicted ln(1+z), shape (N,).
+        raw: Split to the averaged answers of the head, shape (N,) or (N, outputs).
+        edges: Redshifts of the bins whose probabilities ``raw`` holds, shape (outputs + 1,); None
+            for any other head.
+        plan: What `build` builds the network from, ready for JSON.
+        training: How it went.
+    """
+
+    answers: dict[str, Doubles]
+    raw: dict[str, Doubles]
+    edges: Doubles | None
+    plan: dict[str, Any]
+    training: dict[str, Any]
+
+
 def fit_and_predict(
     batches_from: BatchesFrom,
     crops_of: Mapping[str, CropsOf],
     score: Callable[[Doubles], Mapping[str, float]],
     *,
-    z: Array,
+    labels: int,
     folder: Path,
     network: Mapping[str, Any],
+    head: Head,
     views: Mapping[str, Any],
     epochs: int,
     least_steps: int,
@@ -53,16 +74,17 @@ def fit_and_predict(
     weight_decay: float,
     orientations: int,
     seed: int,
-) -> tuple[dict[str, Doubles], dict[str, Any]]:
+) -> Fitted:
     """Train on one split, choose on another, predict; go on if interrupted.
 
     Args:
         batches_from: Of the training galaxies.
         crops_of: ``val``, which chooses the epoch, and any other split to predict.
         score: Scores predicted ln(1+z) of ``val``; its ``score`` decides, the lower the better.
-        z: Redshifts of the training galaxies, shape (N,).
+        labels: How many training galaxies there are.
         folder: Where history, checkpoint and ``weights.safetensors`` go.
         network: Keywords of `make_network`.
+        head: What is asked for.
         views: Keywords of `Views` but for the crop.
         epochs: See `schedule`.
         least_steps: See `schedule`.
@@ -75,25 +97,21 @@ def fit_and_predict(
             during training takes one.
         seed: Of weights, augmentation and dropout.
 
-    Returns:
-        Split to predicted ln(1+z), and how the training went.
-
     Raises:
         MismatchError: If the cutouts are not what the network sees.
         TrainingError: If the loss is not finite.
     """
-    target = Target.of(z)
-    made = make_network(target=target, seed=seed, **network)
+    made = make_network(head=head, seed=seed, **network)
     made.to("cuda" if torch.cuda.is_available() else "cpu")
     size_px = made.input_shape[-1]
-    plan = schedule(len(z), epochs=epochs, batch_size=batch_size, least_steps=least_steps)
+    plan = schedule(labels, epochs=epochs, batch_size=batch_size, least_steps=least_steps)
     stop = epochs * plan.steps_per_epoch
     progress = train(
         made,
         Views(crop_px=size_px, **views),
         lambda start: batches_from(batch_size=plan.batch_size, start=start, stop=stop),
-        lambda now: score(predict(now, crops_of["val"](size_px=size_px), target=target)),
-        target=target,
+        lambda now: score(predict(now, crops_of["val"](size_px=size_px), head=head)),
+        head=head,
         folder=folder,
         epochs=epochs,
         steps_per_epoch=plan.steps_per_epoch,
@@ -103,12 +121,12 @@ def fit_and_predict(
         weight_decay=weight_decay,
         seed=seed,
     )
-    answers = {
-        split: predict(made, crops(size_px=size_px), target=target, orientations=orientations)
+    raw = {
+        split: answer(made, crops(size_px=size_px), head=head, orientations=orientations)
         for split, crops in crops_of.items()
     }
     galaxies_seen = progress.epoch * plan.steps_per_epoch * plan.batch_size
-    return answers, {
+    training = {
         "parameters": sum(p.numel() for p in made.parameters()),
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
@@ -118,3 +136,7 @@ def fit_and_predict(
         "device": next(made.parameters()).device.type,
         "weights_sha256": save_weights(folder, made),
     }
+    answers = {split: head.ln_one_plus_z(some) for split, some in raw.items()}
+    if heard := scores_by_modality(made, crops_of["val"], score, head=head):
+        training["modalities"] = heard
+    return Fitted(answers, raw, edges_of(head), made.plan, training)

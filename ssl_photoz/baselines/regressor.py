@@ -5,28 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ssl_photoz.baselines.heads import Head
+from ssl_photoz.baselines.network import Network
 from ssl_photoz.encoders.encoder import Encoder
 
 
-class Regressor(nn.Module):
-    """Encoder, dropout, and a linear head that starts at zero: the mean of ln(1+z).
+class Regressor(Network):
+    """Encoder, dropout, and a linear head that starts at what the training redshifts tell.
 
     Args:
         encoder: Fresh, or pretrained to be fine-tuned.
+        head: What is asked for.
         dropout: Before the head.
     """
 
-    def __init__(self, encoder: Encoder, *, dropout: float = 0.1) -> None:
+    def __init__(self, encoder: Encoder, *, head: Head, dropout: float = 0.1) -> None:
         super().__init__()
-        self.trunk = encoder
+        self.trunk: Encoder = encoder
         self.input_shape = encoder.input_shape
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(encoder.width, 1)
+        self.output = nn.Linear(encoder.width, head.outputs)
         nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.output.bias.data.copy_(head.start())
 
     def forward(self, flux: Tensor) -> Tensor:
-        """Return standardised ln(1+z), (B,), for flux (B, C, crop, crop).
+        """Return answers, (B,) or (B, outputs), for flux (B, C, crop, crop).
 
         Raises:
             ShapeError: If the input is not what the encoder was made for.

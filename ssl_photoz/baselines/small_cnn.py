@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_photoz.baselines.heads import Head
+from ssl_photoz.baselines.network import Network
 from ssl_photoz.baselines.target import Target
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.errors import ShapeError
@@ -17,20 +19,21 @@ SIDE_PX = 32
 MARGIN = 0.05
 
 
-class SmallCNN(nn.Module):
+class SmallCNN(Network):
     """Two convolutions, two hidden layers, and a sigmoid that gives the redshift.
 
     Convolution 5x5 to 32 channels, maximum over 2x2, convolution 5x5 to 64, maximum over 2x2
     (both without padding), dense 220, dropout, dense 64, dropout, and one sigmoid times the
     greatest redshift that can be answered: 421,725 weights for 32x32 px in five bands. The
     answer is given as standardised ln(1+z), so that it is trained with the same loss as any
-    other network: on the sigmoid itself, a squared error would favour distant galaxies.
+    other network: on the sigmoid itself, a squared error would favour distant galaxies. Asked for
+    anything else, it ends in a linear layer instead.
 
     Args:
         softening: Of the stretch, per band, in the unit of the input.
         calibrated: Whether the input is flux or display values.
-        target: The scale of the training redshifts. The network starts from their mean, and its
-            sigmoid reaches 5 % beyond their greatest.
+        head: What is asked for. The network starts from the mean of the training redshifts, and
+            its sigmoid reaches 5 % beyond their greatest.
         binning: Pixels, along each side, whose mean makes one pixel of the 32.
         dropout: After each hidden layer.
     """
@@ -40,12 +43,12 @@ class SmallCNN(nn.Module):
         *,
         softening: Sequence[float],
         calibrated: bool,
-        target: Target,
+        head: Head,
         binning: int = 1,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.target, self.z_top = target, (1 + MARGIN) * math.expm1(target.high)
+        self.target = head if isinstance(head, Target) else None
         self.binning = binning
         self.input_shape = (len(softening), SIDE_PX * binning, SIDE_PX * binning)
         self.stretch = Stretch(softening, calibrated=calibrated)
@@ -59,12 +62,16 @@ class SmallCNN(nn.Module):
             *(nn.Linear(64 * side**2, 220), nn.ReLU(), nn.Dropout(dropout)),
             *(nn.Linear(220, 64), nn.ReLU(), nn.Dropout(dropout)),
         )
-        self.output = nn.Linear(64, 1)
-        typical = math.expm1(target.centre) / self.z_top
-        nn.init.constant_(self.output.bias, math.log(typical / (1 - typical)))
+        self.output = nn.Linear(64, head.outputs)
+        if self.target is None:
+            self.output.bias.data.copy_(head.start())
+        else:
+            self.z_top = (1 + MARGIN) * math.expm1(self.target.high)
+            typical = math.expm1(self.target.centre) / self.z_top
+            nn.init.constant_(self.output.bias, math.log(typical / (1 - typical)))
 
     def forward(self, flux: Tensor) -> Tensor:
-        """Return standardised ln(1+z), (B,), for flux (B, C, 32 binning, 32 binning).
+        """Return answers, (B,) or (B, outputs), for flux (B, C, 32 binning, 32 binning).
 
         Raises:
             ShapeError: If the input has other bands or another size.
@@ -75,5 +82,7 @@ class SmallCNN(nn.Module):
         hidden = self.hidden(self.trunk(self.stretch(binned)))
         # 8 bits of a bfloat16 would show in the redshift.
         with torch.autocast(flux.device.type, enabled=False):
-            share = torch.sigmoid(self.output(hidden.float()).squeeze(1))
-            return self.target.standardised(self.z_top * share)
+            answer: Tensor = self.output(hidden.float()).squeeze(1)
+            if self.target is None:
+                return answer
+            return self.target.standardised(self.z_top * torch.sigmoid(answer))

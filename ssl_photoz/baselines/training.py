@@ -16,18 +16,16 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from ssl_photoz import runs
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.baselines.checkpoint import NAME, load_checkpoint, save_checkpoint
-from ssl_photoz.baselines.predict import Network
+from ssl_photoz.baselines.heads import Head
+from ssl_photoz.baselines.network import Network
 from ssl_photoz.baselines.progress import Progress
 from ssl_photoz.baselines.schedule import rate_factor
-from ssl_photoz.baselines.target import Target
 
-HUBER_BETA = 0.1
 WARMUP = 0.1
 AUGMENTATION, DROPOUT = 0, 1
 CHECKPOINT_SECONDS = 10.0
@@ -72,7 +70,7 @@ def train(
     stream_from: Callable[[int], Iterable[LabelledBatch]],
     score: Callable[[Network], Mapping[str, float]],
     *,
-    target: Target,
+    head: Head,
     folder: Path,
     epochs: int,
     steps_per_epoch: int,
@@ -84,14 +82,12 @@ def train(
 ) -> Progress:
     """Fit by AdamW, a tenth of warm-up and a cosine decay; leave the network at its best epoch.
 
-    The loss is Huber's (beta 0.1) on standardised ln(1+z).
-
     Args:
         network: On the device to train on; it ends up in evaluation mode.
         views: Makes one augmented view of a batch, see `ssl_photoz.augment.views.Views`.
         stream_from: Gives the training batches from a step on.
         score: Called after each epoch; its ``score`` decides, the lower the better.
-        target: The scale of the training redshifts.
+        head: What the network is asked for, and with what loss.
         folder: Where ``training.ckpt`` and ``history.jsonl`` are kept, written after an epoch if
             ten seconds have passed since the last time.
         epochs: At most so many.
@@ -106,7 +102,7 @@ def train(
         TrainingError: If the loss or the score is not finite.
         ArtefactError: If the checkpoint cannot be read.
     """
-    run = Training(network, folder=folder, target=target, views=views, seed=seed)
+    run = Training(network, folder=folder, head=head, views=views, seed=seed)
     run.prepare(
         learning_rate=(trunk_lr * learning_rate, learning_rate),
         weight_decay=weight_decay,
@@ -143,7 +139,7 @@ class Training:
     Args:
         network: What is trained.
         folder: Where checkpoint and history are kept.
-        target: The scale of the training redshifts.
+        head: What the network is asked for, and with what loss.
         views: Makes one augmented view of a batch.
         seed: Of augmentation and dropout.
     """
@@ -153,11 +149,11 @@ class Training:
         network: Network,
         *,
         folder: Path,
-        target: Target,
+        head: Head,
         views: Callable[..., Tensor],
         seed: int,
     ) -> None:
-        self.network, self.folder, self.target = network, folder, target
+        self.network, self.folder, self.head = network, folder, head
         self.views, self.seed = views, seed
         self.device = next(network.parameters()).device
         self.progress = Progress()
@@ -203,10 +199,9 @@ class Training:
             generator=generator(self.seed, step, 0, AUGMENTATION, device=self.device),
         )
         assert batch.z is not None
-        wanted = self.target.standardised(batch.z.float())
+        view = view.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
-            answer = self.network(view.contiguous(memory_format=torch.channels_last))
-        loss = F.smooth_l1_loss(answer, wanted, beta=HUBER_BETA)
+            loss = self.network.loss(view, batch.z.float(), self.head)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

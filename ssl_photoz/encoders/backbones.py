@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
 
+from ssl_photoz.encoders.multimodal import MultimodalStages, make_multimodal
 from ssl_photoz.encoders.small_maps import use_on_small_maps
 from ssl_photoz.encoders.timm_stages import TimmStages
 from ssl_photoz.encoders.torchvision_import import import_torchvision
@@ -11,17 +15,28 @@ from ssl_photoz.encoders.torchvision_import import import_torchvision
 STAGE_WIDTHS = {"resnet18": (64, 128, 256, 512), "resnet50": (256, 512, 1024, 2048)}
 
 
-def make_backbone(name: str, *, bands: int, stem: str = "standard") -> ResNetStages | TimmStages:
+def make_backbone(
+    name: str,
+    *,
+    bands: int,
+    stem: str = "standard",
+    modalities: Mapping[str, Any] | None = None,
+) -> ResNetStages | TimmStages | MultimodalStages:
     """Build a backbone with random weights.
 
     Args:
-        name: ``resnet18``, ``resnet50``, or ``timm/`` and the name of a network of timm.
+        name: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and the name of a network of
+            timm.
         bands: Number of input bands C.
-        stem: Of a ResNet, see `ResNetStages`.
+        stem: Of all but timm's, see `ResNetStages`.
+        modalities: Of ``multimodal``, see `make_multimodal`.
 
     Raises:
-        ConfigError: If timm is wanted and is not there, or has no such network.
+        ConfigError: If timm is wanted and is not there, or has no such network; if a modality has
+            more bands than there are.
     """
+    if name == "multimodal":
+        return make_multimodal(bands=bands, stem=stem, **(modalities or {}))
     source, _, network = name.partition("/")
     if source == "timm":
         return TimmStages(network, bands=bands)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,14 @@ class Encoder(nn.Module):
     """Flux cutouts in, features out.
 
     Args:
-        backbone: ``resnet18``, ``resnet50``, or ``timm/`` and a name.
+        backbone: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and a name.
         stem: ``standard`` or ``small``.
         bands: Names of the bands, in the order of the input's channels.
         pixscale_arcsec: Pixel scale of the input.
         crop_px: Side of the input.
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
         softening: Of the stretch, per band, in the unit of the input.
+        modalities: Of ``multimodal``, see `make_multimodal`; nothing to any other backbone.
     """
 
     def __init__(
@@ -38,11 +40,12 @@ class Encoder(nn.Module):
         crop_px: int,
         calibrated: bool,
         softening: Sequence[float],
+        modalities: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if len(softening) != len(bands):
             raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
-        self.description = {
+        self.description: dict[str, Any] = {
             "backbone": backbone,
             "stem": stem,
             "bands": list(bands),
@@ -51,9 +54,11 @@ class Encoder(nn.Module):
             "calibrated": bool(calibrated),
             "softening": [float(s) for s in softening],
         }
+        if backbone == "multimodal":
+            self.description["modalities"] = dict(modalities or {})
         self.input_shape = (len(bands), crop_px, crop_px)
         self.stretch = Stretch(softening, calibrated=calibrated)
-        self.backbone = make_backbone(backbone, bands=len(bands), stem=stem)
+        self.backbone = make_backbone(backbone, bands=len(bands), stem=stem, modalities=modalities)
 
     @property
     def width(self) -> int:
@@ -70,7 +75,7 @@ class Encoder(nn.Module):
         if flux.ndim != 4 or tuple(flux.shape[1:]) != self.input_shape:
             raise ShapeError(
                 f"encoder takes (B, {', '.join(map(str, self.input_shape))}) "
-                f"[bands {','.join(self.description['bands'])}], got {tuple(flux.shape)}"  # type: ignore[arg-type]
+                f"[bands {','.join(self.description['bands'])}], got {tuple(flux.shape)}"
             )
         maps: list[Tensor] = self.backbone(self.stretch(flux))
         return maps
@@ -95,7 +100,7 @@ class Encoder(nn.Module):
         }
         for name, value in theirs.items():
             same = (
-                math.isclose(float(mine[name]), float(value), rel_tol=1e-3)  # type: ignore[arg-type]
+                math.isclose(float(mine[name]), float(value), rel_tol=1e-3)
                 if name == "pixscale_arcsec"
                 else mine[name] == value
             )
@@ -121,18 +126,20 @@ def fresh_encoder(
     crop_px: int,
     calibrated: bool,
     softening: Sequence[float],
+    modalities: Mapping[str, Any] | None = None,
 ) -> Encoder:
     """Build an encoder with random weights that depend on the seed alone.
 
     Args:
         seed: Of the weights; the global random state is left as it was.
-        backbone: ``resnet18``, ``resnet50``, or ``timm/`` and a name.
+        backbone: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and a name.
         stem: ``standard`` or ``small``.
         bands: Names of the bands.
         pixscale_arcsec: Pixel scale of the input.
         crop_px: Side of the input.
         calibrated: Whether the input is flux or display values.
         softening: An 8-bit source gets `DISPLAY_SOFTENING` in every band instead.
+        modalities: Of ``multimodal``, see `make_multimodal`.
 
     Raises:
         ConfigError: If the source has no single pixel scale.
@@ -152,5 +159,6 @@ def fresh_encoder(
             crop_px=crop_px,
             calibrated=calibrated,
             softening=softening if calibrated else [DISPLAY_SOFTENING] * len(bands),
+            modalities=modalities,
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

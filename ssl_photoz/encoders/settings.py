@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-BACKBONES = ("resnet18", "resnet50")
+BACKBONES = ("resnet18", "resnet50", "multimodal")
 STEMS = ("standard", "small")
 HALVINGS = {"standard": 5, "small": 3}
+
+
+@dataclass(frozen=True)
+class ModalitySettings:
+    """The branches of a multimodal network (Ait Ouahmed et al. 2024, A&A 683, A26).
+
+    Attributes:
+        size: Bands in each branch.
+        order: How many places its neighbouring bands may be apart; 1: next to each other.
+        fusion: Where branches merge: early, middle or late (after stage 1, 2 or 4).
+        width: Channels of a branch's first stage; they double from stage to stage.
+        dropout: Chance of each branch of a galaxy to be left out in training.
+        one_branch: The twin to compare with: one branch of all bands with as many weights.
+    """
+
+    size: int = 2
+    order: int = 1
+    fusion: Literal["early", "middle", "late"] = "middle"
+    width: int = 32
+    dropout: float = 0.0
+    one_branch: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.size, self.order, self.width) < 1:
+            raise ValueError("modalities: size, order and width must be >= 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"modalities: dropout is {self.dropout}, expected 0 to less than 1")
+        if self.one_branch and self.dropout:
+            raise ValueError("modalities: one_branch has no branches for dropout to leave out")
 
 
 @dataclass(frozen=True)
@@ -14,19 +44,21 @@ class EncoderSettings:
     """The encoder.
 
     Attributes:
-        backbone: resnet18, resnet50, or timm/ and the name of a network of timm, such as
-            timm/convnext_nano (extra timm).
-        stem: Of a ResNet: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for cutouts
-            of about 32 px).
+        backbone: resnet18, resnet50, multimodal, or timm/ and the name of a network of timm, such
+            as timm/convnext_nano (extra timm).
+        stem: Of all but timm's: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for
+            cutouts of about 32 px).
         crop_px: Side of the square the encoder sees, pixels.
         softening: Where the asinh stretch turns from linear to logarithmic, in units of the
             survey's noise per pixel. Not used for 8-bit sources.
+        modalities: Of multimodal.
     """
 
     backbone: str = "resnet18"
     stem: str = "standard"
     crop_px: int = 64
     softening: float = 3.0
+    modalities: ModalitySettings = field(default_factory=ModalitySettings)
 
     def __post_init__(self) -> None:
         from_timm = self.backbone.startswith("timm/")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssl_photoz.errors import ContaminatedError, DataError
 from ssl_photoz.redshift.artefact import read_predictions, save_probe
+from ssl_photoz.redshift.binned import density_of_bins, save_densities
 from ssl_photoz.redshift.experiment import against_rivals, pair_up
 from ssl_photoz.redshift.figures import save_figures
 from ssl_photoz.redshift.intervals import Interval
@@ -112,6 +113,9 @@ def save_network(
     versus: Sequence[Path],
     config: object,
     parents: Mapping[str, str],
+    plan: Mapping[str, Any],
+    raw: Mapping[str, Doubles],
+    edges: Doubles | None,
     **facts: object,
 ) -> dict[str, Any]:
     """Score a network and write its probe folder, the card last.
@@ -128,6 +132,9 @@ def save_network(
         versus: Other probe folders to compare with.
         config: The settings.
         parents: sha256 of what it was made from.
+        plan: What the network is built from, for the card.
+        raw: ``val`` and ``test`` to what the network's head answered.
+        edges: Of the redshift bins whose probabilities that is; None if it is something else.
         **facts: ``label``, ``simulated``, ``calibrated`` ...
 
     Returns:
@@ -145,6 +152,10 @@ def save_network(
             "versus": against_rivals(columns, versus),
         }
     )
+    if edges is not None:
+        densities = {split: density_of_bins(edges, some) for split, some in raw.items()}
+        said = save_densities(folder, densities, galaxies, simulated=bool(facts.get("simulated")))
+        metrics["densities"] = for_json(said)
     save_figures(folder, columns, metrics)
     save_probe(
         folder,
@@ -155,6 +166,7 @@ def save_network(
         parents=parents,
         encoder=parents.get("encoder", ""),
         training=training,
+        network=dict(plan),
         **facts,
     )
     return metrics

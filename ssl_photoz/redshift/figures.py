@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 NAMES = {
     **{"knn": "kNN", "ridge": "ridge", "svr": "SVR", "mlp": "MLP", "boosting": "boosting"},
     **{"small_cnn": "small CNN", "supervised": "supervised", "fine_tuned": "fine-tuned"},
-    "mean": "mean",
+    **{"multimodal": "multimodal", "capsules": "capsules", "mean": "mean"},
 }
+END_TO_END = ("small_cnn", "supervised", "fine_tuned", "multimodal", "capsules")
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
     **{"knn": "#0072B2", "ridge": "#E69F00", "svr": "#56B4E9", "mlp": "#009E73"},
     **{"boosting": "#CC79A7", "mean": "#999999"},
-    **dict.fromkeys(("small_cnn", "supervised", "fine_tuned"), "#D55E00"),
+    **dict.fromkeys(END_TO_END, "#D55E00"),
 }
 MARKERS = {
     **{"knn": "o", "ridge": "s", "svr": "v", "mlp": "D", "boosting": "P", "mean": "^"},
-    **dict.fromkeys(("small_cnn", "supervised", "fine_tuned"), "X"),
+    **dict.fromkeys(END_TO_END, "X"),
 }
 OUTLIER = 0.05
 SIGMA = r"\sigma_\mathrm{NMAD}"

@@ -18,18 +18,20 @@ TARGET = Target.of(np.array([0.05, 0.1, 0.2, 0.3]))
 
 def small_cnn(bands=3, **changes):
     torch.manual_seed(0)
-    given = {"calibrated": True, "target": TARGET, **changes}
+    given = {"calibrated": True, "head": TARGET, **changes}
     return SmallCNN(softening=[1.0] * bands, **given)
 
 
-def make(kind="small_cnn", *, size_px=64, bands=("g", "r", "z"), calibrated=True, **changes):
+def make(
+    kind="small_cnn", *, size_px=64, bands=("g", "r", "z"), calibrated=True, binning=1, **changes
+):
     given = {
         "about": {"bands": bands, "pixscale_arcsec": 0.262, "calibrated": calibrated},
         "size_px": size_px,
         "noise": np.full(len(bands), 0.01, "f4"),
-        "target": TARGET,
+        "head": TARGET,
         "encoder": {"backbone": "resnet18", "stem": "standard", "crop_px": 40, "softening": 3.0},
-        "binning": 1,
+        "settings": {"small_cnn": {"binning": binning}},
         "seed": 0,
         **changes,
     }
@@ -146,16 +148,16 @@ def test_predictions_are_means_over_exact_orientations(orientations):
             answers.append(network.eval()(torch.from_numpy(turned.copy())).numpy())
     expected = TARGET.ln_one_plus_z(np.mean(answers, axis=0))
     batches = [flux[:2], flux[2:]]
-    found = predict(network.train(), batches, target=TARGET, orientations=orientations)
+    found = predict(network.train(), batches, head=TARGET, orientations=orientations)
     np.testing.assert_allclose(found, expected, atol=2e-4)
-    assert predict(network, [], target=TARGET).shape == (0,)
+    assert predict(network, [], head=TARGET).shape == (0,)
 
 
 def test_turning_a_galaxy_does_not_change_the_mean_of_eight_orientations():
     network = small_cnn()
     flux = 3 * torch.randn(5, 3, 32, 32)
     one, turned = (
-        predict(network, [image], target=TARGET) for image in (flux, flux.rot90(1, dims=(2, 3)))
+        predict(network, [image], head=TARGET) for image in (flux, flux.rot90(1, dims=(2, 3)))
     )
     np.testing.assert_allclose(one, turned, atol=1e-6)
 

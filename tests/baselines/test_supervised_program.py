@@ -13,15 +13,21 @@ from ssl_photoz.recipes.probe.redshift import main as probe
 
 from ssl_photoz import cli, runs
 from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.baselines.artefact import load_network
+from ssl_photoz.baselines.predict import predict
+from ssl_photoz.baselines.settings import HeadSettings, NetworkSettings, SmallCNNSettings
 from ssl_photoz.baselines.training import Training
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ContaminatedError, DataError, MismatchError
+from ssl_photoz.errors import ArtefactError, ContaminatedError, DataError, MismatchError
 from ssl_photoz.redshift.artefact import read_predictions
+from ssl_photoz.redshift.density_table import read_densities
 from ssl_photoz.redshift.labels import fewer, read_labelled
 from ssl_photoz.redshift.metrics import summarise
 
@@ -123,6 +129,50 @@ def test_the_scores_are_those_of_the_predictions_on_the_test_sky(folder):
     assert not list((folder / "cnn").glob("*.ckpt"))
     weights = load_file(folder / "cnn" / "weights.safetensors")
     assert weights["output.weight"].shape == (1, 64)
+
+
+def test_bins_give_a_table_of_densities_and_the_same_table_of_predictions(folder):
+    supervise(
+        folder,
+        "bins",
+        epochs=10,
+        least_steps=100,
+        learning_rate=3e-3,
+        head=HeadSettings("bins", 12),
+    )
+    table, other = (read_predictions(folder / out) for out in ("bins", "cnn"))
+    assert table.keys() == other.keys()
+    columns, density = read_densities(folder / "bins" / "pdfs.parquet")
+    assert columns["id"].tolist() == table["id"].tolist()
+    told = metrics_of(folder / "bins")
+    scores = told["probes"]
+    assert scores["small_cnn"]["test"]["sigma_nmad"] < 0.7 * scores["mean"]["test"]["sigma_nmad"]
+    assert told["densities"]["test"]["n"] == len(density) == len(table["id"])
+    assert not (folder / "cnn" / "pdfs.parquet").exists()
+
+
+@pytest.mark.parametrize("out", ["cnn", "bins"])
+def test_a_network_read_back_predicts_the_same(folder, out):
+    network, head, card = load_network(folder / out)
+    table = read_predictions(folder / out)
+    with Cutouts.open(folder / "cutouts.h5") as cutouts:
+        rows = {one: row for row, one in enumerate(cutouts.column("id").tolist())}
+        order = np.array([rows[one] for one in table["id"].tolist()])
+        crops = list(central_crops(cutouts, order, size_px=32))
+    found = predict(network, crops, head=head, orientations=card["config"]["orientations"])
+    np.testing.assert_allclose(np.expm1(found), table["z_phot_small_cnn"], atol=1e-6)
+    weights = folder / out / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"?")
+    with pytest.raises(ArtefactError, match="checksum differs"):
+        load_network(folder / out)
+    weights.write_bytes(whole)
+
+
+def test_a_folder_without_a_network_is_said(folder):
+    probe(ProbeSettings(embeddings=folder / "embeddings", out=folder / "knn", probes=("knn",)))
+    with pytest.raises(ArtefactError, match="holds no network"):
+        load_network(folder / "knn")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -277,7 +327,7 @@ def test_what_cannot_be_trained_is_refused(folder, capsys):
     with pytest.raises(DataError, match="labels=1000, expected 10 to"):
         supervise(folder, "many", labels=1000)
     with pytest.raises(MismatchError, match="sees 64 px"):
-        supervise(folder, "binned", binning=2)
+        supervise(folder, "binned", networks=NetworkSettings(small_cnn=SmallCNNSettings(2)))
     with pytest.raises(DataError, match="in the val split"):
         supervise(folder, "no-val", split=SplitSettings(fractions=(0.8, 0.0, 0.2)))
     given = [f"data={folder / 'cutouts.h5'}", f"out={folder / 'x'}", f"start={folder / 'encoder'}"]

@@ -62,14 +62,12 @@ def views(flux, *, generator, **_):
 
 def network():
     torch.manual_seed(0)
-    return SmallCNN(softening=[0.2, 0.2], calibrated=True, target=TARGET)
+    return SmallCNN(softening=[0.2, 0.2], calibrated=True, head=TARGET)
 
 
 def on_validation(made, *, seed=1):
     flux, z = sky(40, seed=seed)
-    return {
-        "score": float(np.abs(predict(made, [flux], target=TARGET) - np.log1p(z.numpy())).mean())
-    }
+    return {"score": float(np.abs(predict(made, [flux], head=TARGET) - np.log1p(z.numpy())).mean())}
 
 
 def fit(folder, *, made=None, score=on_validation, source=stream, **changes):
@@ -84,7 +82,7 @@ def fit(folder, *, made=None, score=on_validation, source=stream, **changes):
         "seed": 0,
         **changes,
     }
-    progress = train(made, views, source, score, target=TARGET, folder=folder, **given)
+    progress = train(made, views, source, score, head=TARGET, folder=folder, **given)
     return made, progress
 
 
@@ -96,7 +94,7 @@ def equal(one, other):
 def test_it_learns_a_task_that_can_be_learnt(tmp_path):
     made, progress = fit(tmp_path, epochs=15, steps_per_epoch=12)
     flux, z = sky(60, seed=9)
-    found = np.expm1(predict(made, [flux], target=TARGET))
+    found = np.expm1(predict(made, [flux], head=TARGET))
     assert np.std(found - z.numpy()) < 0.25 * float(z.std())
     scores = [row["score"] for row in progress.history]
     assert min(scores) < 0.5 * scores[0]
@@ -224,11 +222,11 @@ def test_from_streams_to_predictions(tmp_path):
         asked.append((batch_size, start, stop))
         return stream(start, stop)
 
-    answers, told = fit_and_predict(
+    fitted = fit_and_predict(
         batches,
         {split: lambda size_px, some=some: iter([some[0]]) for split, some in flux.items()},
         lambda answer: {"score": float(np.abs(answer - z["val"]).mean())},
-        z=Z.numpy(),
+        labels=GALAXIES,
         folder=tmp_path,
         network={
             "kind": "small_cnn",
@@ -236,8 +234,9 @@ def test_from_streams_to_predictions(tmp_path):
             "size_px": 32,
             "noise": np.full(2, 0.05, "f4"),
             "encoder": {"softening": 3.0},
-            "binning": 1,
+            "settings": {"small_cnn": {"binning": 1}},
         },
+        head=TARGET,
         views={"bands": ("g", "r"), "pixscale_arcsec": 0.262, "jitter_px": 0.0},
         epochs=20,
         least_steps=140,
@@ -249,6 +248,7 @@ def test_from_streams_to_predictions(tmp_path):
         orientations=2,
         seed=0,
     )
+    answers, told = fitted.answers, fitted.training
     assert asked == [(BATCH, 0, 140)]
     assert {split: len(answer) for split, answer in answers.items()} == {"val": 40, "test": 30}
     assert np.corrcoef(answers["test"], z["test"])[0, 1] > 0.9

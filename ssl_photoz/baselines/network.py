@@ -1,0 +1,27 @@
+"""What training and prediction need of a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ssl_photoz.baselines.heads import Head
+
+
+class Network(nn.Module):
+    """Flux (B, C, size, size) in; the answers that its head asked for out, (B,) or (B, outputs).
+
+    Attributes:
+        input_shape: (C, size, size).
+        trunk: The part whose learning rate may differ.
+        plan: What `build` builds it from, but for its weights.
+    """
+
+    input_shape: tuple[int, int, int]
+    trunk: nn.Module
+    plan: dict[str, Any]
+
+    def loss(self, flux: Tensor, z: Tensor, head: Head) -> Tensor:
+        """Return the mean loss for redshifts (B,); a network may add terms of its own."""
+        return head.loss(self(flux), z)

@@ -1,0 +1,192 @@
+"""Parallel branches that each see some of the bands, merged on the way: a multimodal CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations, pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ssl_photoz.encoders.small_maps import use_on_small_maps
+from ssl_photoz.encoders.torchvision_import import import_torchvision
+from ssl_photoz.errors import ConfigError
+
+STAGES = 4
+FUSED_AFTER = {"early": 1, "middle": 2, "late": STAGES}  # stages of a branch
+
+
+def modalities_of(bands: int, *, size: int, order: int) -> list[tuple[int, ...]]:
+    """Return the subsets of bands that are a modality each.
+
+    Args:
+        bands: Number of bands, in order of wavelength.
+        size: Bands in a modality.
+        order: How many places its neighbouring bands may be apart: 1: next to each other.
+
+    Raises:
+        ConfigError: If there are fewer bands than a modality has.
+    """
+    if size > bands:
+        raise ConfigError(f"modalities of {size} bands each, but the cutouts have {bands}")
+    subsets = combinations(range(bands), size)
+    return [one for one in subsets if all(b - a <= order for a, b in pairwise(one))]
+
+
+def make_multimodal(
+    *,
+    bands: int,
+    stem: str = "standard",
+    size: int = 2,
+    order: int = 1,
+    fusion: str = "middle",
+    width: int = 32,
+    dropout: float = 0.0,
+    one_branch: bool = False,
+) -> MultimodalStages:
+    """Make a multimodal network, or its twin of one branch and as many weights.
+
+    Args:
+        bands: Number of input bands C.
+        stem: See `MultimodalStages`.
+        size: See `modalities_of`.
+        order: Likewise.
+        fusion: ``early``, ``middle`` or ``late``.
+        width: Channels of a branch's first stage.
+        dropout: See `MultimodalStages`.
+        one_branch: Whether to make the twin: one branch that sees all bands, as wide as brings it
+            nearest to the weights of the network that all else describes.
+
+    Raises:
+        ConfigError: If there are fewer bands than a modality has.
+    """
+    subsets = modalities_of(bands, size=size, order=order)
+    if not one_branch:
+        return MultimodalStages(subsets, stem=stem, fusion=fusion, width=width, dropout=dropout)
+    wanted = _weights(subsets, stem, fusion, width)
+    everything, widest = [tuple(range(bands))], width * len(subsets) + 1
+    twin = min(
+        range(width, widest + 1),
+        key=lambda w: abs(_weights(everything, stem, "late", w) - wanted),
+    )
+    return MultimodalStages(everything, stem=stem, fusion="late", width=twin)
+
+
+class MultimodalStages(nn.Module):
+    """Residual branches, one per modality; from the fusion on, one residual network.
+
+    A branch has a stem and one to four stages of one basic block each. Their maps are
+    concatenated, brought back to the width of a branch by a 1x1 convolution, and go through the
+    stages that are left; fused late, there are none.
+
+    Args:
+        modalities: The bands that each branch sees.
+        stem: ``standard`` (7x7 stride 2, then pooling) or ``small`` (3x3 stride 1).
+        fusion: ``early``, ``middle`` or ``late``: after the first, second or last stage.
+        width: Channels of a branch's first stage; they double from stage to stage.
+        dropout: Chance of each modality of a galaxy to be left out of the fusion in training; one
+            is always kept, and what is kept makes up for the rest.
+
+    Attributes:
+        widths: Channels of each stage's map; before the fusion, of all branches together.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[tuple[int, ...]],
+        *,
+        stem: str = "standard",
+        fusion: str = "middle",
+        width: int = 32,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.modalities, self.dropout = tuple(modalities), dropout
+        self.heard: tuple[int, ...] | None = None
+        own = FUSED_AFTER[fusion]
+        wide = [width * 2**number for number in range(STAGES)]
+        self.branches = nn.ModuleList(
+            nn.ModuleList([_stem(len(bands), width, stem), *_stages([width, *wide[:own]])])
+            for bands in self.modalities
+        )
+        joint = len(self.modalities) * wide[own - 1]
+        self.merge = _merge(joint, wide[own - 1]) if own < STAGES else nn.Identity()
+        self.shared = nn.ModuleList(_stages(wide[own - 1 :]))
+        use_on_small_maps(self.shared[-1] if own < STAGES else self.branches)
+        self.widths = tuple([len(self.modalities) * one for one in wide[:own]] + wide[own:])
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map an image (B, C, H, W) to four stage maps (B, width, h, w), h and w halving."""
+        per_branch = []
+        for bands, (stem, *stages) in zip(self.modalities, self.branches, strict=True):  # type: ignore[misc]
+            features, of_branch = stem(image[:, list(bands)]), []
+            for stage in stages:
+                features = stage(features)
+                of_branch.append(features)
+            per_branch.append(of_branch)
+        maps = [torch.cat(of_stage, dim=1) for of_stage in zip(*per_branch, strict=True)]
+        maps[-1] = self._without_the_unheard(maps[-1])
+        features = self.merge(maps[-1])
+        for stage in self.shared:
+            features = stage(features)
+            maps.append(features)
+        return maps
+
+    @contextmanager
+    def hearing(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Within this block, only the modalities of these numbers reach the fusion."""
+        self.heard = tuple(numbers)
+        try:
+            yield
+        finally:
+            self.heard = None
+
+    def _without_the_unheard(self, joint: Tensor) -> Tensor:
+        count = len(self.modalities)
+        if self.heard is not None:
+            kept = torch.zeros(1, count, device=joint.device)
+            kept[:, list(self.heard)] = 1
+        elif self.training and self.dropout:
+            drawn = torch.rand(len(joint), count, device=joint.device)
+            kept = ((drawn >= self.dropout) | (drawn == drawn.amax(1, keepdim=True))).float()
+        else:
+            return joint
+        weight = kept * count / kept.sum(dim=1, keepdim=True)
+        each = weight.to(joint.dtype).repeat_interleave(joint.shape[1] // count, dim=1)
+        return joint * each[:, :, None, None]
+
+
+def _stem(bands: int, width: int, kind: str) -> nn.Sequential:
+    small = kind == "small"
+    side, stride = (3, 1) if small else (7, 2)
+    first = nn.Conv2d(bands, width, side, stride, padding=side // 2, bias=False)
+    pool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True), pool)
+
+
+def _stages(widths: Sequence[int]) -> list[nn.Module]:
+    """Return a basic block (He et al. 2016) from each width to the next; a wider one halves."""
+    import_torchvision()
+    from torchvision.models.resnet import BasicBlock
+
+    blocks = []
+    for before, after in pairwise(widths):
+        stride = 1 if before == after else 2
+        shortcut = None
+        if stride == 2:
+            projection = nn.Conv2d(before, after, kernel_size=1, stride=2, bias=False)
+            shortcut = nn.Sequential(projection, nn.BatchNorm2d(after))
+        blocks.append(BasicBlock(before, after, stride, shortcut))
+    return blocks
+
+
+def _merge(before: int, after: int) -> nn.Sequential:
+    conv = nn.Conv2d(before, after, kernel_size=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+def _weights(modalities: Sequence[tuple[int, ...]], stem: str, fusion: str, width: int) -> int:
+    with torch.device("meta"):
+        network = MultimodalStages(modalities, stem=stem, fusion=fusion, width=width)
+    return sum(parameter.numel() for parameter in network.parameters())
