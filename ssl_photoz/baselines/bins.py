@@ -49,18 +49,18 @@ class RedshiftBins:
 
     def labels(self, z: Tensor) -> Tensor:
         """Return the probabilities that a network should answer for redshifts (B,); (B, K)."""
-        edges = torch.tensor(self.edges, device=z.device)
+        edges = torch.tensor(self.edges, dtype=z.dtype, device=z.device)
         known = z.log1p().clamp(edges[0], edges[-1])
         if not self.label_width:
             number = torch.bucketize(known, edges[1:-1], right=True)
-            return F.one_hot(number, self.outputs).float()
+            return F.one_hot(number, self.outputs).to(z.dtype)
         centres, width = 0.5 * (edges[1:] + edges[:-1]), edges[1] - edges[0]
         away = (known[:, None] - centres) / (self.label_width * width)
         return torch.softmax(-0.5 * away**2, dim=1)
 
     def loss(self, answer: Tensor, z: Tensor) -> Tensor:
         """Return the mean cross-entropy of answers (B, K) for redshifts (B,)."""
-        return F.cross_entropy(answer.float(), self.labels(z))
+        return F.cross_entropy(answer.float(), self.labels(z).float())
 
     def averaged(self, answers: Tensor) -> Tensor:
         """Return mean probabilities, float64, of answers (..., K) along the first axis."""

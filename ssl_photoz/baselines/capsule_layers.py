@@ -26,8 +26,8 @@ def route(votes: Tensor, *, routings: int) -> Tensor:
     Returns:
         The J capsules, shape (B, J, D).
     """
-    agreement = torch.zeros(votes.shape[:3], device=votes.device)
-    capsules = torch.empty(0)
+    agreement = votes.new_zeros(votes.shape[:3])
+    capsules = votes.new_empty(0)
     for number in range(routings):
         share = agreement.softmax(dim=2)
         capsules = squash(torch.einsum("bnj,bnjd->bjd", share, votes))

@@ -64,11 +64,13 @@ def make_multimodal(
     subsets = modalities_of(bands, size=size, order=order)
     if not one_branch:
         return MultimodalStages(subsets, stem=stem, fusion=fusion, width=width, dropout=dropout)
+    everything = [tuple(range(bands))]
     wanted = _weights(subsets, stem, fusion, width)
-    everything, widest = [tuple(range(bands))], width * len(subsets) + 1
+    # Weights grow nearly as the square of the width.
+    near = int(width * (wanted / _weights(everything, stem, "late", width)) ** 0.5)
     twin = min(
-        range(width, widest + 1),
-        key=lambda w: abs(_weights(everything, stem, "late", w) - wanted),
+        range(max(1, near - 1), near + 3),
+        key=lambda wide: abs(_weights(everything, stem, "late", wide) - wanted),
     )
     return MultimodalStages(everything, stem=stem, fusion="late", width=twin)
 

@@ -83,7 +83,7 @@ def test_concentration_is_the_part_of_a_gaussian_within_a_radius():
         (1 - math.exp(-0.5 * (4 / one) ** 2)) / (1 - math.exp(-0.5 * (16 / one) ** 2))
         for one in widths.tolist()
     ]
-    np.testing.assert_allclose(concentration(flux).numpy(), wanted, rtol=0.03)
+    np.testing.assert_allclose(concentration(flux).numpy(), wanted, rtol=0.05)  # in whole pixels
     assert classes_of(flux, classes=3).tolist() == [2, 1, 0]
 
 
@@ -109,7 +109,7 @@ def test_the_longest_capsule_answers_and_is_drawn_from():
 def test_the_loss_adds_class_and_picture_by_their_weights():
     flux, z = torch.randn(8, 2, 16, 16), torch.full((8,), 0.1)
     total, alone, no_picture = (
-        float(make(**{"margin": m, "reconstruction": r}).loss(flux, z, TARGET))
+        make(margin=m, reconstruction=r).loss(flux, z, TARGET).item()
         for m, r in ((0.5, 0.1), (0.0, 0.0), (0.5, 0.0))
     )
     head = TARGET.loss(torch.zeros(8), z)

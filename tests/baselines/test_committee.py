@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 def supervise(folder, out, *changes):
     given = [
-        *("network=multimodal", "epochs=2", "least_steps=8", "batch_size=32", "orientations=2"),
+        *("network=multimodal", "epochs=2", "least_steps=24", "batch_size=32", "orientations=2"),
         *("head.kind=bins", "head.bins=8", "encoder.crop_px=33", "encoder.modalities.width=4"),
         *(
             "split.nside=32",
@@ -104,7 +104,7 @@ def test_a_committee_cut_short_ends_as_the_whole(folder, committee, monkeypatch)
     step = Training.take_step
 
     def die(self, batch, number):
-        if self.folder.name == "member-1" and number == 6:
+        if self.folder.name == "member-1" and number == 18:
             raise RuntimeError("power cut")
         return step(self, batch, number)
 

@@ -39,7 +39,7 @@ def test_a_label_is_the_bin_that_a_redshift_is_in():
 
 def test_wide_labels_are_gaussians():
     soft = RedshiftBins.of(Z, bins=20, label_width=1.5)
-    label = soft.labels(torch.tensor([0.2]))[0].numpy()
+    label = soft.labels(torch.tensor([0.2], dtype=torch.float64))[0].numpy()
     edges = np.array(soft.edges)
     centres, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
     wanted = norm.pdf(centres, np.log1p(0.2), 1.5 * width)

@@ -61,7 +61,7 @@ def test_a_branch_sees_its_bands_alone_until_the_fusion():
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_twin_of_one_branch_has_as_many_weights(fusion):
-    given = {"bands": 5, "fusion": fusion, "width": 16, "stem": "standard"}
+    given = {"bands": 5, "fusion": fusion, "width": 32, "stem": "standard"}
     network, twin = make(**given), make(**given, one_branch=True)
     assert twin.modalities == ((0, 1, 2, 3, 4),)
     assert len(network.modalities) == 4
