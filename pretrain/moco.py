@@ -71,8 +71,6 @@ class Settings:
             raise ValueError("epochs must be >= 0, batch_size >= 2, checkpoint_steps >= 1")
         if self.shuffle_block < 1 or self.shuffle_window < self.shuffle_block:
             raise ValueError("shuffle_block must be >= 1, shuffle_window no less than it")
-        if self.encoder.modalities.dropout:
-            raise ValueError("encoder.modalities.dropout is for supervise: here no seed counts it")
         if self.moco.queue_size % self.batch_size:
             raise ValueError(f"moco.queue_size must be a multiple of batch_size {self.batch_size}")
 

@@ -131,8 +131,8 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     facts = {"label": settings.label, "calibrated": source.calibrated}
     simulated = source.simulated or bool(card.get("simulated"))
     facts |= {"simulated": simulated, **seen_before(card, galaxies)}
-    network = {"kind": settings.network, "about": source.about, "size_px": source.size_px}
-    network |= {"noise": typical_noise(cutouts, good), "pretrained": pretrained}
+    network: dict[str, Any] = {"kind": settings.network, "about": source.about}
+    network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
     network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
     fitted = fit_committee(
         lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
@@ -142,7 +142,7 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         crops_of={name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
         score=lambda answer: validation_score(answer, galaxies["val"].z),
         folder=settings.out,
-        network=network,
+        network={**network, "pretrained": pretrained},
         head=asdict(settings.head),
         views={**source.about, **asdict(settings.nuisances)},
         **{name: getattr(settings, name) for name in FIT.split()},

@@ -73,7 +73,7 @@ def head_from(description: Mapping[str, Any]) -> Head:
     Raises:
         ArtefactError: If it is no description of a head.
     """
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in description.items()
     }

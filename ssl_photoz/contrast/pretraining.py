@@ -22,6 +22,7 @@ from ssl_photoz.cutouts.device import pinned
 from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.errors import ConfigError
 
 
 def pretrain(
@@ -64,11 +65,17 @@ def pretrain(
         order_weight: Its weight.
 
     Raises:
+        ConfigError: If the encoder drops modalities.
         TrainingError: If the loss is not finite or diverges, the embedding collapses, or another
             process is lost.
         StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
     keep_freed_memory()
+    if encoder.description.get("modalities", {}).get("dropout"):
+        raise ConfigError(
+            "encoder.modalities.dropout draws from torch's own generators, which a resumed "
+            "pretraining does not bring back: it is for supervise; set it to 0"
+        )
     cutouts, rows = account.cutouts, account.rows
     source, crop_px = cutouts.source, encoder.input_shape[-1]
     measure = ApertureFluxes(size_px=source.size_px, **source.about)

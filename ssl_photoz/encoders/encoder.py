@@ -93,7 +93,7 @@ class Encoder(nn.Module):
             MismatchError: If it is not, naming both sides.
         """
         mine = self.description
-        theirs = {
+        theirs: dict[str, Any] = {
             "bands": list(bands),
             "pixscale_arcsec": pixscale_arcsec,
             "calibrated": calibrated,

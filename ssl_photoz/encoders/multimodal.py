@@ -121,12 +121,12 @@ class MultimodalStages(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image (B, C, H, W) to four stage maps (B, width, h, w), h and w halving."""
         per_branch = []
-        for bands, (stem, *stages) in zip(self.modalities, self.branches, strict=True):  # type: ignore[misc]
-            features, of_branch = stem(image[:, list(bands)]), []
-            for stage in stages:
-                features = stage(features)
+        for bands, branch in zip(self.modalities, self.branches, strict=True):
+            features, of_branch = image[:, list(bands)], []
+            for part in branch.children():  # the stem, then stages
+                features = part(features)
                 of_branch.append(features)
-            per_branch.append(of_branch)
+            per_branch.append(of_branch[1:])
         maps = [torch.cat(of_stage, dim=1) for of_stage in zip(*per_branch, strict=True)]
         maps[-1] = self._without_the_unheard(maps[-1])
         features = self.merge(maps[-1])

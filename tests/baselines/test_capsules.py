@@ -22,6 +22,21 @@ def make(bands=2, **changes):
     return CapsuleNetwork(**given)
 
 
+def test_its_weights_are_counted():
+    network = CapsuleNetwork(softening=[1.0] * 3, calibrated=True, head=TARGET)
+    stem, cells = 64 * (3 * 9 + 1) + 128, 4 * 4 * (64 * 64 * 9 + 128)
+    classes = 8 * (8 * 8 + 4 * 4) * 2 * 8 * 16
+    redshift = 64 * 17 + 32 * 65 + 33
+    picture = (
+        32 * 64 * 17 + 32 * (32 * 9 + 1) + 16 * (32 * 9 + 1) + 8 * (16 * 9 + 1) + 3 * (8 * 9 + 1)
+    )
+    assert (
+        sum(parameter.numel() for parameter in network.parameters())
+        == stem + cells + classes + redshift + picture
+        == 810_900
+    )
+
+
 def test_squashing_keeps_the_direction_and_bounds_the_length():
     vectors = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     found = squash(vectors)

@@ -130,7 +130,8 @@ def test_modalities_are_heard_alone_after_modality_dropout(folder):
     assert "modalities" not in metrics["training"]
 
 
-def test_modality_dropout_is_refused_where_no_seed_counts_it(capsys):
-    given = ["data=x.h5", "out=y", "encoder.backbone=multimodal", "encoder.modalities.dropout=0.3"]
-    assert cli.main(["pretrain", *given]) == 2
-    assert "for supervise" in capsys.readouterr().err
+def test_modality_dropout_is_refused_where_no_seed_counts_it(folder, capsys):
+    given = [f"data={folder / 'cutouts.h5'}", f"out={folder / 'moco'}", "encoder.crop_px=33"]
+    given += ["epochs=1", "batch_size=32", "moco.queue_size=32", "encoder.backbone=multimodal"]
+    assert cli.main(["pretrain", *given, "encoder.modalities.dropout=0.3"]) == 2
+    assert "it is for supervise" in capsys.readouterr().err

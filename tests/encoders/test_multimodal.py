@@ -65,7 +65,7 @@ def test_the_twin_of_one_branch_has_as_many_weights(fusion):
     network, twin = make(**given), make(**given, one_branch=True)
     assert twin.modalities == ((0, 1, 2, 3, 4),)
     assert len(network.modalities) == 4
-    assert abs(weights(twin) / weights(network) - 1) < 0.035
+    assert abs(weights(twin) / weights(network) - 1) < 0.02
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
