@@ -17,7 +17,7 @@ TINY = {
 MODALITIES = {"width": 8}
 NETWORKS = sorted([*ENCODERS, *MAKERS])
 HEADS = ("regression", "bins")
-STEPS = {"resnet": 25, "multimodal": 40, "small_cnn": 60, "capsules": 60}
+STEPS = {"resnet": 25, "multimodal": 40, "small_cnn": 45, "capsules": 60}
 
 
 def sky():

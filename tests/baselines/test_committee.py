@@ -13,6 +13,7 @@ from ssl_photoz.baselines.predict import answer
 from ssl_photoz.baselines.training import Training
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
+from ssl_photoz.embeddings.store import Embeddings
 
 ROWS = 150
 
@@ -135,3 +136,18 @@ def test_modality_dropout_is_refused_where_no_seed_counts_it(folder, capsys):
     given += ["epochs=1", "batch_size=32", "moco.queue_size=32", "encoder.backbone=multimodal"]
     assert cli.main(["pretrain", *given, "encoder.modalities.dropout=0.3"]) == 2
     assert "it is for supervise" in capsys.readouterr().err
+
+
+def test_branches_pretrained_without_labels_are_read_out_and_fine_tuned(folder):
+    data, out = f"data={folder / 'cutouts.h5'}", folder / "pretrained"
+    given = ["epochs=1", "batch_size=32", "moco.queue_size=32", "nuisances.jitter_px=1"]
+    built = ["encoder.backbone=multimodal", "encoder.modalities.width=4", "encoder.crop_px=33"]
+    assert cli.main(["pretrain", data, f"out={out}", *given, *built, "split.nside=32"]) == 0
+    told = [data, f"encoder={out}", f"out={folder / 'vectors'}", "readout.orientations=1"]
+    assert cli.main(["embed", *told]) == 0
+    assert len(Embeddings.open(folder / "vectors")) == ROWS
+    _, metrics = supervise(folder, "tuned", f"start={out}", "committee=1", "epochs=1")
+    assert "fine_tuned" in metrics["probes"]
+    network, _, card = load_network(folder / "tuned")
+    assert card["network"]["arguments"]["modalities"]["width"] == 4
+    assert network.trunk.backbone.modalities == ((0, 1), (1, 2))
