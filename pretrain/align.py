@@ -95,7 +95,7 @@ def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str
     from ssl_photoz.encoders.artefact import save_encoder
     from ssl_photoz.redshift.labels import choose
 
-    split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
+    split = SplitSettings.of(card["split"])
     with Cutouts.open(settings.data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
         account = Account(cutouts, settings.out, resident=settings.machine.resident)

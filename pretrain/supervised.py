@@ -124,7 +124,7 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     source, split, seed = cutouts.source, settings.split, settings.seed
     pretrained, card = load_encoder(settings.start) if settings.start else (None, {})
     if "split" in card:
-        split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
+        split = SplitSettings.of(card["split"])
     good, _ = good_rows(cutouts)
     rows = labelled_rows(cutouts, good, split)
     rows, galaxies = labelled_galaxies(rows, cutouts.column, labels=settings.labels, seed=seed)

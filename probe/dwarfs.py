@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ssl_photoz import runs
 from ssl_photoz.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.types import Bools, Ints
 
 
 MethodName = Literal["vote", "logistic", "mlp", "one_class"]
@@ -87,6 +83,7 @@ def main(settings: Settings) -> None:
     from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.redshift.contamination import label_facts, refuse_contaminated
+    from ssl_photoz.redshift.lowz_cuts import select_by_columns
     from ssl_photoz.similarity.catalogue import Catalogue
     from ssl_photoz.similarity.index import Index
 
@@ -115,7 +112,7 @@ def main(settings: Settings) -> None:
     metrics = scores.save_scores(
         *(settings.out, search, tested),
         known.restricted_to(search.names).labels[test],
-        selected=_cut(settings, embeddings, test),
+        selected=select_by_columns(settings.cuts, lambda name: embeddings.column(name)[test]),
         strata=read_strata(embeddings, test, settings.magnitude, settings.population),
         base_rate=settings.base_rate,
         seed=settings.seed,
@@ -137,13 +134,3 @@ def main(settings: Settings) -> None:
     runs.write_card(settings.out, "dwarfs", **about)
     print(scores.describe(metrics))
     print(f"{listed} of {len(rows)} {among} listed in {settings.out}/candidates.csv")
-
-
-def _cut(settings: Settings, embeddings: Embeddings, rows: Ints) -> Bools | None:
-    """Apply the photometric cuts to some rows."""
-    from ssl_photoz.redshift.lowz_cuts import select_lowz
-
-    if not settings.cuts:
-        return None
-    r_mag, g_mag, *radius = (embeddings.column(name)[rows] for name in settings.cuts)
-    return select_lowz(r_mag, g_mag - r_mag, radius[0] if radius else None).selected

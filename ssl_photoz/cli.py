@@ -40,6 +40,10 @@ VERBS = {
     "align": Verb("pretrain.align", "Settings", "main", "let redshifts order an encoder"),
     "supervise": Verb("pretrain.supervised", "Settings", "main", "train a network on redshifts"),
     "embed": Verb("pretrain.embed", "Settings", "main", "run an encoder over a cutout file"),
+    "adopt": Verb("pretrain.adopt", "Settings", "main", "take an encoder of another project"),
+    "adopt_vectors": Verb(
+        "pretrain.adopt_vectors", "Settings", "main", "take embeddings of another project"
+    ),
     "join": Verb("probe.join", "Settings", "main", "join embeddings folders into one"),
     "probe": Verb("probe.redshift", "Settings", "main", "fit and score redshift probes"),
     "predict": Verb("probe.redshift", "PredictSettings", "predict", "apply a fitted probe"),

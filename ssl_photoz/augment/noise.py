@@ -46,7 +46,7 @@ def noise_after_widening(
 def draw_noise(
     own_sigma: Tensor,
     *,
-    bands: tuple[survey.Lognormal, ...],
+    bands: tuple[survey.Lognormal, ...] | tuple[survey.Uniform, ...],
     generator: torch.Generator,
     strength: float = 1.0,
 ) -> Tensor:

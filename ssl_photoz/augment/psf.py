@@ -53,7 +53,7 @@ def widen(flux: Tensor, *, extra_sigma_px: Tensor) -> Tensor:
 def draw_extra_sigma(
     own_sigma_px: Tensor,
     *,
-    bands: tuple[survey.Lognormal, ...],
+    bands: tuple[survey.Lognormal, ...] | tuple[survey.Uniform, ...],
     generator: torch.Generator,
     strength: float = 1.0,
 ) -> Tensor:

@@ -18,6 +18,10 @@ class NuisanceSettings:
             leave the noise untouched) or ``none``.
         jitter_px: Largest shift of the crop along each axis, pixels.
         zoom: Half-range of the size scaling; 0.1 draws factors from 0.9 to 1.1.
+        own: What a cutout's own E(B-V), PSF and noise are taken to be, which a view's are reckoned
+            from: ``file``, or ``drawn`` from the survey without looking, as ssl-legacysurvey does.
+        targets: What a view's PSF and noise are drawn from: ``survey`` or, dwelling on its tails,
+            ``uniform`` over its range.
         psf_strength: Fraction of the extra PSF variance drawn from the survey, 0 to 1.
         psf_max_px: Above 0, the extra sigma is uniform from 0 to this in each band instead.
         noise_strength: Fraction of the extra noise variance drawn from the survey, 0 to 1;
@@ -35,6 +39,8 @@ class NuisanceSettings:
     rotation: Literal["free", "quarter", "none"] = "free"
     jitter_px: float = 4.0
     zoom: float = 0.0
+    own: Literal["file", "drawn"] = "file"
+    targets: Literal["survey", "uniform"] = "survey"
     psf_strength: float = 1.0
     psf_max_px: float = 0.0
     noise_strength: float = 1.0
@@ -57,6 +63,8 @@ class NuisanceSettings:
         for name in ("display_gain", "display_colour", "display_noise"):
             self._within(name, 0.0, 0.5)
         self._one_of("rotation", "free", "quarter", "none")
+        self._one_of("own", "file", "drawn")
+        self._one_of("targets", "survey", "uniform")
         self._one_of("dust", "own", "survey", "uniform", "none")
 
     def _within(self, name: str, low: float, high: float) -> None:

@@ -10,12 +10,13 @@ References:
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from ssl_photoz.augment.draws import normal
+from ssl_photoz.augment.draws import normal, uniform
 from ssl_photoz.errors import ConfigError
 
 PIXSCALE_ARCSEC = 0.262
@@ -34,6 +35,23 @@ class Lognormal(NamedTuple):
         """The value that half of the draws exceed."""
         return self.loc + self.scale
 
+    def times(self, zoom: float) -> Self:
+        """Return the distribution of the quantity times a constant."""
+        return self._replace(loc=self.loc * zoom, scale=self.scale * zoom)
+
+
+class Uniform(NamedTuple):
+    """Equally likely from ``low`` to ``high``."""
+
+    low: float
+    high: float
+
+    def times(self, zoom: float) -> Self:
+        """Return the distribution of the quantity times a constant."""
+        return self._replace(low=self.low * zoom, high=self.high * zoom)
+
+
+Distribution = TypeVar("Distribution", Lognormal, Uniform)
 
 EBV_MAG = Lognormal(0.67306, 0.001146, 0.03338)
 PSF_SIGMA_PX = {
@@ -46,16 +64,31 @@ NOISE_NMGY = {
     "r": Lognormal(0.2431146, -0.0023663, 0.0067417),
     "z": Lognormal(0.1334844, -0.0143416, 0.0260779),
 }
+# Least and greatest that the survey has [1]; drawn from evenly they dwell on its tails.
+PSF_RANGE_PX = {
+    "g": Uniform(1.3233109, 5.0),
+    "r": Uniform(1.2667341, 4.5),
+    "z": Uniform(1.2126263, 4.25),
+}
+NOISE_RANGE_NMGY = {
+    "g": Uniform(0.001094, 0.013),
+    "r": Uniform(0.001094, 0.018),
+    "z": Uniform(0.001094, 0.061),
+}
 BORROWS = {"u": "g", "i": "r"}
 
 
 def of_bands(
-    table: dict[str, Lognormal], bands: tuple[str, ...], *, pixscale_arcsec: float, power: int
-) -> tuple[Lognormal, ...]:
+    table: Mapping[str, Distribution],
+    bands: tuple[str, ...],
+    *,
+    pixscale_arcsec: float,
+    power: int,
+) -> tuple[Distribution, ...]:
     """Pick each band's distribution and bring it to a pixel scale.
 
     Args:
-        table: `PSF_SIGMA_PX` or `NOISE_NMGY`.
+        table: `PSF_SIGMA_PX`, `NOISE_NMGY`, or one of their ranges.
         bands: Names, length C.
         pixscale_arcsec: Arcsec per pixel of the cutouts.
         power: How the quantity grows with pixel scale: -1 for a width in pixels, 1 for the
@@ -74,8 +107,7 @@ def of_bands(
         if name not in table:
             known = ", ".join(sorted({*table, *BORROWS}))
             raise ConfigError(f"no survey figures for band {band!r}; there are for {known}")
-        shape, loc, scale = table[name]
-        found.append(Lognormal(shape, loc * zoom, scale * zoom))
+        found.append(table[name].times(zoom))
     return tuple(found)
 
 
@@ -84,7 +116,9 @@ def medians(bands: tuple[Lognormal, ...], *, device: torch.device) -> Tensor:
     return torch.tensor([band.median for band in bands], device=device)
 
 
-def draw(bands: tuple[Lognormal, ...], batch: int, *, generator: torch.Generator) -> Tensor:
+def draw(
+    bands: tuple[Lognormal, ...] | tuple[Uniform, ...], batch: int, *, generator: torch.Generator
+) -> Tensor:
     """Draw one value per object and band; never negative.
 
     Args:
@@ -95,6 +129,10 @@ def draw(bands: tuple[Lognormal, ...], batch: int, *, generator: torch.Generator
     Returns:
         Shape (B, C).
     """
+    if isinstance(bands[0], Uniform):
+        low, high = torch.tensor(bands, device=generator.device).unbind(1)
+        unit = uniform(0.0, 1.0, (batch, len(bands)), generator=generator)
+        return low + (high - low) * unit
     shape, loc, scale = torch.tensor(bands, device=generator.device).unbind(1)
     deviates = normal((batch, len(bands)), generator=generator)
     return (loc + scale * torch.exp(shape * deviates)).clamp_min(0.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -40,6 +43,8 @@ class Views:
         rotation: See `NuisanceSettings`, also for what follows.
         jitter_px: Largest shift per axis.
         zoom: Half-range of the size scaling.
+        own: What is taken to be the cutouts' own: ``file`` or ``drawn``.
+        targets: What views are drawn from: ``survey`` or ``uniform``.
         psf_strength: Fraction of the extra PSF variance.
         psf_max_px: Above 0, the largest extra sigma, drawn uniformly instead.
         noise_strength: Fraction of the extra noise variance.
@@ -65,6 +70,8 @@ class Views:
         rotation: Rotation = "free",
         jitter_px: float = 4.0,
         zoom: float = 0.0,
+        own: Literal["file", "drawn"] = "file",
+        targets: Literal["survey", "uniform"] = "survey",
         psf_strength: float = 1.0,
         psf_max_px: float = 0.0,
         noise_strength: float = 1.0,
@@ -81,6 +88,7 @@ class Views:
         self.rotation, self.jitter_px, self.zoom = rotation, jitter_px, zoom
         self.psf_strength, self.psf_max_px = psf_strength, psf_max_px
         self.noise_strength = noise_strength
+        self.own = own
         self.dust: Dust = dust
         self.dust_error, self.dust_max_mag = dust_error, dust_max_mag
         self.display = {
@@ -90,12 +98,14 @@ class Views:
             "noise": display_noise,
         }
         if calibrated:
-            self._psf_px = survey.of_bands(
-                survey.PSF_SIGMA_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1
+            in_px = partial(survey.of_bands, pixscale_arcsec=pixscale_arcsec, bands=bands, power=-1)
+            in_nmgy = partial(
+                survey.of_bands, pixscale_arcsec=pixscale_arcsec, bands=bands, power=1
             )
-            self._noise_nmgy = survey.of_bands(
-                survey.NOISE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1
-            )
+            even = targets == "uniform"
+            self._psf_px, self._noise_nmgy = in_px(survey.PSF_SIGMA_PX), in_nmgy(survey.NOISE_NMGY)
+            self._psf_drawn_px = in_px(survey.PSF_RANGE_PX) if even else self._psf_px
+            self._noise_drawn_nmgy = in_nmgy(survey.NOISE_RANGE_NMGY) if even else self._noise_nmgy
             self._r_band = r_band_of(bands)
 
     @torch.no_grad()
@@ -144,6 +154,8 @@ class Views:
         )
         if not self.calibrated:
             return jitter_display(view, **self.display, generator=generator)
+        if self.own == "drawn":
+            ebv_mag, psf_fwhm_arcsec, noise = self._draw_own(batch, generator)
         ebv_mag = _known(ebv_mag, torch.tensor(survey.EBV_MAG.median), (batch,), "ebv_mag", view)
         own_px = self._own_psf_px(psf_fwhm_arcsec, view)
         own = _known(
@@ -173,7 +185,7 @@ class Views:
             max_mag=self.dust_max_mag,
         )
         target = draw_noise(
-            own, bands=self._noise_nmgy, generator=generator, strength=self.noise_strength
+            own, bands=self._noise_drawn_nmgy, generator=generator, strength=self.noise_strength
         )
         if self.psf_strength > 0 or self.psf_max_px > 0:
             view = widen(view, extra_sigma_px=extra_px)
@@ -195,8 +207,14 @@ class Views:
             shape = tuple(own_px.shape)
             return uniform(0.0, self.psf_max_px, shape, generator=generator).to(own_px)
         return draw_extra_sigma(
-            own_px, bands=self._psf_px, generator=generator, strength=self.psf_strength
+            own_px, bands=self._psf_drawn_px, generator=generator, strength=self.psf_strength
         )
+
+    def _draw_own(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        ebv_mag = survey.draw((survey.EBV_MAG,), batch, generator=generator)[:, 0]
+        psf_px = survey.draw(self._psf_px, batch, generator=generator)
+        noise = survey.draw(self._noise_nmgy, batch, generator=generator)
+        return ebv_mag, psf_px * (survey.FWHM_PER_SIGMA * self.pixscale_arcsec), noise
 
     def _own_psf_px(self, psf_fwhm_arcsec: Tensor | None, view: Tensor) -> Tensor:
         """Return the Gaussian sigma of the PSF after resampling, px, shape (B, C)."""

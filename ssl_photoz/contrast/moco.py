@@ -26,6 +26,7 @@ from ssl_photoz.contrast.pretext import PretextHead
 from ssl_photoz.contrast.queue import KeyQueue, info_nce
 from ssl_photoz.encoders.encoder import Encoder
 
+SGD_MOMENTUM = 0.9
 METERS = ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy")
 
 
@@ -64,9 +65,11 @@ class MoCo(pl.LightningModule):
         temperature: Of the contrastive softmax.
         queue_size: Negative keys kept.
         momentum: Of the key encoder at the start.
+        momentum_end: At the end.
         projection_dim: Length of the vectors that are compared.
-        learning_rate: Peak of AdamW's.
-        weight_decay: Of AdamW.
+        optimiser: ``adamw`` or ``sgd``.
+        learning_rate: Its peak.
+        weight_decay: Of the optimiser.
         warmup: Share of the run over which the learning rate rises.
         order: Loss of the first view's features (B, width) and the batch's z (B,); None: no labels.
         order_weight: Weight of that loss.
@@ -98,6 +101,8 @@ class MoCo(pl.LightningModule):
         learning_rate: float,
         weight_decay: float,
         warmup: float,
+        optimiser: str = "adamw",
+        momentum_end: float = 1.0,
         order: nn.Module | None = None,
         order_weight: float = 0.0,
     ) -> None:
@@ -122,7 +127,8 @@ class MoCo(pl.LightningModule):
         self.total_steps, self.seed = total_steps, seed
         self.contrast_weight, self.contrast_fade = contrast_weight, contrast_fade
         self.pretext_weight = pretext_weight
-        self.temperature, self.start_momentum = temperature, momentum
+        self.temperature, self.momentum = temperature, (momentum, momentum_end)
+        self.optimiser = optimiser
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
@@ -156,12 +162,15 @@ class MoCo(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own type is a union of ten)
-        """AdamW with a linear warm-up and a cosine decay, per step."""
+        """AdamW or SGD with a linear warm-up and a cosine decay, per step."""
         from lightly.utils.scheduler import CosineWarmupScheduler
 
         trained = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trained, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        given = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        optimizer: torch.optim.Optimizer = (
+            torch.optim.SGD(trained, momentum=SGD_MOMENTUM, **given)
+            if self.optimiser == "sgd"
+            else torch.optim.AdamW(trained, fused=True, **given)
         )
         warmup_steps = round(self.warmup * self.total_steps)
         schedule = CosineWarmupScheduler(optimizer, warmup_steps, self.total_steps)
@@ -232,7 +241,7 @@ class MoCo(pl.LightningModule):
         from lightly.models.utils import update_momentum
         from lightly.utils.scheduler import cosine_schedule
 
-        momentum = cosine_schedule(self.global_step, self.total_steps, self.start_momentum, 1.0)
+        momentum = cosine_schedule(self.global_step, self.total_steps, *self.momentum)
         update_momentum(self.encoder, self.key_encoder, m=momentum)
         update_momentum(self.projector, self.key_projector, m=momentum)
         view = self._view(batch, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OPTIMISERS = ("adamw", "sgd")
 ARMS = ("rank_n_contrast", "regression", "metric_learning")
 
 
@@ -18,10 +19,12 @@ class MocoSettings:
         pretext_weight: Weight of the photometric pretext loss; 0 leaves it out.
         temperature: Of the contrastive softmax.
         queue_size: Negative keys kept; a multiple of the batch size.
-        momentum: Of the key encoder at the start; it rises to 1 along a cosine.
+        momentum: Of the key encoder at the start.
+        momentum_end: At the end of the run; it goes there along a cosine.
         projection_dim: Length of the vectors that are compared.
+        optimiser: adamw, or sgd with momentum 0.9 (MoCo's own).
         learning_rate: Peak, after a linear warm-up.
-        weight_decay: Of AdamW.
+        weight_decay: Of the optimiser.
         warmup: Share of the run over which the learning rate rises.
     """
 
@@ -31,7 +34,9 @@ class MocoSettings:
     temperature: float = 0.2
     queue_size: int = 4096
     momentum: float = 0.99
+    momentum_end: float = 1.0
     projection_dim: int = 128
+    optimiser: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup: float = 0.05
@@ -47,8 +52,12 @@ class MocoSettings:
             raise ValueError("queue_size must be at least 1, projection_dim at least 2")
         if not 0 <= self.contrast_fade <= 1:
             raise ValueError(f"contrast_fade is {self.contrast_fade}, expected 0 to 1")
-        if not 0 <= self.momentum <= 1 or not 0 <= self.warmup < 1:
-            raise ValueError("momentum must lie in [0, 1], warmup in [0, 1)")
+        if not 0 <= self.momentum <= self.momentum_end <= 1 or not 0 <= self.warmup < 1:
+            raise ValueError("momentum and momentum_end must rise in [0, 1], warmup lie in [0, 1)")
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(
+                f"optimiser is {self.optimiser!r}, expected one of {', '.join(OPTIMISERS)}"
+            )
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise ValueError("learning_rate must be positive, weight_decay not negative")
 

@@ -7,7 +7,9 @@ and cutouts of 33 arcsec, about 2 % of the sky is that close to an edge.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +29,20 @@ class SplitSettings:
         seed: Another seed gives another division of the same sky.
         nside: HEALPix resolution, a power of two; 32 means cells of 1.8 degrees.
         fractions: Shares of the sky for train, val and test; they add up to 1.
+        counts: Rows of train, val and test, drawn at random wherever they are: to repeat a split
+            that was published by numbers. Neighbours may then share pixels across it. Null: by sky.
     """
 
     seed: int = 0
     nside: int = 32
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    counts: tuple[int, int, int] | None = None
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """Read them from a card, where tuples are lists."""
+        lists = {name: tuple(one) for name, one in said.items() if isinstance(one, list)}
+        return cls(**{**said, **lists})
 
     def __post_init__(self) -> None:
         if self.nside < 1 or self.nside & (self.nside - 1):
@@ -40,6 +51,8 @@ class SplitSettings:
             raise ConfigError(f"split.fractions are {self.fractions}, expected three shares >= 0")
         if not math.isclose(sum(self.fractions), 1, abs_tol=1e-6):
             raise ConfigError(f"split.fractions add up to {sum(self.fractions):g}, expected 1")
+        if self.counts is not None and (len(self.counts) != 3 or min(self.counts) < 0):
+            raise ConfigError(f"split.counts are {self.counts}, expected three numbers >= 0")
 
 
 def sky_split(
@@ -50,6 +63,7 @@ def sky_split(
     seed: int = 0,
     nside: int = 32,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    counts: tuple[int, int, int] | None = None,
 ) -> NDArray[np.str_]:
     """Assign every row to train, val or test by its place on the sky.
 
@@ -65,17 +79,22 @@ def sky_split(
         seed: Which division of the sky.
         nside: HEALPix resolution, a power of two.
         fractions: Shares of the sky.
+        counts: Rows of each instead, drawn at random; rows of one id stay together, and what is
+            left over goes to train.
 
     Returns:
         ``train``, ``val`` or ``test``, shape (N,).
 
     Raises:
         ShapeError: If the three columns are not equally long.
-        ConfigError: If nside or the fractions make no sense.
+        ConfigError: If nside, fractions or counts make no sense, or there are fewer rows than
+            ``counts`` asks for.
     """
-    SplitSettings(seed, nside, fractions)
+    SplitSettings(seed, nside, fractions, counts)
     if not ra.shape == dec.shape == ids.shape == (len(ids),):
         raise ShapeError(f"ra {ra.shape}, dec {dec.shape} and ids {ids.shape} must all be (N,)")
+    if counts is not None:
+        return _by_count(ids, counts, seed)
     cells = _cells(ra, dec, nside)
     _, member = np.unique(ids, return_inverse=True)
     first_cell = np.full(len(ids), NO_CELL)
@@ -85,6 +104,20 @@ def sky_split(
     val_from, test_from = fractions[0], fractions[0] + fractions[1]
     side = (draw >= val_from).astype(int) + (draw >= test_from)
     return np.where(cells == NO_CELL, SPLITS[0], np.array(SPLITS)[side])
+
+
+def _by_count(ids: Array, counts: tuple[int, int, int], seed: int) -> NDArray[np.str_]:
+    """Deal ids in a drawn order to test, then val, then train, until each has its rows."""
+    if sum(counts) > len(ids):
+        raise ConfigError(
+            f"split.counts are {counts}, {sum(counts)} rows in all; there are {len(ids)}"
+        )
+    _, member, rows_of_id = np.unique(ids, return_inverse=True, return_counts=True)
+    order = np.argsort(uniform_hash(np.arange(len(rows_of_id)), seed), kind="stable")
+    dealt_before = np.cumsum(rows_of_id[order]) - rows_of_id[order]
+    side = np.empty(len(order), np.int64)
+    side[order] = np.searchsorted((counts[2], counts[2] + counts[1]), dealt_before, side="right")
+    return np.array(SPLITS[::-1])[side][member]
 
 
 def uniform_hash(cells: Ints, seed: int) -> Doubles:

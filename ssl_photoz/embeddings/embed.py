@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def embed(
             cutouts.column("ra"),
             cutouts.column("dec"),
             cutouts.column("id"),
-            **_split_of(card),
+            **asdict(SplitSettings.of(card["split"])),
         )
         missing = _missing(folder, source.rows, shard_rows)
         runs_of = {n: _runs(rows, batch_size) for n, rows in missing.items()}
@@ -223,8 +223,3 @@ def _vectors(encoder: Encoder, crops: Tensor, *, stages: str, orientations: int)
         vectors = read_out(encoder, crops, stages=stages, orientations=orientations)
     half: Array = vectors.cpu().numpy().astype(np.float16)
     return half
-
-
-def _split_of(card: runs.Card) -> dict[str, Any]:
-    settings = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
-    return {"seed": settings.seed, "nside": settings.nside, "fractions": settings.fractions}

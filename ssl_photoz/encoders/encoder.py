@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.stretch import Stretch
+from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
 from ssl_photoz.errors import ConfigError, MismatchError, ShapeError
 
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
@@ -28,6 +29,10 @@ class Encoder(nn.Module):
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
         softening: Of the stretch, per band, in the unit of the input.
         modalities: Of ``multimodal``, see `make_multimodal`; nothing to any other backbone.
+        stretch: ``asinh`` (of flux; display values are linear) or ``viewer_slip``.
+
+    Raises:
+        ConfigError: If ``viewer_slip`` is wanted for display values.
     """
 
     def __init__(
@@ -41,10 +46,13 @@ class Encoder(nn.Module):
         calibrated: bool,
         softening: Sequence[float],
         modalities: Mapping[str, Any] | None = None,
+        stretch: str = "asinh",
     ) -> None:
         super().__init__()
         if len(softening) != len(bands):
             raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
+        if stretch == "viewer_slip" and not calibrated:
+            raise ConfigError("stretch viewer_slip is of flux, these are display values; use asinh")
         self.description: dict[str, Any] = {
             "backbone": backbone,
             "stem": stem,
@@ -56,8 +64,11 @@ class Encoder(nn.Module):
         }
         if backbone == "multimodal":
             self.description["modalities"] = dict(modalities or {})
+        if stretch != "asinh":
+            self.description["stretch"] = stretch
         self.input_shape = (len(bands), crop_px, crop_px)
-        self.stretch = Stretch(softening, calibrated=calibrated)
+        slip = stretch == "viewer_slip"
+        self.stretch = ViewerSlip(softening) if slip else Stretch(softening, calibrated=calibrated)
         self.backbone = make_backbone(backbone, bands=len(bands), stem=stem, modalities=modalities)
 
     @property
@@ -127,6 +138,7 @@ def fresh_encoder(
     calibrated: bool,
     softening: Sequence[float],
     modalities: Mapping[str, Any] | None = None,
+    stretch: str = "asinh",
 ) -> Encoder:
     """Build an encoder with random weights that depend on the seed alone.
 
@@ -138,17 +150,23 @@ def fresh_encoder(
         pixscale_arcsec: Pixel scale of the input.
         crop_px: Side of the input.
         calibrated: Whether the input is flux or display values.
-        softening: An 8-bit source gets `DISPLAY_SOFTENING` in every band instead.
+        softening: An 8-bit source gets `DISPLAY_SOFTENING` in every band instead, the stretch
+            ``viewer_slip`` its own.
         modalities: Of ``multimodal``, see `make_multimodal`.
+        stretch: See `Encoder`.
 
     Raises:
-        ConfigError: If the source has no single pixel scale.
+        ConfigError: If the source has no single pixel scale, or no such stretch.
     """
     if not pixscale_arcsec > 0:
         raise ConfigError(
             f"an encoder needs cutouts of one pixel scale, these have {pixscale_arcsec}; state "
             f"pixscale_arcsec in the file, or resample the cutouts"
         )
+    if not calibrated:
+        softening = [DISPLAY_SOFTENING] * len(bands)
+    elif stretch == "viewer_slip":
+        softening = softening_of(bands)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = Encoder(
@@ -158,7 +176,8 @@ def fresh_encoder(
             pixscale_arcsec=pixscale_arcsec,
             crop_px=crop_px,
             calibrated=calibrated,
-            softening=softening if calibrated else [DISPLAY_SOFTENING] * len(bands),
+            softening=softening,
             modalities=modalities,
+            stretch=stretch,
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -58,6 +58,8 @@ def _facts(card: Mapping[str, Any]) -> dict[str, str]:
     built, config = card["encoder"], card.get("config", {})
     unit = "nmgy/px" if built["calibrated"] else "display units (0 to 1)"
     stretch = "asinh(flux / softening)" if built["calibrated"] else "value / softening"
+    if built.get("stretch") == "viewer_slip":
+        stretch = "viewer_slip (ssl-legacysurvey's colour stretch, its operator slip included)"
     softening = ", ".join(f"{value:.4g}" for value in built["softening"])
     side_arcsec = built["crop_px"] * built["pixscale_arcsec"]
     losses = config.get("moco", {})

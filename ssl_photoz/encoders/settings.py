@@ -7,6 +7,7 @@ from typing import Literal
 
 BACKBONES = ("resnet18", "resnet50", "multimodal")
 STEMS = ("standard", "small")
+STRETCHES = ("asinh", "viewer_slip")
 HALVINGS = {"standard": 5, "small": 3}
 
 
@@ -50,7 +51,9 @@ class EncoderSettings:
             cutouts of about 32 px).
         crop_px: Side of the square the encoder sees, pixels.
         softening: Where the asinh stretch turns from linear to logarithmic, in units of the
-            survey's noise per pixel. Not used for 8-bit sources.
+            survey's noise per pixel. Not used for 8-bit sources, nor by viewer_slip.
+        stretch: asinh, or viewer_slip: that of ssl-legacysurvey, to repeat or to fine-tune its
+            networks.
         modalities: Of multimodal.
     """
 
@@ -59,6 +62,7 @@ class EncoderSettings:
     crop_px: int = 64
     softening: float = 3.0
     modalities: ModalitySettings = field(default_factory=ModalitySettings)
+    stretch: str = "asinh"
 
     def __post_init__(self) -> None:
         from_timm = self.backbone.startswith("timm/")
@@ -76,6 +80,8 @@ class EncoderSettings:
                 f"crop_px is {self.crop_px}: the last stage would see a single pixel; expected "
                 f"at least {fewest} with the {self.stem} stem"
             )
+        if self.stretch not in STRETCHES:
+            raise ValueError(f"stretch {self.stretch!r} is not one of {', '.join(STRETCHES)}")
         if not self.softening > 0:
             raise ValueError(f"softening is {self.softening}, expected a positive number")
 

@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,19 @@ def select_lowz(
         mu = given[0] + 2.5 * np.log10(2 * np.pi * np.square(given[2], dtype=np.float64))
         diffuse = mu + mu_error - 0.7 * fainter_than_14 > 16.8
     return Selection(diffuse & blue, (SURFACE_BRIGHTNESS, COLOUR))
+
+
+def select_by_columns(names: Sequence[str], column: Callable[[str], Array]) -> Bools | None:
+    """Apply the cuts to columns of a catalogue; None where no columns are named.
+
+    Args:
+        names: Of r and g, corrected for extinction, and maybe of the radius, arcsec.
+        column: Gives a column, shape (N,), by its name.
+    """
+    if not names:
+        return None
+    r_mag, g_mag, *radius = map(column, names)
+    return select_lowz(r_mag, g_mag - r_mag, radius[0] if radius else None).selected
 
 
 def score_selection(

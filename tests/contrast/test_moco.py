@@ -203,3 +203,37 @@ def test_collapse_stops_the_run(tmp_path):
 def test_settings_are_validated(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         MocoSettings(**wrong)
+
+
+def test_the_recipe_of_moco_itself_sgd_without_warm_up():
+    recipe = {"optimiser": "sgd", "learning_rate": 0.03, "weight_decay": 1e-4, "warmup": 0.0}
+    made = module(**recipe).configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.9
+    rates = []
+    for _ in range(STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(0.03, rel=0.02)
+    # Half a cosine: the rates before and after the middle add up to the peak.
+    assert rates[1] + rates[-1] == pytest.approx(0.03, rel=0.05)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(("end", "last"), [(0.996, 0.996), (1.0, 1.0)])
+def test_the_momentum_ends_where_it_is_told_to(tmp_path, monkeypatch, end, last):
+    seen = []
+    monkeypatch.setattr("lightly.models.utils.update_momentum", lambda *_, m: seen.append(m))
+    fit(module(momentum=0.996, momentum_end=end), tmp_path)
+    assert seen[0] == pytest.approx(0.996, abs=1e-4)
+    assert seen[-1] == pytest.approx(last, abs=1e-3)
+    assert len(set(seen)) == (1 if end == 0.996 else STEPS)
+
+
+def test_a_recipe_without_a_meaning_is_refused():
+    with pytest.raises(ValueError, match="optimiser is 'adam'"):
+        MocoSettings(optimiser="adam")
+    with pytest.raises(ValueError, match="must rise"):
+        MocoSettings(momentum=0.99, momentum_end=0.9)

@@ -1,0 +1,138 @@
+"""Several ways to tell nearby galaxies, on the same test galaxies: numbers and one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz import runs
+from ssl_photoz.dwarfs.base_rate import SKY
+from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
+from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
+from ssl_photoz.dwarfs.scores import gain_over_cuts
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.errors import MismatchError
+from ssl_photoz.similarity.montage import title_of
+from ssl_photoz.similarity.reduction import take_vectors
+from ssl_photoz.types import Array, Bools, Doubles, Floats
+
+FROZEN = "frozen"
+
+
+def validation_precision(score: Doubles, truth: Bools) -> dict[str, float]:
+    """Return ``score``, the lower the better, and the average precision that it stands for.
+
+    Args:
+        score: Higher means more likely nearby, shape (N,).
+        truth: Whether each galaxy is, shape (N,).
+    """
+    precision = average_precision(truth.astype(np.float32), score)
+    found = 0.0 if precision is None else precision
+    return {"score": -found, "average_precision": found}
+
+
+def frozen_head(
+    embeddings: Embeddings, ids: Mapping[str, Array], truth: Mapping[str, Bools]
+) -> Doubles:
+    """Score test galaxies by a logistic regression on their embeddings, chosen on validation.
+
+    Args:
+        embeddings: Of the same cutouts.
+        ids: ``train``, ``val`` and ``test`` to identifiers, shape (N,).
+        truth: The same to whether each is nearby.
+
+    Raises:
+        MismatchError: If one of the galaxies has no embedding.
+    """
+    vectors = {split: _vectors(embeddings, some) for split, some in ids.items()}
+    labels = {split: some.astype(np.float32)[:, None] for split, some in truth.items()}
+    head = fit_logistic(
+        vectors["train"], labels["train"], val_vectors=vectors["val"], val_labels=labels["val"]
+    )
+    return np.asarray(head.score(vectors["test"])[:, 0])
+
+
+def save_rivals(
+    folder: Path,
+    truth: Bools,
+    scores: Mapping[str, Doubles],
+    *,
+    facts: Mapping[str, Any],
+    selected: Bools | None = None,
+    base_rate: float = SKY,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write ``metrics.json`` and ``purity_completeness.png``.
+
+    Args:
+        folder: Where to.
+        truth: Whether each test galaxy is nearby, shape (n,).
+        scores: Of each way, shape (n,), the first the one of interest.
+        facts: For the metrics: ``label``, ``simulated`` and others.
+        selected: By photometric cuts, shape (n,).
+        base_rate: Fraction of nearby galaxies on the sky.
+        seed: Of the bootstraps.
+
+    Returns:
+        The facts; ``methods``: of each way what `measure_purity` says and, with cuts, what
+        `gain_over_cuts` says, and the ``cuts`` themselves.
+    """
+    methods: dict[str, Any] = {}
+    for name, score in scores.items():
+        methods[name] = measure_purity(truth, score, base_rate=base_rate, seed=seed)
+        if selected is not None:
+            methods[name] |= gain_over_cuts(truth, score, selected, base_rate=base_rate)
+    if selected is not None:
+        methods["cuts"] = measure_selection(truth, selected, base_rate=base_rate, seed=seed)
+    metrics = {**facts, "methods": methods}
+    runs.write_json(folder / "metrics.json", metrics)
+    draw_purity(
+        folder / "purity_completeness.png",
+        truth,
+        scores,
+        title=title_of(
+            f"{metrics['label']}, {len(truth)} galaxies of the test split",
+            simulated=bool(metrics["simulated"]),
+        ),
+        selected=selected,
+        base_rate=base_rate,
+    )
+    return metrics
+
+
+def describe_rivals(metrics: Mapping[str, Any]) -> str:
+    """Return the metrics as lines of text."""
+    lines = [f"{metrics['label']}{'  SIMULATED' if metrics['simulated'] else ''}"]
+    lines.append(f"{'':<14}{'AP':>7}{'P@90C':>8}{'C@20P':>8}{'sky P@90C':>11}")
+    for name, said in metrics["methods"].items():
+        if name == "cuts":
+            known = ("completeness", "purity", "sky_purity")
+            shown = ", ".join(f"{one} {said[one]:.3f}" for one in known if said[one] is not None)
+            lines.append(f"{'cuts':<14}{shown or 'keep nothing'}")
+        elif said["average_precision"] is None:
+            lines.append(f"{name:<14}nothing to find")
+        else:
+            lines.append(
+                f"{name:<14}{said['average_precision']:>7.3f}"
+                f"{said['purity_at_90_completeness']:>8.3f}"
+                f"{said['completeness_at_20_purity']:>8.3f}"
+                f"{said['sky_purity_at_90_completeness']:>11.4f}"
+            )
+    return "\n".join(lines)
+
+
+def _vectors(embeddings: Embeddings, ids: Array) -> Floats:
+    known = embeddings.column("id")
+    order = np.argsort(known, kind="stable")
+    at = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
+    rows = order[at]
+    if (missing := known[rows] != ids).any():
+        raise MismatchError(
+            f"{int(missing.sum())} of {len(ids)} galaxies have no row in {embeddings.folder} "
+            f"(first: id {ids[missing][0]}); give embeddings of the same cutout file"
+        )
+    unique, back = np.unique(rows, return_inverse=True)
+    return np.asarray(take_vectors(embeddings, unique)[back], dtype=np.float32)
