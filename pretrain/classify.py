@@ -104,7 +104,7 @@ def main(settings: Settings) -> None:
 
 
 def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
-    from ssl_photoz.baselines.fitting import fit_and_predict
+    from ssl_photoz.baselines.committee import fit_committee
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
@@ -122,11 +122,13 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
     network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
-    fitted = fit_and_predict(
-        partial(supervised_batches, cutouts, rows["train"], split, seed=seed),
-        {name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
-        lambda answer: validation_precision(-answer, truth["val"]),
+    fitted = fit_committee(
+        lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
+        rows["train"],
         z=galaxies["train"].z,
+        members=1,
+        crops_of={name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
+        score=lambda answer: validation_precision(-answer, truth["val"]),
         folder=settings.out,
         network=network,
         head={"kind": "nearby", **asdict(settings.nearby)},

@@ -38,6 +38,8 @@ class Settings:
         head: What the network is asked for.
         start: Encoder artefact to fine-tune; its build and sky split are kept. Null: from scratch.
         labels: Use only this many training galaxies, drawn at random; validation keeps all.
+        clip_sigma: Leave out redshifts further than this from the training mean, in its sigmas.
+        without: Bands that the network is not to see; see the verb bands.
         epochs: Looks at validation, at most; in each, every galaxy is seen at least once.
         least_steps: With few labels an epoch is several passes, to make up so many steps.
         patience: Epochs without a better validation score after which to stop.
@@ -62,6 +64,8 @@ class Settings:
     head: HeadSettings = field(default_factory=HeadSettings)
     start: Path | None = None
     labels: int | None = None
+    clip_sigma: float | None = None
+    without: tuple[str, ...] = ()
     epochs: int = 30
     least_steps: int = 2000
     patience: int = 15
@@ -127,12 +131,14 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         split = SplitSettings.of(card["split"])
     good, _ = good_rows(cutouts)
     rows = labelled_rows(cutouts, good, split)
-    rows, galaxies = labelled_galaxies(rows, cutouts.column, labels=settings.labels, seed=seed)
+    chosen = {name: getattr(settings, name) for name in ("labels", "clip_sigma", "seed")}
+    rows, galaxies = labelled_galaxies(rows, cutouts.column, **chosen)
     facts = {"label": settings.label, "calibrated": source.calibrated}
     simulated = source.simulated or bool(card.get("simulated"))
     facts |= {"simulated": simulated, **seen_before(card, galaxies)}
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
+    network |= {"without": settings.without}
     network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
     fitted = fit_committee(
         lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),

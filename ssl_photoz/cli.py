@@ -40,6 +40,8 @@ VERBS = {
     "align": Verb("pretrain.align", "Settings", "main", "let redshifts order an encoder"),
     "supervise": Verb("pretrain.supervised", "Settings", "main", "train a network on redshifts"),
     "embed": Verb("pretrain.embed", "Settings", "main", "run an encoder over a cutout file"),
+    "classify": Verb("pretrain.classify", "Settings", "main", "train a network to tell nearby"),
+    "bands": Verb("pretrain.bands", "Settings", "main", "say what a network gets from each band"),
     "adopt": Verb("pretrain.adopt", "Settings", "main", "take an encoder of another project"),
     "adopt_vectors": Verb(
         "pretrain.adopt_vectors", "Settings", "main", "take embeddings of another project"

@@ -17,7 +17,11 @@ from ssl_photoz.errors import ArtefactError
 
 
 def load_network(
-    folder: Path, *, member: int = 0, device: torch.device | str = "cpu"
+    folder: Path,
+    *,
+    member: int = 0,
+    device: torch.device | str = "cpu",
+    kind: str = "probe",
 ) -> tuple[Network, Head, runs.Card]:
     """Read a network, in evaluation mode.
 
@@ -25,6 +29,7 @@ def load_network(
         folder: Probe folder that `supervise` wrote.
         member: Which network of a committee.
         device: Where to put it; weights trained on a GPU load on a CPU.
+        kind: ``probe``, or ``classifier`` for a folder that `classify` wrote.
 
     Returns:
         The network, what it was asked for (see `ssl_photoz.baselines.predict`), and the card.
@@ -32,7 +37,7 @@ def load_network(
     Raises:
         ArtefactError: If the card or the weights are missing, damaged, or disagree.
     """
-    card = runs.read_card(folder, "probe")
+    card = runs.read_card(folder, kind)
     if "network" not in card:
         raise ArtefactError(f"{folder} holds no network: expected a folder that supervise wrote")
     path, training = folder / WEIGHTS, card["training"]

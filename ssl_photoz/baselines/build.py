@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from ssl_photoz.baselines.capsules import CapsuleNetwork
 from ssl_photoz.baselines.heads import Head, describe, head_from
@@ -14,7 +15,9 @@ from ssl_photoz.baselines.regressor import Regressor
 from ssl_photoz.baselines.settings import ENCODERS
 from ssl_photoz.baselines.small_cnn import SmallCNN
 from ssl_photoz.encoders.encoder import DISPLAY_SOFTENING, Encoder, fresh_encoder
-from ssl_photoz.errors import MismatchError
+from ssl_photoz.encoders.stretch import Stretch
+from ssl_photoz.encoders.viewer_slip import ViewerSlip
+from ssl_photoz.errors import ConfigError, MismatchError
 from ssl_photoz.types import Floats
 
 # Called with softening, calibrated, head, and the settings of the network's own group.
@@ -31,6 +34,7 @@ def make_network(
     pretrained: Encoder | None = None,
     encoder: Mapping[str, Any],
     settings: Mapping[str, Mapping[str, Any]],
+    without: Sequence[str] = (),
     seed: int,
 ) -> Network:
     """Make a network for cutouts.
@@ -45,10 +49,12 @@ def make_network(
         encoder: How to build a fresh encoder, see `EncoderSettings`; any fresh network takes the
             ``softening`` of its stretch, in units of the noise.
         settings: Name to the settings of that network alone.
+        without: Bands that it is not to see, in training or later.
         seed: Of fresh weights; the global random state is left as it was.
 
     Raises:
         MismatchError: If the cutouts are not what the network is made for.
+        ConfigError: If there is no such band to leave out.
     """
     softening = (encoder["softening"] * noise).tolist()
     if kind in ENCODERS:
@@ -63,6 +69,8 @@ def make_network(
         fitting = softening if calibrated else [DISPLAY_SOFTENING] * len(softening)
         arguments = {"softening": fitting, "calibrated": calibrated, **settings[kind]}
     plan = {"kind": kind, "arguments": arguments, "head": describe(head)}
+    if without:
+        plan["seen"] = _seen(list(about["bands"]), without)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(plan, encoder=pretrained)
@@ -78,7 +86,8 @@ def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network
     """Build a network with random weights.
 
     Args:
-        plan: ``kind``, ``arguments`` and ``head``, as in a network's ``plan``.
+        plan: ``kind``, ``arguments`` and ``head``, as in a network's ``plan``; and ``seen``, which
+            bands it sees, where it does not see all.
         encoder: To put the head on, if it is a kind with one; None: a fresh one.
     """
     kind, head = plan["kind"], head_from(plan["head"])
@@ -88,4 +97,29 @@ def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network
     else:
         network = MAKERS[kind](head=head, **plan["arguments"])
     network.plan = dict(plan)
+    if "seen" in plan:
+        for module in network.modules():
+            if isinstance(module, Stretch | ViewerSlip):
+                module.register_forward_pre_hook(_Blank(plan["seen"]))
     return network
+
+
+def _seen(bands: Sequence[str], without: Sequence[str]) -> list[bool]:
+    seen = [band not in without for band in bands]
+    if unknown := [band for band in without if band not in bands] or not any(seen):
+        raise ConfigError(
+            f"without is {', '.join(without)}: expected some, not all, of the bands "
+            f"{', '.join(bands)} (wrong: {unknown})"
+        )
+    return seen
+
+
+class _Blank:
+    """Sets to zero, in front of the stretch, the bands of flux that a network is not to see."""
+
+    def __init__(self, seen: Sequence[bool]) -> None:
+        self.seen = torch.tensor(seen)
+
+    def __call__(self, stretch: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        flux, *rest = arguments
+        return flux * self.seen.to(flux)[:, None, None], *rest

@@ -1,4 +1,4 @@
-"""What a network can be asked for: ln(1+z) itself, or probabilities of redshift bins."""
+"""What a network can be asked for: ln(1+z), redshift bins, or whether a galaxy is nearby."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import numpy as np
 from torch import Tensor
 
 from ssl_photoz.baselines.bins import RedshiftBins
+from ssl_photoz.baselines.nearby import Nearby
 from ssl_photoz.baselines.target import Target
 from ssl_photoz.errors import ArtefactError
 from ssl_photoz.types import Array, Doubles
 
-HEADS: dict[str, type[Target | RedshiftBins]] = {"regression": Target, "bins": RedshiftBins}
+HEADS: dict[str, type[Target | RedshiftBins | Nearby]] = {
+    "regression": Target,
+    "bins": RedshiftBins,
+    "nearby": Nearby,
+}
 
 
 class Head(Protocol):
@@ -42,18 +47,17 @@ class Head(Protocol):
         ...
 
 
-def head_for(z: Array, *, kind: str, bins: int, label_width: float) -> Head:
+def head_for(z: Array, *, kind: str, **settings: Any) -> Head:  # noqa: ANN401 - of any head
     """Make the head of a training.
 
     Args:
         z: The training redshifts, shape (N,).
         kind: A name of `HEADS`.
-        bins: See `RedshiftBins.of`.
-        label_width: See `RedshiftBins`.
+        **settings: Keywords of `RedshiftBins.of` or `Nearby.of`; a regression has none.
     """
     if kind == "bins":
-        return RedshiftBins.of(z, bins=bins, label_width=label_width)
-    return Target.of(z)
+        return RedshiftBins.of(z, **settings)
+    return Nearby.of(z, **settings) if kind == "nearby" else Target.of(z)
 
 
 def edges_of(head: Head) -> Doubles | None:

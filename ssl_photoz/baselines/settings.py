@@ -34,6 +34,26 @@ class HeadSettings:
 
 
 @dataclass(frozen=True)
+class NearbySettings:
+    """What a classifier of nearby galaxies is asked for, and how it is taught.
+
+    Attributes:
+        z_max: Nearby means a redshift below this.
+        balance: Of the few with the many: focal (what is answered rightly counts little), weighted
+            (both kinds count the same in sum) or none.
+        gamma: Of focal: how little.
+    """
+
+    z_max: float = 0.03
+    balance: Literal["focal", "weighted", "none"] = "focal"
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.z_max <= 0 or self.gamma < 0:
+            raise ConfigError("nearby.z_max must be > 0, nearby.gamma >= 0")
+
+
+@dataclass(frozen=True)
 class SmallCNNSettings:
     """The small network of the SDSS papers.
 

@@ -14,7 +14,8 @@ from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SPLITS, SplitSettings, sky_split
 from ssl_photoz.cutouts.stream import TrainingStream, label_column
-from ssl_photoz.types import Ints
+from ssl_photoz.errors import MismatchError
+from ssl_photoz.types import Array, Ints
 
 CROPS_AT_ONCE = 256
 
@@ -58,3 +59,19 @@ def central_crops(cutouts: Cutouts, rows: Ints, *, size_px: int) -> Iterator[Ten
     parts = np.split(rows, range(CROPS_AT_ONCE, len(rows), CROPS_AT_ONCE))
     batches = prefetched(read_batch(cutouts, part, size_px=size_px) for part in parts)
     return (batch.flux for batch in batches)
+
+
+def rows_of_ids(cutouts: Cutouts, ids: Array) -> Ints:
+    """Return the first row of each id, in the order given.
+
+    Raises:
+        MismatchError: If an id is not in the file.
+    """
+    known, first = np.unique(cutouts.column("id"), return_index=True)
+    at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    if (missing := known[at] != ids).any():
+        raise MismatchError(
+            f"{int(missing.sum())} of {len(ids)} galaxies are not in {cutouts.source.path} (first: "
+            f"id {ids[missing][0]}); give the file that the network was trained on"
+        )
+    return np.asarray(first[at])

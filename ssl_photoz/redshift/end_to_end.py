@@ -34,7 +34,12 @@ def validation_score(answer: Doubles, z: Array) -> dict[str, float]:
 
 
 def labelled_galaxies(
-    rows: Mapping[str, Ints], column: Callable[[str], Array], *, labels: int | None, seed: int
+    rows: Mapping[str, Ints],
+    column: Callable[[str], Array],
+    *,
+    labels: int | None,
+    seed: int,
+    clip_sigma: float | None = None,
 ) -> tuple[dict[str, Ints], dict[str, Labelled]]:
     """Thin out the training galaxies as a probe does, and gather what is known of all.
 
@@ -43,6 +48,8 @@ def labelled_galaxies(
         column: Gives the column of a name, shape (N,).
         labels: Training galaxies to keep, chosen as in `labels.fewer`; None: all.
         seed: Of the choice.
+        clip_sigma: Leave out, of every split, galaxies that are further than so many standard
+            deviations from the mean redshift of the training galaxies.
 
     Returns:
         Split to rows, and split to galaxies without features.
@@ -50,6 +57,13 @@ def labelled_galaxies(
     Raises:
         DataError: If a split has fewer than 10 galaxies, or ``train`` fewer than ``labels``.
     """
+    if clip_sigma is not None:
+        z = np.asarray(column("z"), dtype=np.float64)
+        mean, sigma = z[rows["train"]].mean(), z[rows["train"]].std()
+        rows = {
+            split: some[np.abs(z[some] - mean) <= clip_sigma * sigma]
+            for split, some in rows.items()
+        }
     for split, some in rows.items():
         if len(some) < FEWEST_LABELS:
             raise DataError(

@@ -1,4 +1,4 @@
-"""`classify`: nearby galaxies by pixels, beside cuts and a frozen head, on a SIMULATED toy survey."""
+"""`classify`: nearby galaxies by pixels, cuts and a frozen head, on a SIMULATED toy survey."""
 
 import h5py
 import numpy as np
