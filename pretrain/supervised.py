@@ -113,7 +113,7 @@ def main(settings: Settings) -> None:
     )
     for checkpoint in settings.out.rglob("*.ckpt"):
         checkpoint.unlink()
-    print(figures.title_of(metrics), scores.table(metrics["probes"]), sep="\n")
+    print(figures.title_of(metrics), scores.table(metrics["probes"], full=True), sep="\n")
     print(f"{name}: epoch {metrics['training']['best_epoch']} was best -> {settings.out}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,18 @@ from ssl_photoz.types import Array, Doubles
 
 NEARBY = (0.03, 0.05)
 BINS = 8
+# Precision is theirs: 1.48 times the median absolute deviation; NaN for an R2 that is not known.
+SDSS_FIGURES: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "MAE": lambda s: s["mae"],
+    "RMSE": lambda s: s["rmse"],
+    "MSE": lambda s: s["rmse"] ** 2,
+    "R2": lambda s: math.nan if s["r2"] is None else s["r2"],
+    "bias": lambda s: s["bias"],
+    "precision": lambda s: 1.48 * s["sigma_nmad"] / metrics.NMAD,
+    "> 0.05": lambda s: s["outliers_05"],
+    "> 0.10": lambda s: s["outliers_10"],
+    "> 0.15": lambda s: s["outliers_15"],
+}
 COMPARED = ("sigma_nmad", "outliers_05", "rmse")
 
 
@@ -109,8 +121,10 @@ def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, list
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(scores: Mapping[str, Mapping[str, Any]], *, split: str = "test") -> str:
-    """Write the main metrics of every probe as lines of text."""
+def table(
+    scores: Mapping[str, Mapping[str, Any]], *, split: str = "test", full: bool = False
+) -> str:
+    """Write the main metrics of every probe as lines of text; all that SDSS papers quote, if full."""
     lines = [f"{'probe':<8}{'sigma_NMAD':>18}{'|dz| > 0.05':>16}{'bias':>19}{'R2':>8}{'n':>8}"]
     for name, splits in scores.items():
         s = splits[split]
@@ -120,7 +134,16 @@ def table(scores: Mapping[str, Mapping[str, Any]], *, split: str = "test") -> st
             f"{s['outliers_05']:>9.1%} ± {s['error_outliers_05']:.1%}"
             f"{s['bias']:>+10.4f} ± {s['error_bias']:.4f}{r2:>8}{s['n']:>8}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_as_sdss_papers(scores, split)] if full else lines)
+
+
+def _as_sdss_papers(scores: Mapping[str, Mapping[str, Any]], split: str) -> list[str]:
+    lines = [f"{'probe':<12}" + "".join(f"{words:>12}" for words in SDSS_FIGURES)]
+    for name, splits in scores.items():
+        s = splits[split]
+        numbers = [f"{of(s):>12.4f}" for of in SDSS_FIGURES.values()]
+        lines.append(f"{name:<12}" + "".join(numbers))
+    return lines
 
 
 def _nearby(z_phot: Array, z_spec: Array, limit: float) -> dict[str, float]:

@@ -1,0 +1,99 @@
+"""`bands` and `clip_sigma`, on a SIMULATED toy survey in which r - g alone tells the redshift."""
+
+import h5py
+import numpy as np
+import pytest
+from ssl_photoz.recipes.pretrain import bands as program
+from ssl_photoz.recipes.pretrain.supervised import Settings, main
+
+from ssl_photoz import runs
+from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.errors import DataError, MismatchError
+from ssl_photoz.redshift.artefact import read_predictions
+from ssl_photoz.redshift.end_to_end import labelled_galaxies
+
+ROWS = 220
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bands")
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0.03, 0.4, ROWS)
+    x = np.arange(32) - 15.5
+    blob = np.exp(-(x[:, None] ** 2 + x**2) / 30)
+    flux = np.stack([np.full(ROWS, 0.2), 1.5 * z, np.full(ROWS, 0.3)], axis=1)
+    with h5py.File(folder / "cutouts.h5", "w") as file:
+        images = flux[:, :, None, None] * blob
+        file["images"] = (images + rng.normal(0, 0.005, images.shape)).astype("f4")
+        file["NOISE"], file["Z"] = np.full((ROWS, 3), 0.005, "f4"), z.astype("f4")
+        file["TARGETID"] = rng.permutation(ROWS) + 2**60
+        file["RA"], file["DEC"] = rng.uniform(0, 360, ROWS), rng.uniform(-60, 60, ROWS)
+        file.attrs["simulated"] = True
+    supervise(folder, "whole")
+    supervise(folder, "without_r", without=("r",))
+    return folder
+
+
+def supervise(folder, out, **changes):
+    given = {
+        "network": "small_cnn",
+        "epochs": 6,
+        "least_steps": 30,
+        "batch_size": 32,
+        "learning_rate": 3e-3,
+        "orientations": 1,
+        "encoder": EncoderSettings(crop_px=33),
+        "nuisances": NuisanceSettings(
+            rotation="quarter", jitter_px=0, psf_strength=0, noise_strength=0, dust="none"
+        ),
+        "split": SplitSettings(seed=1, fractions=(0.6, 0.2, 0.2)),
+        **changes,
+    }
+    main(Settings(data=folder / "cutouts.h5", out=folder / out, **given))
+
+
+def test_the_band_that_tells_is_the_one_that_is_missed(folder, capsys):
+    given = program.Settings(
+        folder / "cutouts.h5", folder / "whole", folder / "bands", (folder / "without_r",), draws=2
+    )
+    program.main(given)
+    said = capsys.readouterr().out
+    assert "SIMULATED" in said
+    losses = runs.read_json(folder / "bands" / "metrics.json")["losses"]
+    rmse = {(row["band"], row["way"]): row["value"] for row in losses if row["metric"] == "rmse"}
+    for way in ("permuted", "blanked", "left_out"):
+        assert rmse["r", way] > 0.02
+    assert max(abs(rmse[band, "permuted"]) for band in "gz") < 0.5 * rmse["r", "permuted"]
+    assert (folder / "bands" / "bands.png").stat().st_size > 5000
+    program.main(given)
+    assert "already made" in capsys.readouterr().out
+
+
+def test_whole_and_part_must_be_of_the_same_galaxies(folder):
+    wrong = program.Settings(
+        folder / "cutouts.h5", folder / "whole", folder / "wrong", (folder / "whole",), draws=1
+    )
+    with pytest.raises(MismatchError, match="trained without nothing"):
+        program.main(wrong)
+
+
+def test_clipping_keeps_two_sigma_of_the_training_mean(folder):
+    supervise(folder, "clipped", clip_sigma=1.0, epochs=1, least_steps=2)
+    clipped, whole = (read_predictions(folder / name)["z_spec"] for name in ("clipped", "whole"))
+    assert 0 < len(clipped) < len(whole)
+    with h5py.File(folder / "cutouts.h5") as file:
+        z = file["Z"][:].astype(np.float64)
+    rows = {"train": np.arange(150), "val": np.arange(150, 180), "test": np.arange(180, 220)}
+    column = {"z": z, "id": np.arange(ROWS), "ra": z, "dec": z}.__getitem__
+    kept, galaxies = labelled_galaxies(rows, column, labels=None, seed=0, clip_sigma=1.0)
+    low, high = z[:150].mean() - z[:150].std(), z[:150].mean() + z[:150].std()
+    for split, some in rows.items():
+        np.testing.assert_array_equal(
+            kept[split], [row for row in some if low <= z[row] <= high], err_msg=split
+        )
+        assert low <= galaxies[split].z.min() <= galaxies[split].z.max() <= high
+    with pytest.raises(DataError, match="usable redshifts"):
+        labelled_galaxies(rows, column, labels=None, seed=0, clip_sigma=1e-4)
