@@ -124,7 +124,7 @@ def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, list
 def table(
     scores: Mapping[str, Mapping[str, Any]], *, split: str = "test", full: bool = False
 ) -> str:
-    """Write the main metrics of every probe as lines of text; all that SDSS papers quote, if full."""
+    """Write the main metrics as lines of text; if full, also all that SDSS CNN papers quote."""
     lines = [f"{'probe':<8}{'sigma_NMAD':>18}{'|dz| > 0.05':>16}{'bias':>19}{'R2':>8}{'n':>8}"]
     for name, splits in scores.items():
         s = splits[split]

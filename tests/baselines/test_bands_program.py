@@ -40,8 +40,8 @@ def folder(tmp_path_factory):
 def supervise(folder, out, **changes):
     given = {
         "network": "small_cnn",
-        "epochs": 6,
-        "least_steps": 30,
+        "epochs": 5,
+        "least_steps": 80,
         "batch_size": 32,
         "learning_rate": 3e-3,
         "orientations": 1,

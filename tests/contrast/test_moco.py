@@ -217,8 +217,9 @@ def test_the_recipe_of_moco_itself_sgd_without_warm_up():
         optimizer.step()
         scheduler.step()
     assert rates[0] == pytest.approx(0.03, rel=0.02)
-    # Half a cosine: the rates before and after the middle add up to the peak.
-    assert rates[1] + rates[-1] == pytest.approx(0.03, rel=0.05)
+    # Half a cosine: rates as far before as after the middle add up to the peak.
+    sums = [one + other for one, other in zip(rates, rates[::-1], strict=True)]
+    assert sums == pytest.approx([0.03] * STEPS, rel=0.02)
     assert rates == sorted(rates, reverse=True)
 
 

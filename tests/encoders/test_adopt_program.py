@@ -3,10 +3,10 @@
 import h5py
 import numpy as np
 import torch
-from legacysurvey_checkpoints import their_checkpoint, their_input, their_network
 
 from ssl_photoz import cli
 from ssl_photoz.embeddings.store import Embeddings
+from tests.encoders.legacysurvey_checkpoints import their_checkpoint, their_input, their_network
 
 N = 12
 
