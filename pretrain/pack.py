@@ -25,6 +25,7 @@ class Settings:
         bands: Band names, for a file that does not state them; the copy does.
         pixscale_arcsec: Pixel scale, for a file that does not state it; the copy does.
         read_as: Name of the format, where it is not recognised.
+        where: Keep the rows whose columns pass this alone, such as z <= 0.4 and mag_r < 18.
     """
 
     data: Path
@@ -34,6 +35,7 @@ class Settings:
     bands: tuple[str, ...] | None = None
     pixscale_arcsec: float | None = None
     read_as: str | None = None
+    where: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
@@ -43,8 +45,10 @@ class Settings:
 def main(settings: Settings) -> None:
     """Pack, or say that it has been done."""
     from ssl_photoz import inputs
+    from ssl_photoz.cutouts.chosen import choose
     from ssl_photoz.cutouts.packing import pack
     from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.similarity.filters import rows_where
 
     with Cutouts.open(
         settings.data,
@@ -53,7 +57,15 @@ def main(settings: Settings) -> None:
         read_as=settings.read_as,
         in_order=True,
     ) as cutouts:
-        packed = pack(cutouts, settings.out, size_px=settings.size_px, dtype=settings.dtype)
+        if settings.where is not None:
+            cutouts = choose(cutouts, rows_where(settings.where, cutouts.column))
+        packed = pack(
+            cutouts,
+            settings.out,
+            size_px=settings.size_px,
+            dtype=settings.dtype,
+            where=settings.where,
+        )
     if packed is None:
         return print(f"{settings.out} is already made")
     before, after = (inputs.size_bytes(path) / 1e9 for path in (settings.data, settings.out))

@@ -2,9 +2,8 @@
 
     ssl-photoz supervise configs/supervised.yaml data=cutouts.h5 out=runs/supervised
 
-From scratch, or fine-tuning an encoder. With the same ``labels`` and ``seed`` it learns from the
-galaxies that a probe is fitted to. Validation chooses the epoch and calibrates the intervals; test
-is scored once. Killed and started again, it goes on after its last epoch.
+With the same ``labels`` and ``seed`` it learns from the galaxies a probe is fitted to. Validation
+chooses the epoch; test is scored once. Killed and started again, it goes on after its last epoch.
 """
 
 from __future__ import annotations
@@ -97,20 +96,17 @@ def main(settings: Settings) -> None:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.redshift import end_to_end, figures, scores
 
-    scratch = "supervised" if settings.network == "resnet" else settings.network
-    name = "fine_tuned" if settings.start else scratch
+    name = "fine_tuned" if settings.start else settings.network.replace("resnet", "supervised")
     end_to_end.require_rivals(name, settings.versus)
     parents = {"cutouts": runs.fingerprint(settings.data)}
     parents |= {"encoder": runs.sha256_of(settings.start)} if settings.start else {}
     parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
-    ignore = ("data", "out", "start", "versus")
-    if not runs.begin(settings.out, "probe", config=settings, parents=parents, ignore=ignore):
+    same: dict[str, Any] = {"config": settings, "parents": parents}
+    if not runs.begin(settings.out, "probe", ignore=("data", "out", "start", "versus"), **same):
         return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as cutouts:
         trained = _train(settings, cutouts)
-    metrics = end_to_end.save_network(
-        settings.out, name, versus=settings.versus, config=settings, parents=parents, **trained
-    )
+    metrics = end_to_end.save_network(settings.out, name, **same, **trained)
     for checkpoint in settings.out.rglob("*.ckpt"):
         checkpoint.unlink()
     print(figures.title_of(metrics), scores.table(metrics["probes"], full=True), sep="\n")
@@ -125,21 +121,19 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     from ssl_photoz.encoders.artefact import load_encoder
     from ssl_photoz.redshift.end_to_end import labelled_galaxies, seen_before, validation_score
 
-    source, split, seed = cutouts.source, settings.split, settings.seed
+    source, seed, said = cutouts.source, settings.seed, asdict(settings)
     pretrained, card = load_encoder(settings.start) if settings.start else (None, {})
-    if "split" in card:
-        split = SplitSettings.of(card["split"])
+    split = SplitSettings.of(card["split"]) if "split" in card else settings.split
     good, _ = good_rows(cutouts)
-    rows = labelled_rows(cutouts, good, split)
-    chosen = {name: getattr(settings, name) for name in ("labels", "clip_sigma", "seed")}
-    rows, galaxies = labelled_galaxies(rows, cutouts.column, **chosen)
+    rows, how = labelled_rows(cutouts, good, split), ("labels", "clip_sigma", "seed")
+    rows, galaxies = labelled_galaxies(rows, cutouts.column, **{name: said[name] for name in how})
     facts = {"label": settings.label, "calibrated": source.calibrated}
     simulated = source.simulated or bool(card.get("simulated"))
     facts |= {"simulated": simulated, **seen_before(card, galaxies)}
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
-    network |= {"without": settings.without}
-    network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
+    network |= {"encoder": said["encoder"], "without": said["without"]}
+    network |= {"settings": said["networks"], "pretrained": pretrained}
     fitted = fit_committee(
         lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
         rows["train"],
@@ -148,9 +142,9 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         crops_of={name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
         score=lambda answer: validation_score(answer, galaxies["val"].z),
         folder=settings.out,
-        network={**network, "pretrained": pretrained},
-        head=asdict(settings.head),
-        views={**source.about, **asdict(settings.nuisances)},
-        **{name: getattr(settings, name) for name in FIT.split()},
+        network=network,
+        head=said["head"],
+        views={**source.about, **said["nuisances"]},
+        **{name: said[name] for name in FIT.split()},
     )
-    return {"galaxies": galaxies, **fitted._asdict(), **facts}
+    return {"galaxies": galaxies, "versus": settings.versus, **fitted._asdict(), **facts}

@@ -43,7 +43,9 @@ class Packed(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Packed | None:
+def pack(
+    cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str, where: str | None = None
+) -> Packed | None:
     """Write a packed copy; it appears when it is complete.
 
     Half precision has 11 bits, so a pixel is off by at most ``2**-11 = 0.05 %`` of itself, or of
@@ -55,6 +57,7 @@ def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Pac
         out: The HDF5 file to write.
         size_px: Side of the central crop that is kept; None: all of it.
         dtype: ``float16``, ``float32`` or ``float64``; 8-bit pixels stay 8-bit.
+        where: How the cutouts were chosen, if they are not all of their file; stated in the copy.
 
     Returns:
         What was done; None if the same copy is there already.
@@ -69,6 +72,7 @@ def pack(cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str) -> Pac
         "packed_from": runs.fingerprint(source.path),
         "packed_size_px": size_px,
         "packed_dtype": dtype,
+        "packed_where": where or "",
     }
     if out.exists():
         _require_same(out, identity)
@@ -137,7 +141,7 @@ def kept_size(source: Source, size_px: int | None) -> int:
 
 def _require_same(out: Path, identity: Mapping[str, Any]) -> None:
     with open_hdf5(out) as file:
-        found = {name: file.attrs.get(name) for name in identity}
+        found = {**dict.fromkeys(identity), "packed_where": "", **file.attrs}
     for name, wanted in identity.items():
         if found[name] != wanted:
             raise MismatchError(
