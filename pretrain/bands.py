@@ -90,7 +90,7 @@ def _predict(settings: Settings, card: runs.Card) -> tuple[Any, Any, dict[str, A
             ours = predict(network, given, head=head, orientations=settings.orientations)
             return to_redshift(ours)
 
-        known = {"crops": crops, "bands": len(bands)}
+        known: dict[str, Any] = {"crops": crops, "bands": len(bands)}
         shuffled = predict_permuted(answers, draws=settings.draws, seed=settings.seed, **known)
         blanked = predict_blanked(answers, **known)
         whole = answers(crops())

@@ -136,7 +136,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         trunk_lr=1.0,
         **{name: getattr(settings, name) for name in FIT.split()},
     )
-    ways = {settings.network: fitted.raw["test"]}
+    ways: dict[str, Any] = {settings.network: fitted.raw["test"]}
     if settings.embeddings is not None:
         ids = {name: some.id for name, some in galaxies.items()}
         ways[FROZEN] = frozen_head(Embeddings.open(settings.embeddings), ids, truth)

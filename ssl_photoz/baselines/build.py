@@ -68,7 +68,7 @@ def make_network(
         calibrated = about["calibrated"]
         fitting = softening if calibrated else [DISPLAY_SOFTENING] * len(softening)
         arguments = {"softening": fitting, "calibrated": calibrated, **settings[kind]}
-    plan = {"kind": kind, "arguments": arguments, "head": describe(head)}
+    plan: dict[str, Any] = {"kind": kind, "arguments": arguments, "head": describe(head)}
     if without:
         plan["seen"] = _seen(list(about["bands"]), without)
     with torch.random.fork_rng():

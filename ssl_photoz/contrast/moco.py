@@ -166,7 +166,7 @@ class MoCo(pl.LightningModule):
         from lightly.utils.scheduler import CosineWarmupScheduler
 
         trained = [p for p in self.parameters() if p.requires_grad]
-        given = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        given: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         optimizer: torch.optim.Optimizer = (
             torch.optim.SGD(trained, momentum=SGD_MOMENTUM, **given)
             if self.optimiser == "sgd"

@@ -108,8 +108,8 @@ def _panel(axes: Axes, found: Sequence[Loss]) -> None:
         at = np.array([bands.index(one.band) for one in some], dtype=np.float64)
         at += (number - (len(ways) - 1) / 2) * width
         values, errors = _columns(some)
-        style = {"color": COLOURS[way], "label": WAYS[way], "capsize": 2}
-        axes.bar(at, values, width, yerr=errors, **style)
+        colour, label = COLOURS[way], WAYS[way]
+        axes.bar(at, values, width, yerr=errors, color=colour, label=label, capsize=2)
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.set_xticks(range(len(bands)), bands)
 
