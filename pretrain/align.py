@@ -2,9 +2,7 @@
 
     ssl-photoz align configs/align.yaml data=cutouts.h5 start=runs/encoder out=runs/aligned
 
-All galaxies keep the encoder's losses, the labelled ones of the training sky are also arranged by
-redshift. Validation and test only score. The card lists every galaxy whose redshift it has seen in
-``labels_seen``: those of probes with the same ``labels`` and ``seed``. Killed, it can go on.
+All galaxies keep the encoder's losses. Its card lists in ``labels_seen`` whose redshift it has seen.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from ssl_photoz.encoders.encoder import Encoder
     from ssl_photoz.types import Ints
 
-IGNORE = ("data", "start", "out", "checkpoint_steps", "machine")
+IGNORE = ("data", "mask", "start", "out", "checkpoint_steps", "machine")
 RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
 
 
@@ -37,7 +35,8 @@ class Settings:
         data: Cutout file (HDF5).
         start: Encoder artefact to go on from.
         out: Folder for the encoder, its history and checkpoints.
-        labels: Learn from only this many training galaxies, drawn at random; null: from all.
+        mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
+        labels: Learn from only this many training galaxies, drawn as a probe draws them; null: all.
         epochs: Times every galaxy is seen; the labelled ones are seen more often.
         batch_size: Galaxies per step, of all processes together.
         seed: Of the choice of labels, the heads, the order and every augmentation.
@@ -52,6 +51,7 @@ class Settings:
     data: Path
     start: Path
     out: Path
+    mask: Path | None = None
     labels: int | None = None
     epochs: int = 5
     batch_size: int = 256
@@ -73,17 +73,17 @@ class Settings:
 def main(settings: Settings) -> None:
     """Align, go on aligning, or say that it has been done; alone, or as one of several."""
     from ssl_photoz.contrast import ranks
+    from ssl_photoz.cutouts.mask import cutout_parents
     from ssl_photoz.encoders.artefact import load_encoder
 
     with ranks.joined():
-        parents = {"cutouts": runs.fingerprint(settings.data)}
+        parents = cutout_parents(settings.data, settings.mask)
         parents["encoder"] = runs.sha256_of(settings.start)
-        encoder, card = load_encoder(settings.start)
         given: dict[str, Any] = {"config": settings, "parents": parents}
         begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
         if not ranks.first_does(begin):
             return print(f"{settings.out} is already made")
-        _make(settings, encoder, card, given)
+        _make(settings, *load_encoder(settings.start), given)
 
 
 def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str
     split = SplitSettings.of(card["split"])
     with Cutouts.open(settings.data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
-        account = Account(cutouts, settings.out, resident=settings.machine.resident)
+        account = Account(cutouts, settings.out, settings.mask, resident=settings.machine.resident)
         labelled = training_labels(cutouts, account.rows, split)
         labelled = labelled[choose(len(labelled), settings.labels, seed=settings.seed)]
         print(f"{len(account.rows)} cutouts to train on, {len(labelled)} of them with redshift")

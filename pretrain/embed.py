@@ -23,6 +23,7 @@ class Settings:
         data: Cutout file (HDF5).
         encoder: Encoder artefact.
         out: Folder for the embeddings.
+        mask: Mask that `clean` wrote for these cutouts; what it rejects is rejected.
         readout: What is read from the network.
         shard_rows: Rows of the cutout file per shard.
         batch_size: Cutouts per pass.
@@ -32,6 +33,7 @@ class Settings:
     data: Path
     encoder: Path
     out: Path
+    mask: Path | None = None
     readout: ReadOutSettings = field(default_factory=ReadOutSettings)
     shard_rows: int = 8192
     batch_size: int = 256
@@ -46,13 +48,14 @@ def main(settings: Settings) -> None:
     """Embed, or say that it has been done."""
     import torch
 
+    from ssl_photoz.cutouts.mask import cutout_parents
     from ssl_photoz.embeddings.embed import embed
 
     parents = {
         "encoder": runs.sha256_of(settings.encoder),
-        "cutouts": runs.fingerprint(settings.data),
+        **cutout_parents(settings.data, settings.mask),
     }
-    paths = ("data", "encoder", "out")
+    paths = ("data", "encoder", "mask", "out")
     if not runs.begin(
         settings.out,
         "embeddings",
@@ -72,6 +75,7 @@ def main(settings: Settings) -> None:
         batch_size=settings.batch_size,
         thumbnails=settings.thumbnails,
         device="cuda" if torch.cuda.is_available() else "cpu",
+        mask=settings.mask,
         config=settings,
     )
     print(

@@ -1,22 +1,26 @@
-"""Take a census of a cutout file and draw a contact sheet of it.
+"""Take a census of a cutout file: what it holds, how it was observed, what is wrong with it.
 
     ssl-photoz inspect data=cutouts.h5
 
-Prints the census; writes ``census.json`` and ``contact_sheet.png``.
+Prints the census; writes ``census.html``, ``census.json`` and ``contact_sheet.png``. docs/census.md
+explains the checks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ssl_photoz.census.settings import REJECTING, CheckSettings
 from ssl_photoz.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ssl_photoz.cutouts.census import Census
     from ssl_photoz.cutouts.reader import Cutouts
 
 MAX_SHEET = 2500
+SHEET_SAYS = "Cutouts spread evenly over the file: row number and redshift"
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Settings:
 
     Attributes:
         data: Cutouts: a file or folder of any format, or a dataset YAML.
-        out: Folder for census.json and contact_sheet.png.
+        out: Folder for census.html, census.json and contact_sheet.png.
         bands: Band names, for a file that does not state them.
         pixscale_arcsec: Pixel scale, for a file that does not state it.
         read_as: Name of the format, also as ``--as NAME``; recognised by default.
         sheet: Cutouts on the contact sheet, spread evenly over the file.
-        sample: Cutouts that the noise is estimated from.
+        sample: Cutouts, spread evenly over the file, that noise, photometry and the checks of
+            pixels are made on.
+        checks: Thresholds of the checks.
     """
 
     data: Path
@@ -40,6 +46,7 @@ class Settings:
     read_as: str | None = None
     sheet: int = 36
     sample: int = 2000
+    checks: CheckSettings = field(default_factory=CheckSettings)
 
     def __post_init__(self) -> None:
         if not 1 <= self.sheet <= MAX_SHEET:
@@ -67,11 +74,42 @@ def main(settings: Settings) -> None:
     ) as cutouts:
         census = take_census(cutouts, sample=settings.sample)
         print(census.as_text())
-        sheet = settings.out / "contact_sheet.png"
-        with runs.atomic_path(sheet) as scratch:
-            scratch.write_bytes(draw_sheet(cutouts, settings.sheet))
-        runs.write_json(settings.out / "census.json", census.as_dict())
-    print(f"contact sheet: {sheet}")
+        sheet = draw_sheet(cutouts, settings.sheet)
+        with runs.atomic_path(settings.out / "contact_sheet.png") as scratch:
+            scratch.write_bytes(sheet)
+        found = _write_page(settings, cutouts, census, sheet)
+        runs.write_json(settings.out / "census.json", {**census.as_dict(), **found})
+    print(f"page: {settings.out / 'census.html'}")
+
+
+def _write_page(
+    settings: Settings, cutouts: Cutouts, census: Census, sheet: bytes
+) -> dict[str, Any]:
+    import numpy as np
+
+    from ssl_photoz.census import page
+    from ssl_photoz.census.checks import check
+    from ssl_photoz.report.sections import Picture, Section, write_sections
+
+    rows = np.unique(np.linspace(0, len(cutouts) - 1, settings.sample).astype(int))
+    checked = check(cutouts, rows, settings.checks)
+    usable = rows[~checked.flags["unusable"][rows]]
+    source = cutouts.source
+    cautions = ["SIMULATED: the galaxies are simulated"] if source.simulated else []
+    if not source.calibrated:
+        cautions.append("Uncalibrated 8-bit source: pixels are display values, not flux")
+    sections = [
+        Section("What it holds", [], [page.contents(census)], [Picture(sheet, SHEET_SAYS)]),
+        page.observed(cutouts, usable),
+        page.galaxies(cutouts, usable),
+        page.sky(cutouts, checked),
+        page.redshifts(cutouts, census, checked),
+        page.checks(cutouts, checked, REJECTING),
+    ]
+    title = f"Census of {source.path.name}"
+    write_sections(settings.out / "census.html", title=title, cautions=cautions, sections=sections)
+    found = {"pixels_checked": len(rows), "checks": checked.counts()}
+    return {**found, "left_out": checked.left_out, "pairs": checked.neighbours.pairs}
 
 
 def draw_sheet(cutouts: Cutouts, count: int) -> bytes:

@@ -2,9 +2,8 @@
 
     ssl-photoz pretrain configs/pretrain.yaml data=cutouts.h5 out=runs/encoder
 
-Momentum contrast with a photometric pretext beside it. Killed and started again, it goes on
-from its last checkpoint. Redshifts serve only the score that is shown after each epoch. Under
-``srun`` or ``torchrun``, as many processes as there are train one encoder: docs/slurm.md.
+Momentum contrast with a photometric pretext beside it; redshifts only score. Killed, it goes on from
+its last checkpoint. Under ``srun`` or ``torchrun``, all processes train one encoder: docs/slurm.md.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ssl_photoz.contrast.account import Account
     from ssl_photoz.encoders.encoder import Encoder
 
-IGNORE = ("data", "out", "checkpoint_steps", "machine")
+IGNORE = ("data", "mask", "out", "checkpoint_steps", "machine")
 RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
 
 
@@ -36,11 +35,11 @@ class Settings:
     Attributes:
         data: Cutout file (HDF5).
         out: Folder for the encoder, its history and checkpoints.
+        mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
         epochs: Times every galaxy is seen; 0 writes an encoder with random weights.
         batch_size: Galaxies per step, of all processes together.
         seed: Of the weights, the order and every augmentation.
-        shuffle_block: Neighbouring rows that stay together until read; 1 shuffles freely. 64 to
-            1024 keep a disk reading on when the file is larger than memory.
+        shuffle_block: Neighbouring rows read together: 1, or 64 to 1024 for files beyond memory.
         shuffle_window: Rows that blocks are mixed within; three times as many are in memory.
         checkpoint_steps: Steps between checkpoints.
         precision: Lightning's name for it.
@@ -53,6 +52,7 @@ class Settings:
 
     data: Path
     out: Path
+    mask: Path | None = None
     epochs: int = 10
     batch_size: int = 256
     seed: int = 0
@@ -78,9 +78,10 @@ class Settings:
 def main(settings: Settings) -> None:
     """Pretrain, go on pretraining, or say that it has been done; alone, or as one of several."""
     from ssl_photoz.contrast import ranks
+    from ssl_photoz.cutouts.mask import cutout_parents
 
     with ranks.joined():
-        parents = {"cutouts": runs.fingerprint(settings.data)}
+        parents = cutout_parents(settings.data, settings.mask)
         given: dict[str, Any] = {"config": settings, "parents": parents}
         begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
         if not ranks.first_does(begin):
@@ -96,7 +97,7 @@ def _make(settings: Settings, given: dict[str, Any]) -> None:
     from ssl_photoz.encoders.artefact import save_encoder
 
     with Cutouts.open(settings.data) as cutouts:
-        account = Account(cutouts, settings.out, resident=settings.machine.resident)
+        account = Account(cutouts, settings.out, settings.mask, resident=settings.machine.resident)
         usable, rejected = len(account.rows), account.counts["rows_rejected"]
         print(f"{len(cutouts)} cutouts, {usable} to train on, {rejected} rejected")
         encoder = _new_encoder(settings, account)
@@ -131,14 +132,15 @@ def _train(settings: Settings, account: Account, encoder: Encoder, steps: int) -
     from ssl_photoz.contrast.pretraining import pretrain
     from ssl_photoz.cutouts.stream import TrainingStream
 
-    batch_size, seed = settings.batch_size, settings.seed
-    deck: dict[str, Any] = {"seed": seed, "stop": steps, "batch_size": batch_size}
+    size, seed = settings.batch_size, settings.seed
+    deck: dict[str, Any] = {"batch_size": size, "part": ranks.share(size), "seed": seed}
     deck |= {"block_rows": settings.shuffle_block, "window_rows": settings.shuffle_window}
-    deck["part"] = ranks.share(batch_size)
     pretrain(
         encoder,
         account,
-        lambda start: TrainingStream(account.for_training, account.rows, start=start, **deck),
+        lambda start: TrainingStream(
+            account.for_training, account.rows, start=start, stop=steps, **deck
+        ),
         folder=settings.out,
         split=settings.split,
         compiled=settings.machine.compiled,

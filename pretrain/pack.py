@@ -2,7 +2,8 @@
 
     ssl-photoz pack data=cutouts.h5 out=packed.h5 size_px=104
 
-The copy has every row and column and can be used wherever the original can.
+The copy has every column, and every row but those that a mask rejects, and can be used wherever the
+original can.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Settings:
     Attributes:
         data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: The packed cutout file to write.
+        mask: Mask that `clean` wrote for these cutouts; what it rejects is left out.
         size_px: Side of the central crop that is kept; null: all of it.
         dtype: float16 or float32; 8-bit pixels stay 8-bit.
         bands: Band names, for a file that does not state them; the copy does.
@@ -30,6 +32,7 @@ class Settings:
 
     data: Path
     out: Path
+    mask: Path | None = None
     size_px: int | None = None
     dtype: str = "float16"
     bands: tuple[str, ...] | None = None
@@ -40,6 +43,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
             raise ConfigError(f"dtype is {self.dtype!r}, expected float16 or float32")
+        if self.where is not None and self.mask is not None:
+            raise ConfigError("a mask counts the rows of the whole file: give where= or mask=")
 
 
 def main(settings: Settings) -> None:
@@ -65,10 +70,13 @@ def main(settings: Settings) -> None:
             size_px=settings.size_px,
             dtype=settings.dtype,
             where=settings.where,
+            mask=settings.mask,
         )
     if packed is None:
         return print(f"{settings.out} is already made")
     before, after = (inputs.size_bytes(path) / 1e9 for path in (settings.data, settings.out))
+    if packed.masked:
+        print(f"{packed.masked} cutouts masked, listed in {settings.out.name}.rejects.parquet")
     if packed.saturated:
         print(f"{packed.saturated} cutouts had pixels brighter than float16 holds, cut to 65504")
     if packed.left_out:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
 
 FIT = "epochs least_steps patience batch_size learning_rate trunk_lr weight_decay orientations seed"
+IGNORE = ("data", "mask", "out", "start", "versus")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Settings:
     Attributes:
         data: Cutout file (HDF5).
         out: Probe folder to write.
+        mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
         network: resnet (any encoder with a head), multimodal, small_cnn or capsules.
         head: What the network is asked for.
         start: Encoder artefact to fine-tune; its build and sky split are kept. Null: from scratch.
@@ -59,6 +61,7 @@ class Settings:
 
     data: Path
     out: Path
+    mask: Path | None = None
     network: NetworkName = "resnet"
     head: HeadSettings = field(default_factory=HeadSettings)
     start: Path | None = None
@@ -93,18 +96,18 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Train, go on training, or say that it has been done; score, compare, save."""
-    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.cutouts import mask, reader
     from ssl_photoz.redshift import end_to_end, figures, scores
 
     name = "fine_tuned" if settings.start else settings.network.replace("resnet", "supervised")
     end_to_end.require_rivals(name, settings.versus)
-    parents = {"cutouts": runs.fingerprint(settings.data)}
+    parents = mask.cutout_parents(settings.data, settings.mask)
     parents |= {"encoder": runs.sha256_of(settings.start)} if settings.start else {}
     parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
     same: dict[str, Any] = {"config": settings, "parents": parents}
-    if not runs.begin(settings.out, "probe", ignore=("data", "out", "start", "versus"), **same):
+    if not runs.begin(settings.out, "probe", ignore=IGNORE, **same):
         return print(f"{settings.out} is already made")
-    with Cutouts.open(settings.data) as cutouts:
+    with reader.Cutouts.open(settings.data) as cutouts:
         trained = _train(settings, cutouts)
     metrics = end_to_end.save_network(settings.out, name, **same, **trained)
     for checkpoint in settings.out.rglob("*.ckpt"):
@@ -115,8 +118,8 @@ def main(settings: Settings) -> None:
 
 def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     from ssl_photoz.baselines.committee import fit_committee
+    from ssl_photoz.cutouts import mask, sample
     from ssl_photoz.cutouts.batches import good_rows
-    from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
     from ssl_photoz.encoders.artefact import load_encoder
     from ssl_photoz.redshift.end_to_end import labelled_galaxies, seen_before, validation_score
@@ -124,14 +127,13 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     source, seed, said = cutouts.source, settings.seed, asdict(settings)
     pretrained, card = load_encoder(settings.start) if settings.start else (None, {})
     split = SplitSettings.of(card["split"]) if "split" in card else settings.split
-    good, _ = good_rows(cutouts)
+    good, _ = good_rows(cutouts, masked=mask.masked_rows(settings.mask))
     rows, how = labelled_rows(cutouts, good, split), ("labels", "clip_sigma", "seed")
     rows, galaxies = labelled_galaxies(rows, cutouts.column, **{name: said[name] for name in how})
-    facts = {"label": settings.label, "calibrated": source.calibrated}
-    simulated = source.simulated or bool(card.get("simulated"))
-    facts |= {"simulated": simulated, **seen_before(card, galaxies)}
+    facts = {"label": settings.label, "calibrated": source.calibrated, **seen_before(card, galaxies)}
+    facts["simulated"] = source.simulated or bool(card.get("simulated"))
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
-    network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
+    network |= {"size_px": source.size_px, "noise": sample.typical_noise(cutouts, good)}
     network |= {"encoder": said["encoder"], "without": said["without"]}
     network |= {"settings": said["networks"], "pretrained": pretrained}
     fitted = fit_committee(

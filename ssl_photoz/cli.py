@@ -33,6 +33,7 @@ VERBS = {
     "inspect": Verb("pretrain.inspect", "Settings", "main", "take a census of a cutout file"),
     "select": Verb("pretrain.select", "Settings", "main", "select galaxies from a catalogue"),
     "fetch": Verb("pretrain.fetch", "Settings", "main", "get the cutouts of a catalogue"),
+    "clean": Verb("pretrain.clean", "Settings", "main", "write a mask of cutouts to do without"),
     "simulate": Verb("pretrain.simulate", "Settings", "main", "make a simulated survey"),
     "convert": Verb("pretrain.convert", "Settings", "main", "copy cutouts of any format, exactly"),
     "pack": Verb("pretrain.pack", "Settings", "main", "copy cutouts smaller and faster"),

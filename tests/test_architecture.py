@@ -21,7 +21,7 @@ LEVEL_0 = (
     "__version__",
 )
 ROOMS = (
-    *("cutouts", "augment", "encoders", "contrast", "baselines"),
+    *("cutouts", "census", "augment", "encoders", "contrast", "baselines"),
     *("embeddings", "redshift", "similarity", "dwarfs", "explorer", "catalogues", "fetching"),
 )
 STORE = ("embeddings.store", "embeddings.tables")
@@ -39,6 +39,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "contrast": (*LEVEL_0, "contrast", "augment", "encoders"),
     "contrast.pretraining": (*LEVEL_0, "contrast", "augment", "encoders", "cutouts"),
     "contrast.account": (*LEVEL_0, "contrast", "cutouts"),
+    "census": (*LEVEL_0, "census", "cutouts", "report.sections"),
     "baselines": (*LEVEL_0, "baselines", "augment", "encoders"),
     "redshift": (*LEVEL_0, "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),

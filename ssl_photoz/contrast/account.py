@@ -10,6 +10,7 @@ import numpy as np
 from ssl_photoz.contrast import ranks
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.device import for_training
+from ssl_photoz.cutouts.mask import masked_rows
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.rejects import SCAN, TRAINING, mended, read_rejects, write_rejects
 
@@ -22,6 +23,7 @@ class Account:
     Args:
         cutouts: The cutouts.
         folder: Of the run.
+        mask: A mask of the cutouts, whose rows are not used.
         resident: See `ssl_photoz.cutouts.device.for_training`.
 
     Attributes:
@@ -30,9 +32,16 @@ class Account:
             `ssl_photoz.cutouts.rejects.mended`.
     """
 
-    def __init__(self, cutouts: Cutouts, folder: Path, *, resident: bool | None = None) -> None:
+    def __init__(
+        self,
+        cutouts: Cutouts,
+        folder: Path,
+        mask: Path | None = None,
+        *,
+        resident: bool | None = None,
+    ) -> None:
         self._path, self._ids = folder / "rejects.parquet", cutouts.column("id")
-        self._found = ranks.first_does(lambda: self._look(cutouts))
+        self._found = ranks.first_does(lambda: self._look(cutouts, mask))
         usable = np.ones(len(cutouts), bool)
         usable[list(self._found[SCAN])] = False
         self.rows = np.flatnonzero(usable)
@@ -60,9 +69,10 @@ class Account:
             "processes": ranks.world(),
         }
 
-    def _look(self, cutouts: Cutouts) -> dict[str, dict[int, str]]:
+    def _look(self, cutouts: Cutouts, mask: Path | None) -> dict[str, dict[int, str]]:
         if self._path.exists():
             return read_rejects(self._path)
-        found: dict[str, dict[int, str]] = {SCAN: good_rows(cutouts)[1], TRAINING: {}}
+        bad = good_rows(cutouts, masked=masked_rows(mask))[1]
+        found: dict[str, dict[int, str]] = {SCAN: bad, TRAINING: {}}
         write_rejects(self._path, self._ids, found)
         return found

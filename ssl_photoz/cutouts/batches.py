@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -208,12 +208,15 @@ def make_batch(cutouts: Cutouts, rows: Ints, pixels: Array | Tensor) -> Batch:
     )
 
 
-def good_rows(cutouts: Cutouts, *, size_px: int | None = None) -> tuple[Ints, dict[int, str]]:
+def good_rows(
+    cutouts: Cutouts, *, size_px: int | None = None, masked: Mapping[int, str] | None = None
+) -> tuple[Ints, dict[int, str]]:
     """Look at every cutout once, with a progress bar.
 
     Args:
         cutouts: Where to read.
         size_px: Side of the central crop that has to be good; the whole cutout by default.
+        masked: Rows that a mask rejects, and why; see `ssl_photoz.cutouts.mask.masked_rows`.
 
     Returns:
         The usable rows, increasing, and the reason for each other row.
@@ -227,6 +230,8 @@ def good_rows(cutouts: Cutouts, *, size_px: int | None = None) -> tuple[Ints, di
         reasons[rows] = np.where(reasons[rows] == "", found, reasons[rows])
         for row, fault in cutouts.faults(rows).items():
             reasons[row] = fault
+    for row, reason in (masked or {}).items():
+        reasons[row] = reasons[row] or reason
     bad = np.flatnonzero(reasons != "")
     return np.flatnonzero(reasons == ""), {int(row): str(reasons[row]) for row in bad}
 

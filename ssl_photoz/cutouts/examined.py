@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,12 @@ class Examined:
 
 
 def examined(
-    cutouts: Cutouts, runs: Iterable[Ints], *, crop_px: int, thumbnails: bool = True
+    cutouts: Cutouts,
+    runs: Iterable[Ints],
+    *,
+    crop_px: int,
+    thumbnails: bool = True,
+    masked: Mapping[int, str] | None = None,
 ) -> Iterator[Examined]:
     """Examine runs of rows one after the other, in a thread that stays a little ahead.
 
@@ -50,6 +55,7 @@ def examined(
         runs: Row numbers, shape (B,) each.
         crop_px: Side of the crops.
         thumbnails: Whether to draw pictures.
+        masked: Rows that a mask rejects, and why; see `ssl_photoz.cutouts.mask.masked_rows`.
 
     Returns:
         One item per run.
@@ -57,7 +63,8 @@ def examined(
     source = cutouts.source
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
     return prefetched(
-        _examine(cutouts, rows, measure, crop_px=crop_px, thumbnails=thumbnails) for rows in runs
+        _examine(cutouts, rows, measure, masked or {}, crop_px=crop_px, thumbnails=thumbnails)
+        for rows in runs
     )
 
 
@@ -88,10 +95,16 @@ def draw_thumbnails(flux: Tensor, *, bands: tuple[str, ...], calibrated: bool) -
 
 
 def _examine(
-    cutouts: Cutouts, rows: Ints, measure: ApertureFluxes, *, crop_px: int, thumbnails: bool
+    cutouts: Cutouts,
+    rows: Ints,
+    measure: ApertureFluxes,
+    masked: Mapping[int, str],
+    *,
+    crop_px: int,
+    thumbnails: bool,
 ) -> Examined:
     source, flux = cutouts.source, read_batch(cutouts, rows).flux
-    reasons = _reasons(flux.numpy(), cutouts, rows)
+    reasons = _reasons(flux.numpy(), cutouts, rows, masked)
     fine = np.flatnonzero(reasons == "")
     bad = np.flatnonzero(reasons != "")
     if len(bad):
@@ -106,10 +119,11 @@ def _examine(
     )
 
 
-def _reasons(flux: Array, cutouts: Cutouts, rows: Ints) -> Array:
+def _reasons(flux: Array, cutouts: Cutouts, rows: Ints, masked: Mapping[int, str]) -> Array:
     pixels = reject_reasons(flux)
     coordinates = row_reasons(cutouts.column("ra")[rows], cutouts.column("dec")[rows])
     reasons = np.where(pixels != "", pixels, coordinates).astype(object)
     for row, fault in cutouts.faults(rows).items():
         reasons[rows == row] = fault
-    return reasons
+    said = np.array([masked.get(int(row), "") for row in rows], object)
+    return np.where(reasons != "", reasons, said)

@@ -18,11 +18,13 @@ from tqdm import tqdm
 from ssl_photoz import runs
 from ssl_photoz.cutouts.columns_out import write_columns
 from ssl_photoz.cutouts.formats.hdf5 import open_hdf5
+from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.rejects import SCAN, TRAINING, write_rejects
 from ssl_photoz.cutouts.sample import typical_noise
 from ssl_photoz.cutouts.schema import Source
 from ssl_photoz.errors import DataError, MismatchError
-from ssl_photoz.types import Array
+from ssl_photoz.types import Array, Ints
 
 HALF = np.finfo(np.float16)
 BLOCK_BYTES = 1 << 25
@@ -33,18 +35,26 @@ class Packed(NamedTuple):
     """What became of a file.
 
     Attributes:
-        rows: Cutouts copied: all there are, the bad ones too.
+        rows: Cutouts copied: all there are, the bad ones too, but not those that a mask rejects.
+        masked: Cutouts that it rejects.
         saturated: Rows with a finite pixel too bright for the type, cut to the greatest it has.
         left_out: What the source holds and the copy does not.
     """
 
     rows: int
+    masked: int
     saturated: int
     left_out: tuple[str, ...]
 
 
 def pack(
-    cutouts: Cutouts, out: Path, *, size_px: int | None, dtype: str, where: str | None = None
+    cutouts: Cutouts,
+    out: Path,
+    *,
+    size_px: int | None,
+    dtype: str,
+    where: str | None = None,
+    mask: Path | None = None,
 ) -> Packed | None:
     """Write a packed copy; it appears when it is complete.
 
@@ -58,12 +68,14 @@ def pack(
         size_px: Side of the central crop that is kept; None: all of it.
         dtype: ``float16``, ``float32`` or ``float64``; 8-bit pixels stay 8-bit.
         where: How the cutouts were chosen, if they are not all of their file; stated in the copy.
+        mask: A mask of the cutouts; what it rejects is left out, listed in a table beside the copy,
+            and a column ``source_row`` says where the others come from.
 
     Returns:
         What was done; None if the same copy is there already.
 
     Raises:
-        MismatchError: If another file is in the way.
+        MismatchError: If another file is in the way, or the mask was made for other data.
         DataError: If the crop does not fit, the disk is too small, or the pixels are too faint.
     """
     source = cutouts.source
@@ -73,22 +85,32 @@ def pack(
         "packed_size_px": size_px,
         "packed_dtype": dtype,
         "packed_where": where or "",
+        "packed_mask": cutout_parents(source.path, mask).get("mask"),
     }
     if out.exists():
         _require_same(out, identity)
         return None
     if dtype == "float16" and source.dtype != "float16":
         _require_bright(cutouts)
-    shape = (source.rows, len(source.bands), size_px, size_px)
+    masked = masked_rows(mask)
+    kept = np.setdiff1d(np.arange(source.rows), list(masked))
+    if not len(kept):
+        raise DataError(f"the mask {mask} rejects every cutout of {source.path}; nothing to pack")
+    shape = (len(kept), len(source.bands), size_px, size_px)
     _require_room(out, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    if masked:
+        listed = out.with_name(f"{out.name}.rejects.parquet")
+        write_rejects(listed, cutouts.column("id"), {SCAN: masked, TRAINING: {}})
     # Pixels begin on a page of memory, where reading is cheapest.
     aligned = {"alignment_threshold": PAGE_BYTES, "alignment_interval": PAGE_BYTES}
     with runs.atomic_path(out) as scratch, h5py.File(scratch, "w", **aligned) as file:
-        left_out = write_columns(cutouts, file)
+        left_out = write_columns(cutouts, file, kept if masked else None)
+        if masked and "SOURCE_ROW" not in file:
+            file["SOURCE_ROW"] = kept
         images = file.create_dataset("images", shape, dtype)
-        saturated = _copy_pixels(cutouts, images, size_px)
-        file.attrs.update(identity)
-    return Packed(source.rows, saturated, left_out)
+        saturated = _copy_pixels(cutouts, kept, images, size_px)
+        file.attrs.update({name: value for name, value in identity.items() if value is not None})
+    return Packed(len(kept), len(masked), saturated, left_out)
 
 
 def as_half(pixels: Array) -> tuple[Array, Array]:
@@ -108,13 +130,13 @@ def as_half(pixels: Array) -> tuple[Array, Array]:
     return half.numpy(), over.flatten(1).any(dim=1).numpy()
 
 
-def _copy_pixels(cutouts: Cutouts, images: h5py.Dataset, size_px: int) -> int:
-    rows, saturated = len(cutouts), 0
+def _copy_pixels(cutouts: Cutouts, kept: Ints, images: h5py.Dataset, size_px: int) -> int:
+    rows, saturated = len(kept), 0
     at_once = max(BLOCK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape[1:]))), 1)
     with tqdm(total=rows, desc="pack", unit="cutout") as bar:
         for start in range(0, rows, at_once):
             stop = min(start + at_once, rows)
-            pixels = cutouts.read(np.arange(start, stop), size_px=size_px)
+            pixels = cutouts.read(kept[start:stop], size_px=size_px)
             if images.dtype == np.float16 and pixels.dtype != np.float16:
                 pixels, over = as_half(pixels)
                 saturated += int(over.sum())

@@ -18,6 +18,7 @@ from ssl_photoz.allocation import keep_freed_memory
 from ssl_photoz.cutouts.batches import read_batch
 from ssl_photoz.cutouts.colour import to_rgb
 from ssl_photoz.cutouts.examined import Examined, central_crop, examined
+from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
 from ssl_photoz.cutouts.quality import reject_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
@@ -42,6 +43,7 @@ def embed(
     batch_size: int = 256,
     thumbnails: bool = True,
     device: str = "cpu",
+    mask: Path | None = None,
     config: object = None,
 ) -> runs.Card:
     """Embed a cutout file; call again after an interruption to go on.
@@ -59,13 +61,14 @@ def embed(
         batch_size: Cutouts per pass through the encoder; does not change the result's meaning.
         thumbnails: Whether to keep a small colour picture of each galaxy.
         device: Where the encoder runs.
+        mask: A mask of the cutouts, whose rows are rejected.
         config: The resolved settings, for the card.
 
     Returns:
         The card.
 
     Raises:
-        MismatchError: If the encoder was trained for other cutouts.
+        MismatchError: If the encoder was trained for other cutouts, or the mask is not of these.
         DataError: If no row can be embedded.
     """
     keep_freed_memory()
@@ -88,6 +91,7 @@ def embed(
             (rows for runs in runs_of.values() for rows in runs),
             crop_px=encoder.input_shape[-1],
             thumbnails=thumbnails,
+            masked=masked_rows(mask),
         )
         done = source.rows - sum(map(len, missing.values()))
         with tqdm(total=source.rows, initial=done, unit="cutout", desc="embed") as bar:
@@ -108,7 +112,7 @@ def embed(
             config=config,
             parents={
                 "encoder": runs.sha256_of(encoder_folder),
-                "cutouts": runs.fingerprint(data),
+                **cutout_parents(data, mask),
             },
             encoder=runs.sha256_of(encoder_folder),
             simulated=source.simulated,

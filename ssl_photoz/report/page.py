@@ -7,12 +7,15 @@ import datetime
 import os
 import platform
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_photoz import __version__, runs
 from ssl_photoz.provenance import versions
 from ssl_photoz.report import curves, gather, scores
 from ssl_photoz.report.gather import Artefact
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 CAPTIONS = {
     "contact_sheet": "Cutouts spread evenly over the input file: row number and redshift",
@@ -76,17 +79,8 @@ def write_report(
         ArtefactError: If there is no finished artefact, or one is damaged.
         ConfigError: If the yardsticks cannot be read.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     artefacts = gather.find_artefacts(run)
-    environment = Environment(
-        loader=PackageLoader("ssl_photoz.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("page.html").render(
+    html = template("page.html").render(
         title=title or run.resolve().name,
         cautions=gather.cautions(artefacts),
         artefacts=artefacts,
@@ -96,11 +90,36 @@ def write_report(
         tables=_tables(artefacts, yardsticks),
         sheets=[_figure(path) for path in sorted(run.rglob("contact_sheet.png"))],
         figures={a.name: _figures(a) for a in artefacts},
-        footer=_footer(),
+        footer=footer(),
     )
     with runs.atomic_path(out) as scratch:
         scratch.write_text(html, encoding="utf-8")
     return out.resolve()
+
+
+def template(name: str) -> Template:
+    """Return a page to be filled in; what goes in is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ssl_photoz.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def footer() -> dict[str, Any]:
+    """Return what stands at the foot of a page: when, where and with what it was written."""
+    return {
+        "version": __version__,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
+        "libraries": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
 
 
 def _tables(artefacts: list[Artefact], yardsticks: Path | None) -> list[Table]:
@@ -124,7 +143,7 @@ def _figures(artefact: Artefact) -> list[Figure]:
     if artefact.kind == "encoder" and (
         png := curves.draw_history(gather.read_history(artefact.folder))
     ):
-        figures.append(Figure(_inline(png), "Course of the pretraining, a point per epoch"))
+        figures.append(Figure(inline(png), "Course of the pretraining, a point per epoch"))
     order = {stem: place for place, stem in enumerate(CAPTIONS)}
     paths = artefact.folder.glob("[!.]*.png")
     ordered = sorted(paths, key=lambda path: (order.get(path.stem, len(order)), path.name))
@@ -133,18 +152,9 @@ def _figures(artefact: Artefact) -> list[Figure]:
 
 def _figure(path: Path) -> Figure:
     caption = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
-    return Figure(_inline(path.read_bytes()), caption)
+    return Figure(inline(path.read_bytes()), caption)
 
 
-def _inline(png: bytes) -> str:
+def inline(png: bytes) -> str:
+    """Return a PNG as a ``data:`` address."""
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-
-
-def _footer() -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "libraries": ", ".join(f"{name} {version}" for name, version in versions().items()),
-    }

@@ -78,7 +78,11 @@ def test_inspect_prints_and_writes(make_file, tmp_path, capsys):
     assert "2  nan or inf pixels" in capsys.readouterr().out
     assert json.loads((out / "census.json").read_text())["rejects"]["all-zero band"] == 1
     assert Image.open(out / "contact_sheet.png").size == (3 * 98 + 2, 3 * 112 + 2)
-    assert sorted(path.name for path in out.iterdir()) == ["census.json", "contact_sheet.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "census.html",
+        "census.json",
+        "contact_sheet.png",
+    ]
 
 
 @pytest.mark.parametrize("setting", ["sheet=0", "sample=0", "shet=4"])

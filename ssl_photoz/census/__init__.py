@@ -1,0 +1,1 @@
+"""What an observer wants to know of cutouts before training on them, and what to leave out."""

@@ -1,0 +1,89 @@
+"""Masks: which cutouts to do without; found by ``clean``, kept beside the data, never in it.
+
+A mask is a folder: ``mask.parquet`` with a row per cutout checked (``row``, ``id``, a truth value
+per check, ``keep``, ``reason``), and a card that names the data by its fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz import runs
+from ssl_photoz.errors import ArtefactError, MismatchError
+from ssl_photoz.types import Array, Bools
+
+TABLE = "mask.parquet"
+KIND = "mask"
+MASKED = "masked: "
+
+
+def write_mask(
+    folder: Path, ids: Array, flags: Mapping[str, Bools], rejecting: Sequence[str]
+) -> dict[str, int]:
+    """Write the table of a mask.
+
+    Args:
+        folder: The mask's folder.
+        ids: Of all rows of the cutout file, shape (N,).
+        flags: By check, shape (N,) each; the first check that rejects a row is its reason.
+        rejecting: The checks that reject what they flag; the others only flag.
+
+    Returns:
+        How many rows are rejected, by reason.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [name for name in flags if name in rejecting]
+    reason = np.select([flags[name] for name in names], names, default="") if names else None
+    reason = np.full(len(ids), "") if reason is None else reason
+    columns = {"row": np.arange(len(ids)), "id": ids, **flags, "keep": reason == ""}
+    arrays = {name: pa.array(values) for name, values in columns.items()}
+    with runs.atomic_path(folder / TABLE) as scratch:
+        pq.write_table(pa.table({**arrays, "reason": pa.array(reason)}), scratch)
+    return {name: int((reason == name).sum()) for name in names}
+
+
+def cutout_parents(data: Path, mask: Path | None) -> dict[str, str]:
+    """Return the fingerprint of a cutout file and, if there is a mask, of that.
+
+    Raises:
+        ArtefactError: If the mask is unfinished or damaged.
+        MismatchError: If the mask was made for other data.
+    """
+    parents = {"cutouts": runs.fingerprint(data)}
+    if mask is None:
+        return parents
+    made_for = runs.read_card(mask, KIND)["parents"].get("cutouts")
+    if made_for != parents["cutouts"]:
+        raise MismatchError(
+            f"the mask {mask} was made for other data (fingerprint {str(made_for)[:12]}) than "
+            f"{data} ({parents['cutouts'][:12]}); run: ssl-photoz clean data={data} out=..."
+        )
+    return {**parents, "mask": runs.sha256_of(mask / TABLE)}
+
+
+def masked_rows(mask: Path | None) -> dict[int, str]:
+    """Return the rows that a mask rejects, and why; none for no mask.
+
+    Raises:
+        ArtefactError: If the table cannot be read.
+    """
+    if mask is None:
+        return {}
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(mask / TABLE, columns=["row", "keep", "reason"])
+        found = table.filter(pc.invert(table["keep"]))
+        rows, reasons = found["row"].to_pylist(), found["reason"].to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{mask / TABLE} cannot be read ({type(error).__name__}); make the mask again"
+        ) from None
+    return {row: f"{MASKED}{reason}" for row, reason in zip(rows, reasons, strict=True)}
