@@ -2,7 +2,7 @@
 
     ssl-photoz align configs/align.yaml data=cutouts.h5 start=runs/encoder out=runs/aligned
 
-All galaxies keep the encoder's losses. Its card lists in ``labels_seen`` whose redshift it has seen.
+All galaxies keep the encoder's losses. Its card lists in ``labels_seen`` whose redshift it saw.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str
     from ssl_photoz.encoders.artefact import save_encoder
     from ssl_photoz.redshift.labels import choose
 
-    split = SplitSettings.of(card["split"])
+    split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
     with Cutouts.open(settings.data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
         account = Account(cutouts, settings.out, settings.mask, resident=settings.machine.resident)

@@ -2,8 +2,8 @@
 
     ssl-photoz pretrain configs/pretrain.yaml data=cutouts.h5 out=runs/encoder
 
-Momentum contrast with a photometric pretext beside it; redshifts only score. Killed, it goes on from
-its last checkpoint. Under ``srun`` or ``torchrun``, all processes train one encoder: docs/slurm.md.
+Momentum contrast with a photometric pretext beside it; redshifts only score. Killed, it goes on
+from its last checkpoint. Under ``srun``, all processes train one encoder: docs/slurm.md.
 """
 
 from __future__ import annotations
@@ -132,15 +132,13 @@ def _train(settings: Settings, account: Account, encoder: Encoder, steps: int) -
     from ssl_photoz.contrast.pretraining import pretrain
     from ssl_photoz.cutouts.stream import TrainingStream
 
-    size, seed = settings.batch_size, settings.seed
-    deck: dict[str, Any] = {"batch_size": size, "part": ranks.share(size), "seed": seed}
+    deck: dict[str, Any] = {name: getattr(settings, name) for name in ("batch_size", "seed")}
+    deck |= {"part": ranks.share(settings.batch_size), "stop": steps}
     deck |= {"block_rows": settings.shuffle_block, "window_rows": settings.shuffle_window}
     pretrain(
         encoder,
         account,
-        lambda start: TrainingStream(
-            account.for_training, account.rows, start=start, stop=steps, **deck
-        ),
+        lambda start: TrainingStream(account.for_training, account.rows, start=start, **deck),
         folder=settings.out,
         split=settings.split,
         compiled=settings.machine.compiled,

@@ -2,8 +2,7 @@
 
     ssl-photoz supervise configs/supervised.yaml data=cutouts.h5 out=runs/supervised
 
-With the same ``labels`` and ``seed`` it learns from the galaxies a probe is fitted to. Validation
-chooses the epoch; test is scored once. Killed and started again, it goes on after its last epoch.
+The same ``labels`` and ``seed`` give it a probe's galaxies. Killed and started again, it goes on.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Train, go on training, or say that it has been done; score, compare, save."""
+    """Train, validation choosing the epoch, or go on; score test once, compare, save."""
     from ssl_photoz.cutouts import mask, reader
     from ssl_photoz.redshift import end_to_end, figures, scores
 
@@ -130,12 +129,11 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     good, _ = good_rows(cutouts, masked=mask.masked_rows(settings.mask))
     rows, how = labelled_rows(cutouts, good, split), ("labels", "clip_sigma", "seed")
     rows, galaxies = labelled_galaxies(rows, cutouts.column, **{name: said[name] for name in how})
-    facts = {"label": settings.label, "calibrated": source.calibrated, **seen_before(card, galaxies)}
-    facts["simulated"] = source.simulated or bool(card.get("simulated"))
+    simulated = source.simulated or bool(card.get("simulated"))
+    facts = {"calibrated": source.calibrated, "simulated": simulated, "label": settings.label}
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": sample.typical_noise(cutouts, good)}
-    network |= {"encoder": said["encoder"], "without": said["without"]}
-    network |= {"settings": said["networks"], "pretrained": pretrained}
+    network |= {name: said[name] for name in ("encoder", "without")}
     fitted = fit_committee(
         lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
         rows["train"],
@@ -144,9 +142,10 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         crops_of={name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
         score=lambda answer: validation_score(answer, galaxies["val"].z),
         folder=settings.out,
-        network=network,
+        network={**network, "settings": said["networks"], "pretrained": pretrained},
         head=said["head"],
         views={**source.about, **said["nuisances"]},
         **{name: said[name] for name in FIT.split()},
     )
-    return {"galaxies": galaxies, "versus": settings.versus, **fitted._asdict(), **facts}
+    facts |= {"versus": settings.versus, **seen_before(card, galaxies)}
+    return {"galaxies": galaxies, **fitted._asdict(), **facts}

@@ -66,7 +66,8 @@ def check(cutouts: Cutouts, rows: Ints, settings: CheckSettings) -> Checked:
     Raises:
         DataError: If the file cannot be read.
     """
-    source, left_out = cutouts.source, {}
+    source = cutouts.source
+    left_out: dict[str, str] = {}
     if not source.pixscale_arcsec > 0:
         left_out |= dict.fromkeys(("shred_peak", "shred_entry", "overlapping"), UNKNOWN_SCALE)
     scale = source.pixscale_arcsec if source.pixscale_arcsec > 0 else 0.0
@@ -119,7 +120,7 @@ def _measures(
         least = settings.plateau_nmgy * (zoom**2 if np.isfinite(zoom) else 1)
         plateau = pixels.plateau_px(images, least=least)
     else:
-        plateau = pixels.white_px(images)
+        plateau = pixels.full_px(images)
     found = {
         "blank": np.where(blank >= settings.blank_lines, blank, 0),
         "saturated": np.where(plateau >= settings.plateau_px, plateau, 0),

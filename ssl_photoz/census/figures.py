@@ -75,13 +75,14 @@ def _draw_histogram(
     if survey is not None:
         low, high = min(low, 0.6 * median(survey)), max(high, 2 * median(survey))
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    axes.hist(values, edges, density=True, color=colour, alpha=0.55, label="this file")
+    axes.hist(values, edges.tolist(), density=True, color=colour, alpha=0.55, label="this file")
     if survey is not None:
         axes.plot(edges, density(survey, edges), color=SURVEY, lw=1.2, label="Legacy Surveys")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(unit, fontsize=8)
     axes.set_yticks([])
-    axes.legend(fontsize=6.5, frameon=False)
+    axes.locator_params(axis="x", nbins=5)
+    axes.legend(fontsize=6.5, frameon=False, loc="upper right")
 
 
 def draw_photometry(
@@ -116,7 +117,7 @@ def draw_photometry(
         one.axvline(expected.R_LIMIT_MAG, color=SURVEY, lw=0.8, ls=":")
         one.set_xlim(magnitudes[0], magnitudes[-1])
         one.set_xlabel("r", fontsize=9)
-        one.legend(fontsize=7, frameon=False, loc="upper left")
+        one.legend(fontsize=7, edgecolor="none", framealpha=0.8, loc="upper left")
     return _png(figure)
 
 
@@ -166,7 +167,7 @@ def draw_sky(ra: Array, dec: Array, north: Bools) -> bytes:
     axes.set_xlabel("right ascension, degrees", fontsize=9)
     axes.set_ylabel("declination, degrees", fontsize=9)
     axes.invert_xaxis()
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return _png(figure)
 
 
@@ -177,7 +178,8 @@ def draw_redshifts(z: Array, *, star_z: float) -> bytes:
         return b""
     figure, (axes,) = _figure(1, 1, width=9.0, height=2.6)
     low, high = np.percentile(z, [0.2, 99.8])
-    axes.hist(z, np.linspace(min(low, 0), max(high, 10 * star_z), 80), color=HERE, alpha=0.6)
+    edges = np.linspace(min(low, 0), max(high, 10 * star_z), 80)
+    axes.hist(z, edges.tolist(), color=HERE, alpha=0.6)
     axes.set_xlabel("redshift", fontsize=9)
     axes.set_ylabel("galaxies", fontsize=9)
     return _png(figure)

@@ -161,7 +161,10 @@ def checks(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) -> Sect
     ]
     says += [f"Left out: {name}, {why}." for name, why in checked.left_out.items()]
     if not cutouts.source.calibrated:
-        says.append(f"saturated counts white pixels, blank black lines: {UNCALIBRATED}.")
+        says.append(
+            f"saturated counts pixels at the top of the scale, blank only lines of one value: "
+            f"{UNCALIBRATED}."
+        )
     table = Table(("check", "what it flags", "rows", "clean rejects"), rows, text_columns=2)
     pictures = [
         Picture(sheet_of(cutouts, checked.worst(name, WORST)), f"{name}: {checked.says(name)}")

@@ -11,7 +11,7 @@ from ssl_photoz.types import Array, Doubles, Floats
 
 PLATEAU = 0.99
 SURVEY_PIXSCALE_ARCSEC = 0.262
-WHITE = 254
+FULL = 254
 MIDDLE_ARCSEC = 0.6
 SEEING_SIGMA_ARCSEC = 0.6
 FLANK = 0.5
@@ -55,9 +55,9 @@ def plateau_px(images: Array, *, least: float) -> Doubles:
     return counted
 
 
-def white_px(images: Array) -> Doubles:
-    """Count white pixels of 8-bit pictures (B, C, H, W), shape (B,)."""
-    counted: Doubles = (images >= WHITE).all(axis=1).sum(axis=(-2, -1)).astype(float)
+def full_px(images: Array) -> Doubles:
+    """Count pixels of 8-bit pictures (B, C, H, W) at the top of the scale in any band, (B,)."""
+    counted: Doubles = (images >= FULL).any(axis=1).sum(axis=(-2, -1)).astype(float)
     return counted
 
 
@@ -114,7 +114,7 @@ def _detection(images: Array, *, calibrated: bool) -> Floats:
 
 def _from_middle(side: int) -> Doubles:
     offsets = np.arange(side) - (side - 1) / 2
-    return np.hypot(offsets[:, None], offsets)
+    return np.asarray(np.hypot(offsets[:, None], offsets))
 
 
 def _border(side: int) -> Array:

@@ -105,8 +105,7 @@ def repeats_an_earlier(neighbours: Neighbourhood, radius_arcsec: float) -> Bools
     """Return which rows have an earlier row within a radius, shape (N,)."""
     earlier = neighbours.rows < np.arange(len(neighbours.rows))[:, None]
     close = (neighbours.rows >= 0) & (neighbours.arcsec < radius_arcsec)
-    found: Bools = (earlier & close).any(axis=1)
-    return found
+    return np.asarray((earlier & close).any(axis=1))
 
 
 def repeated_ids(ids: Array) -> Bools:

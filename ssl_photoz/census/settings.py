@@ -32,7 +32,7 @@ class CheckSettings:
         repeat_arcsec: Rows closer than this are one object.
         blank_lines: Blank pixels that a cutout may not have, in rows of the cutout.
         plateau_px: Pixels within 1 % of the greatest that make a plateau; in 8-bit pictures,
-            white pixels.
+            pixels at the top of the scale.
         plateau_nmgy: Brightness from which a plateau counts, nanomaggies per pixel of 0.262 arcsec.
         peak_arcsec: How far from the middle the brighter peak must be.
         peak_ratio: How much brighter than the middle it must be.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssl_photoz.census.pixels import blank_lines, brighter_peak, plateau_px, white_px
+from ssl_photoz.census.pixels import blank_lines, brighter_peak, full_px, plateau_px
 
 SCALE = 0.262
 
@@ -41,10 +41,10 @@ def test_a_star_has_few_pixels_near_its_peak_and_a_clipped_one_many(star, sigma)
     np.testing.assert_allclose(found, expected, atol=5)
 
 
-def test_white_is_white_in_every_band():
+def test_a_pixel_is_full_that_is_full_in_any_band():
     images = np.zeros((2, 3, 16, 16), np.uint8)
-    images[0, :, 3:7, 3:7], images[1, 0] = 255, 255
-    assert white_px(images).tolist() == [16, 0]
+    images[0, :, 3:7, 3:7], images[0, 2, 10] = 255, 254
+    assert full_px(images).tolist() == [32, 0]
 
 
 def ratio(*things):
