@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
 
 FIT = "epochs least_steps patience batch_size learning_rate trunk_lr weight_decay orientations seed"
-IGNORE = ("data", "mask", "out", "start", "versus")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def main(settings: Settings) -> None:
     parents |= {"encoder": runs.sha256_of(settings.start)} if settings.start else {}
     parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
     same: dict[str, Any] = {"config": settings, "parents": parents}
-    if not runs.begin(settings.out, "probe", ignore=IGNORE, **same):
+    if not runs.begin(settings.out, "probe", ignore="data mask out start versus".split(), **same):
         return print(f"{settings.out} is already made")
     with reader.Cutouts.open(settings.data) as cutouts:
         trained = _train(settings, cutouts)
