@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Settings:
             and TRUE_Z.
         galaxies_per_arcmin2: Density of neighbouring galaxies, 18 < r < 23.5.
         stars_per_arcmin2: Density of stars, 15.5 < r < 23.
+        survey: south (DECaLS) or north (BASS and MzLS): seeing, depth, dust and passbands. Galaxy
+            i is the same in both.
         workers: Processes; 0 for one per core. The file is the same whatever their number.
     """
 
@@ -36,6 +39,7 @@ class Settings:
     labelled_fraction: float = 1.0
     galaxies_per_arcmin2: float = 10.0
     stars_per_arcmin2: float = 1.2
+    survey: Literal["south", "north"] = "south"
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -76,8 +80,11 @@ def main(settings: Settings) -> None:
         labelled_fraction=settings.labelled_fraction,
         galaxies_per_arcmin2=settings.galaxies_per_arcmin2,
         stars_per_arcmin2=settings.stars_per_arcmin2,
+        survey=settings.survey,
     )
     identity = {k: v for k, v in asdict(settings).items() if k not in ("out", "workers")}
+    if settings.survey == "south":
+        del identity["survey"]  # files that are older than this setting stay what they are
     made = write_survey(
         out,
         make,

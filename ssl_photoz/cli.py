@@ -40,6 +40,7 @@ VERBS = {
     "pretrain": Verb("pretrain.moco", "Settings", "main", "train an encoder without labels"),
     "align": Verb("pretrain.align", "Settings", "main", "let redshifts order an encoder"),
     "supervise": Verb("pretrain.supervised", "Settings", "main", "train a network on redshifts"),
+    "transfer": Verb("pretrain.transfer", "Settings", "main", "train on one survey for another"),
     "embed": Verb("pretrain.embed", "Settings", "main", "run an encoder over a cutout file"),
     "classify": Verb("pretrain.classify", "Settings", "main", "train a network to tell nearby"),
     "bands": Verb("pretrain.bands", "Settings", "main", "say what a network gets from each band"),
@@ -48,6 +49,7 @@ VERBS = {
         "pretrain.adopt_vectors", "Settings", "main", "take embeddings of another project"
     ),
     "join": Verb("probe.join", "Settings", "main", "join embeddings folders into one"),
+    "adapt": Verb("probe.adapt", "Settings", "main", "bring embeddings to another survey's"),
     "probe": Verb("probe.redshift", "Settings", "main", "fit and score redshift probes"),
     "predict": Verb("probe.redshift", "PredictSettings", "predict", "apply a fitted probe"),
     "pdf": Verb("probe.pdf", "Settings", "main", "give galaxies redshift densities"),

@@ -21,7 +21,7 @@ LEVEL_0 = (
     "__version__",
 )
 ROOMS = (
-    *("cutouts", "census", "augment", "encoders", "contrast", "baselines"),
+    *("cutouts", "census", "augment", "encoders", "contrast", "baselines", "adapt"),
     *("embeddings", "redshift", "similarity", "dwarfs", "explorer", "catalogues", "fetching"),
 )
 STORE = ("embeddings.store", "embeddings.tables")
@@ -41,6 +41,10 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "contrast.account": (*LEVEL_0, "contrast", "cutouts"),
     "census": (*LEVEL_0, "census", "cutouts", "report.sections"),
     "baselines": (*LEVEL_0, "baselines", "augment", "encoders"),
+    "adapt": (*LEVEL_0, "adapt"),
+    "adapt.adversary": (*LEVEL_0, "adapt", "baselines"),
+    "adapt.fields": (*LEVEL_0, "adapt", "cutouts"),
+    "adapt.embeddings": (*LEVEL_0, "adapt.linear", *STORE),
     "redshift": (*LEVEL_0, "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),
     "dwarfs": (*LEVEL_0, "dwarfs", "similarity", *STORE),
@@ -52,6 +56,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "pretrain": (*LEVEL_0, *ROOMS, "report"),
     "probe": (*LEVEL_0, "redshift", "similarity", "dwarfs", "explorer", "report", *STORE),
     "probe.join": (*LEVEL_0, *STORE, "embeddings.joining"),
+    "probe.adapt": (*LEVEL_0, *STORE, "adapt.embeddings"),
     "cli": LEVEL_0,
     "path": (*LEVEL_0, "cli", "recipes.probe"),
 }

@@ -95,6 +95,7 @@ def draw_ebv_change(
     dust: Dust = "own",
     error_fraction: float = 0.13,
     max_mag: float = 1.0,
+    elsewhere: survey.Lognormal = survey.EBV_MAG,
 ) -> Tensor:
     """Draw the colour excess to add to objects that are already reddened by their own.
 
@@ -106,6 +107,7 @@ def draw_ebv_change(
             more than any survey has; ``none``: no change.
         error_fraction: Relative error of the map, 1 sigma; 0.10 to 0.16 for SFD98.
         max_mag: Of ``uniform`` dust.
+        elsewhere: Distribution of E(B-V) for ``survey``.
 
     Returns:
         Change, mag, shape (B,); never below -ebv_mag, which is all the dust there is.
@@ -117,7 +119,7 @@ def draw_ebv_change(
     if dust == "none":
         return torch.zeros_like(ebv_mag)
     if dust == "survey":
-        drawn = survey.draw((survey.EBV_MAG,), len(ebv_mag), generator=generator)
+        drawn = survey.draw((elsewhere,), len(ebv_mag), generator=generator)
         return drawn[:, 0].to(ebv_mag) - ebv_mag
     if dust == "uniform":
         return uniform(0.0, max_mag, (len(ebv_mag),), generator=generator).to(ebv_mag) - ebv_mag

@@ -13,11 +13,13 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ssl_photoz.augment.draws import normal, uniform
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.types import Array
 
 PIXSCALE_ARCSEC = 0.262
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
@@ -76,6 +78,66 @@ NOISE_RANGE_NMGY = {
     "z": Uniform(0.001094, 0.061),
 }
 BORROWS = {"u": "g", "i": "r"}
+
+
+class Look(NamedTuple):
+    """What cutouts of a survey look like.
+
+    Attributes:
+        psf_sigma_px: Distribution of the PSF's Gaussian sigma, px, per band.
+        noise_nmgy: Of the noise per pixel, nmgy, per band.
+        ebv_mag: Of E(B-V), mag.
+    """
+
+    psf_sigma_px: tuple[Lognormal, ...]
+    noise_nmgy: tuple[Lognormal, ...]
+    ebv_mag: Lognormal
+
+
+def dr9(bands: tuple[str, ...], *, pixscale_arcsec: float) -> Look:
+    """Return the look of the Legacy Surveys' DR9 in these bands, at this pixel scale.
+
+    Raises:
+        ConfigError: If a band has no figures.
+    """
+    return Look(
+        of_bands(PSF_SIGMA_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1),
+        of_bands(NOISE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1),
+        EBV_MAG,
+    )
+
+
+def look_of(
+    psf_fwhm_arcsec: Array, noise_nmgy: Array, ebv_mag: Array, *, pixscale_arcsec: float
+) -> Look:
+    """Fit the look of a survey to what is known of its cutouts; NaN is left out.
+
+    Args:
+        psf_fwhm_arcsec: Width of the PSF, shape (N, C).
+        noise_nmgy: Noise per pixel, shape (N, C).
+        ebv_mag: E(B-V), shape (N,).
+        pixscale_arcsec: Arcsec per pixel.
+
+    Raises:
+        DataError: If one of them is never known.
+    """
+    sigma_px = np.asarray(psf_fwhm_arcsec) / (FWHM_PER_SIGMA * pixscale_arcsec)
+    return Look(
+        tuple(_fitted(band, "psfsize") for band in sigma_px.T),
+        tuple(_fitted(band, "noise") for band in np.asarray(noise_nmgy).T),
+        _fitted(np.asarray(ebv_mag), "ebv"),
+    )
+
+
+def _fitted(values: Array, name: str) -> Lognormal:
+    """Return the lognormal of their median and of the scatter of their logarithm."""
+    known = values[np.isfinite(values) & (values > 0)]
+    if not len(known):
+        raise DataError(
+            f"not one cutout has a known {name}, so that a survey cannot be imitated; give a file "
+            f"with the columns ebv, psfsize and noise"
+        )
+    return Lognormal(float(np.log(known).std()), 0.0, float(np.median(known)))
 
 
 def of_bands(

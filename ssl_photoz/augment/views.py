@@ -55,6 +55,7 @@ class Views:
         display_colour: Half-range of the gain per band.
         display_blur_px: Largest blur.
         display_noise: Largest noise.
+        look: The survey that PSF, noise and dust are drawn from; by default DR9's.
 
     Raises:
         ConfigError: If a calibrated source has a band without survey figures.
@@ -82,6 +83,7 @@ class Views:
         display_colour: float = 0.0,
         display_blur_px: float = 0.5,
         display_noise: float = 0.01,
+        look: survey.Look | None = None,
     ) -> None:
         self.bands, self.pixscale_arcsec, self.crop_px = bands, pixscale_arcsec, crop_px
         self.calibrated = calibrated
@@ -98,14 +100,13 @@ class Views:
             "noise": display_noise,
         }
         if calibrated:
-            in_px = partial(survey.of_bands, pixscale_arcsec=pixscale_arcsec, bands=bands, power=-1)
-            in_nmgy = partial(
-                survey.of_bands, pixscale_arcsec=pixscale_arcsec, bands=bands, power=1
-            )
-            even = targets == "uniform"
-            self._psf_px, self._noise_nmgy = in_px(survey.PSF_SIGMA_PX), in_nmgy(survey.NOISE_NMGY)
-            self._psf_drawn_px = in_px(survey.PSF_RANGE_PX) if even else self._psf_px
-            self._noise_drawn_nmgy = in_nmgy(survey.NOISE_RANGE_NMGY) if even else self._noise_nmgy
+            look = look or survey.dr9(bands, pixscale_arcsec=pixscale_arcsec)
+            self._psf_px, self._noise_nmgy, self._ebv_mag = look
+            self._psf_drawn_px, self._noise_drawn_nmgy = self._psf_px, self._noise_nmgy
+            if targets == "uniform":
+                ranges = partial(survey.of_bands, bands=bands, pixscale_arcsec=pixscale_arcsec)
+                self._psf_drawn_px = ranges(survey.PSF_RANGE_PX, power=-1)
+                self._noise_drawn_nmgy = ranges(survey.NOISE_RANGE_NMGY, power=1)
             self._r_band = r_band_of(bands)
 
     @torch.no_grad()
@@ -156,7 +157,7 @@ class Views:
             return jitter_display(view, **self.display, generator=generator)
         if self.own == "drawn":
             ebv_mag, psf_fwhm_arcsec, noise = self._draw_own(batch, generator)
-        ebv_mag = _known(ebv_mag, torch.tensor(survey.EBV_MAG.median), (batch,), "ebv_mag", view)
+        ebv_mag = _known(ebv_mag, torch.tensor(self._ebv_mag.median), (batch,), "ebv_mag", view)
         own_px = self._own_psf_px(psf_fwhm_arcsec, view)
         own = _known(
             noise,
@@ -183,6 +184,7 @@ class Views:
             dust=self.dust,
             error_fraction=self.dust_error,
             max_mag=self.dust_max_mag,
+            elsewhere=self._ebv_mag,
         )
         target = draw_noise(
             own, bands=self._noise_drawn_nmgy, generator=generator, strength=self.noise_strength
@@ -211,7 +213,7 @@ class Views:
         )
 
     def _draw_own(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        ebv_mag = survey.draw((survey.EBV_MAG,), batch, generator=generator)[:, 0]
+        ebv_mag = survey.draw((self._ebv_mag,), batch, generator=generator)[:, 0]
         psf_px = survey.draw(self._psf_px, batch, generator=generator)
         noise = survey.draw(self._noise_nmgy, batch, generator=generator)
         return ebv_mag, psf_px * (survey.FWHM_PER_SIGMA * self.pixscale_arcsec), noise

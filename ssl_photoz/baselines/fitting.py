@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_photoz.augment.views import Views
 from ssl_photoz.baselines.build import make_network
 from ssl_photoz.baselines.checkpoint import save_weights
 from ssl_photoz.baselines.heads import Head, edges_of
 from ssl_photoz.baselines.hearing import scores_by_modality
+from ssl_photoz.baselines.network import Network
 from ssl_photoz.baselines.predict import answer, predict
 from ssl_photoz.baselines.schedule import schedule
 from ssl_photoz.baselines.training import LabelledBatch, train
@@ -74,6 +75,7 @@ def fit_and_predict(
     weight_decay: float,
     orientations: int,
     seed: int,
+    companion_of: Callable[[Network, int], nn.Module] | None = None,
 ) -> Fitted:
     """Train on one split, choose on another, predict; go on if interrupted.
 
@@ -96,6 +98,7 @@ def fit_and_predict(
         orientations: How many exact orientations to average the predictions over; validation
             during training takes one.
         seed: Of weights, augmentation and dropout.
+        companion_of: Makes a further loss from the network and the number of steps; see `train`.
 
     Raises:
         MismatchError: If the cutouts are not what the network sees.
@@ -106,6 +109,7 @@ def fit_and_predict(
     size_px = made.input_shape[-1]
     plan = schedule(labels, epochs=epochs, batch_size=batch_size, least_steps=least_steps)
     stop = epochs * plan.steps_per_epoch
+    companion = companion_of(made, stop) if companion_of else None
     progress = train(
         made,
         Views(crop_px=size_px, **views),
@@ -120,6 +124,7 @@ def fit_and_predict(
         trunk_lr=trunk_lr,
         weight_decay=weight_decay,
         seed=seed,
+        companion=companion,
     )
     raw = {
         split: answer(made, crops(size_px=size_px), head=head, orientations=orientations)
@@ -135,6 +140,7 @@ def fit_and_predict(
         "images_per_second": round(galaxies_seen / max(progress.seconds, 1e-9), 1),
         "device": next(made.parameters()).device.type,
         "weights_sha256": save_weights(folder, made),
+        **({name: float(told) for name, told in companion.named_buffers()} if companion else {}),
     }
     answers = {split: head.ln_one_plus_z(some) for split, some in raw.items()}
     if heard := scores_by_modality(made, crops_of["val"], score, head=head):

@@ -23,5 +23,9 @@ class Network(nn.Module):
     plan: dict[str, Any]
 
     def loss(self, flux: Tensor, z: Tensor, head: Head) -> Tensor:
-        """Return the mean loss for redshifts (B,); a network may add terms of its own."""
-        return head.loss(self(flux), z)
+        """Return the mean loss for redshifts (B,), those that are NaN left out.
+
+        A network may add terms of its own.
+        """
+        answer, known = self(flux), z.isfinite()
+        return head.loss(answer[known], z[known])

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssl_photoz import runs
 from ssl_photoz.augment.draws import generator
+from ssl_photoz.baselines.captured import captured
 from ssl_photoz.baselines.checkpoint import NAME, load_checkpoint, save_checkpoint
 from ssl_photoz.baselines.heads import Head
 from ssl_photoz.baselines.network import Network
@@ -56,7 +57,7 @@ class LabelledBatch(Protocol):
 
     @property
     def z(self) -> Tensor | None:
-        """Redshifts, (B,), all finite."""
+        """Redshifts, (B,), all finite; with a companion, NaN where there is none."""
         ...
 
     def to(self, device: torch.device) -> LabelledBatch:
@@ -79,6 +80,7 @@ def train(
     trunk_lr: float,
     weight_decay: float,
     seed: int,
+    companion: nn.Module | None = None,
 ) -> Progress:
     """Fit by AdamW, a tenth of warm-up and a cosine decay; leave the network at its best epoch.
 
@@ -97,12 +99,15 @@ def train(
         trunk_lr: Multiple of it for the trunk's weights.
         weight_decay: Of AdamW.
         seed: Of augmentation and dropout.
+        companion: A further loss, of what the trunk makes of a batch (B, F) and of which of its
+            galaxies have a redshift (B,), given the ``step``; its weights are trained along.
 
     Raises:
         TrainingError: If the loss or the score is not finite.
         ArtefactError: If the checkpoint cannot be read.
     """
     run = Training(network, folder=folder, head=head, views=views, seed=seed)
+    run.companion = companion
     run.prepare(
         learning_rate=(trunk_lr * learning_rate, learning_rate),
         weight_decay=weight_decay,
@@ -156,6 +161,7 @@ class Training:
         self.network, self.folder, self.head = network, folder, head
         self.views, self.seed = views, seed
         self.device = next(network.parameters()).device
+        self.companion: nn.Module | None = None
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.kept = time.monotonic()
@@ -167,6 +173,7 @@ class Training:
         trunk = list(self.network.trunk.parameters())
         inside = {id(parameter) for parameter in trunk}
         rest = [p for p in self.network.parameters() if id(p) not in inside]
+        rest += self.companion.parameters() if self.companion else []
         groups = [
             {"params": part, "lr": peak}
             for part, peak in zip((trunk, rest), learning_rate, strict=True)
@@ -181,6 +188,8 @@ class Training:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if state := load_checkpoint(self.folder, device=self.device):
             self.network.load_state_dict(state["network"])
+            if self.companion is not None:
+                self.companion.load_state_dict(state["companion"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.rate.load_state_dict(state["rate"])
             self.progress, self.best = Progress(**state["progress"]), state["best"]
@@ -199,9 +208,11 @@ class Training:
             generator=generator(self.seed, step, 0, AUGMENTATION, device=self.device),
         )
         assert batch.z is not None
-        view = view.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self.network.loss(view, batch.z.float(), self.head)
+        z, view = batch.z.float(), view.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16), captured(self.network.trunk) as made:
+            loss = self.network.loss(view, z, self.head)
+        if self.companion is not None:
+            loss = loss + self.companion(made[0].float(), z.isfinite(), step=step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -218,6 +229,7 @@ class Training:
             self.folder,
             {
                 "network": self.network.state_dict(),
+                "companion": self.companion.state_dict() if self.companion else {},
                 "optimiser": self.optimiser.state_dict(),
                 "rate": self.rate.state_dict(),
                 "progress": asdict(self.progress),

@@ -26,7 +26,7 @@ from ssl_photoz.errors import ConfigError, MismatchError
 # What must agree for vectors to be comparable, and for one card to speak of all.
 ALIKE = (
     *("encoder", "stages", "orientations", "crop_px", "bands", "pixscale_arcsec"),
-    *("split", "calibrated", "simulated"),
+    *("split", "calibrated", "simulated", "adapted"),
 )
 HANDED_ON = (*ALIKE, "trained_steps", "labels_seen")
 

@@ -72,15 +72,16 @@ def labelled_galaxies(
             )
     train = rows["train"]
     kept = {**rows, "train": train[choose(len(train), labels, seed=seed)]}
-    galaxies = {
-        split: Labelled(
-            features=np.empty((len(some), 0), np.float32),
-            z=np.asarray(column("z")[some], dtype=np.float64),
-            **{name: column(name)[some] for name in ("id", "ra", "dec")},
-        )
-        for split, some in kept.items()
-    }
-    return kept, galaxies
+    return kept, {split: without_features(some, column) for split, some in kept.items()}
+
+
+def without_features(rows: Ints, column: Callable[[str], Array]) -> Labelled:
+    """Gather what is known of labelled rows, shape (M,), from columns of shape (N,)."""
+    return Labelled(
+        features=np.empty((len(rows), 0), np.float32),
+        z=np.asarray(column("z")[rows], dtype=np.float64),
+        **{name: column(name)[rows] for name in ("id", "ra", "dec")},
+    )
 
 
 def score_network(

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 NAMES = {
     **{"knn": "kNN", "ridge": "ridge", "svr": "SVR", "mlp": "MLP", "boosting": "boosting"},
     **{"small_cnn": "small CNN", "supervised": "supervised", "fine_tuned": "fine-tuned"},
-    **{"multimodal": "multimodal", "capsules": "capsules", "mean": "mean"},
+    **{"multimodal": "multimodal", "capsules": "capsules", "transferred": "transferred"},
+    "mean": "mean",
 }
-END_TO_END = ("small_cnn", "supervised", "fine_tuned", "multimodal", "capsules")
+END_TO_END = ("small_cnn", "supervised", "fine_tuned", "multimodal", "capsules", "transferred")
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
     **{"knn": "#0072B2", "ridge": "#E69F00", "svr": "#56B4E9", "mlp": "#009E73"},

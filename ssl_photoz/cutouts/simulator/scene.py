@@ -36,7 +36,7 @@ def render(
         galaxy: The target.
         knots: Its knots.
         field: Its neighbours.
-        conditions: Dust and PSF.
+        conditions: Dust, PSF and passbands.
         angle_rad: Position angle of the major axis, from the x axis.
         offset_arcsec: The target's x and y from the centre of the cutout, shape (2,).
         size_px: Side of the cutout, even.
@@ -53,7 +53,7 @@ def render(
     others = _field_transform(plane, field)
     diffuse = flux_of(galaxy.mag) - knots.flux_nmgy
     giant = fluctuation_flux_nmgy(galaxy.rest_mag, float(galaxy.distance_modulus))
-    dimming = dim_by_dust(np.ones(3), conditions.ebv_mag)
+    dimming = dim_by_dust(conditions.gain, conditions.ebv_mag)
     flux = np.empty((3, size_px, size_px))
     for band, fwhm_arcsec in enumerate(conditions.psf_fwhm_arcsec):
         scene = diffuse[band] * smooth + np.sqrt(diffuse[band] * giant[band]) * grain

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.cutouts.simulator.colours import ColourTable
-from ssl_photoz.cutouts.simulator.conditions import PIXSCALE_ARCSEC, Conditions, draw_conditions
+from ssl_photoz.cutouts.simulator.conditions import (
+    PIXSCALE_ARCSEC,
+    SURVEYS,
+    Conditions,
+    draw_conditions,
+    passband_gain,
+)
 from ssl_photoz.cutouts.simulator.field import draw_field
 from ssl_photoz.cutouts.simulator.population import DWARF_LOG_MASS, Galaxies, Universe
 from ssl_photoz.cutouts.simulator.scene import render
@@ -30,6 +36,7 @@ class Simulator:
         labelled_fraction: Share of galaxies whose redshift is given in ``Z``.
         galaxies_per_arcmin2: Density of neighbours.
         stars_per_arcmin2: Density of stars.
+        survey: ``south`` or ``north``; the same galaxies seen again, under other conditions.
         colours: The K-correction table, if there is one already.
     """
 
@@ -43,6 +50,7 @@ class Simulator:
         labelled_fraction: float,
         galaxies_per_arcmin2: float,
         stars_per_arcmin2: float,
+        survey: str = "south",
         colours: ColourTable | None = None,
     ) -> None:
         self.seed = seed
@@ -51,6 +59,7 @@ class Simulator:
         self.labelled_fraction = labelled_fraction
         self.galaxies_per_arcmin2 = galaxies_per_arcmin2
         self.stars_per_arcmin2 = stars_per_arcmin2
+        self.survey = survey
         self.colours = colours or ColourTable.build()
         self.universe = Universe(self.colours, r_limit_mag=r_limit_mag)
 
@@ -60,13 +69,19 @@ class Simulator:
         Returns:
             The cutout, nanomaggies per pixel, shape (3, size, size), and its catalogue columns.
         """
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, i])))
+        rng = _stream(self.seed, i)
         labelled = rng.uniform() < self.labelled_fraction
         population = int(np.searchsorted(np.cumsum(self.proportions)[:-1], rng.uniform(), "right"))
         ra_deg, dec_deg = _draw_position(rng)
         conditions = draw_conditions(rng)
         galaxy = self.universe.draw(rng, population)
-        image = self._observe(rng, galaxy, conditions)
+        weather = rng
+        if self.survey != "south":
+            # Seeing and noise of their own: nothing else about the galaxy may change.
+            weather = _stream(self.seed, i, list(SURVEYS).index(self.survey))
+            conditions = draw_conditions(weather, SURVEYS[self.survey])
+        conditions = conditions._replace(gain=passband_gain(galaxy.mag, SURVEYS[self.survey]))
+        image = self._observe(rng, galaxy, conditions, weather)
         return image, {
             "TARGETID": (self.seed << 32) + i,
             "RA": ra_deg,
@@ -80,7 +95,11 @@ class Simulator:
         }
 
     def _observe(
-        self, rng: np.random.Generator, galaxy: Galaxies, conditions: Conditions
+        self,
+        rng: np.random.Generator,
+        galaxy: Galaxies,
+        conditions: Conditions,
+        weather: np.random.Generator,
     ) -> Floats:
         angle_rad = rng.uniform(0, np.pi)
         offset_arcsec = rng.uniform(-0.5, 0.5, size=2) * PIXSCALE_ARCSEC
@@ -102,8 +121,12 @@ class Simulator:
             offset_arcsec=offset_arcsec,
             size_px=self.size_px,
         )
-        noise = rng.standard_normal(flux_nmgy.shape)
+        noise = weather.standard_normal(flux_nmgy.shape)
         return (flux_nmgy + conditions.noise_nmgy[:, None, None] * noise).astype(np.float32)
+
+
+def _stream(*counters: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(counters)))
 
 
 def _truth(galaxy: Galaxies) -> Row:

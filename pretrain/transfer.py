@@ -1,0 +1,150 @@
+"""Train a network on the redshifts of one survey for the galaxies of another.
+
+    ssl-photoz transfer configs/transfer.yaml data=south.h5 target=north.h5 out=runs/transfer
+
+The target gives pixels and what is known of its PSF, noise and dust; its redshifts are read for the
+score alone. Validation, which chooses the epoch and calibrates the intervals, is the source's.
+Killed and started again, it goes on after its last epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ssl_photoz import runs
+from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_photoz.cutouts.reader import Cutouts
+
+NAME = "transferred"
+MATCHED = {"psf_strength": 1.0, "noise_strength": 1.0, "dust": "survey"}
+FIT = "epochs least_steps patience batch_size learning_rate orientations seed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of transfer.
+
+    Attributes:
+        data: Cutout file with redshifts, the source.
+        target: Cutout file of the other survey; the score needs redshifts on its test sky.
+        out: Probe folder to write.
+        methods: Any of reweight (source galaxies are drawn as often as their like are in the
+            target), match (views take PSF, noise and dust from the target's columns), adversarial
+            (a discriminator on pairs of like magnitude, gradient reversed). None: no adaptation.
+        strength: Of the reversed gradient, at the end of the training.
+        network: resnet (the encoder with a linear head) or small_cnn (of the SDSS papers).
+        labels: Use only this many training galaxies, drawn at random; validation keeps all.
+        epochs: Looks at validation, at most; in each, every galaxy is seen about once.
+        least_steps: See supervise.
+        patience: Epochs without a better validation score after which to stop.
+        batch_size: Labelled galaxies per step, at most; partners come on top.
+        learning_rate: Peak of AdamW's.
+        orientations: Predictions are averaged over 1, 2, 4 or 8 exact orientations.
+        seed: Of the choice of labels, the weights, the order and every augmentation.
+        label: What to call this in tables and figures.
+        versus: Other folders of transfer to compare with, galaxy by galaxy.
+        encoder: Of resnet; small_cnn takes its softening.
+        nuisances: The augmentations; match sets those of PSF, noise and dust.
+        split: The sky split, of both files.
+    """
+
+    data: Path
+    target: Path
+    out: Path
+    methods: tuple[Literal["reweight", "match", "adversarial"], ...] = ()
+    strength: float = 0.1
+    network: Literal["resnet", "small_cnn"] = "resnet"
+    labels: int | None = None
+    epochs: int = 30
+    least_steps: int = 2000
+    patience: int = 15
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    orientations: Literal[1, 2, 4, 8] = 8
+    seed: int = 0
+    label: str = "trained on another survey"
+    versus: tuple[Path, ...] = ()
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.patience) < 1 or self.batch_size < 2 or self.strength < 0:
+            raise ConfigError("epochs and patience must be >= 1, batch_size >= 2, strength >= 0")
+
+
+def main(settings: Settings) -> None:
+    """Train, go on training, or say that it has been done; score on the target, save."""
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.redshift import end_to_end, figures, scores
+
+    end_to_end.require_rivals(NAME, settings.versus)
+    parents = {name: runs.fingerprint(getattr(settings, name)) for name in ("data", "target")}
+    parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
+    ignore = ("data", "target", "out", "versus")
+    if not runs.begin(settings.out, "probe", config=settings, parents=parents, ignore=ignore):
+        return print(f"{settings.out} is already made")
+    with Cutouts.open(settings.data) as source, Cutouts.open(settings.target) as target:
+        trained = _train(settings, source, target)
+    metrics = end_to_end.save_network(
+        settings.out, NAME, versus=settings.versus, config=settings, parents=parents, **trained
+    )
+    for checkpoint in settings.out.glob("*.ckpt"):
+        checkpoint.unlink()
+    print(figures.title_of(metrics), scores.table(metrics["probes"]), sep="\n")
+
+
+def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, Any]:
+    from ssl_photoz.adapt.adversary import make_adversary
+    from ssl_photoz.adapt.fields import TwoFields, conditions, target_rows
+    from ssl_photoz.adapt.nz import compare_nz
+    from ssl_photoz.augment.survey import look_of
+    from ssl_photoz.baselines.fitting import fit_and_predict
+    from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.sample import typical_noise
+    from ssl_photoz.cutouts.supervision import central_crops, labelled_rows
+    from ssl_photoz.redshift.end_to_end import labelled_galaxies, validation_score, without_features
+
+    about, split, seed = source.source.about, settings.split, settings.seed
+    good, _ = good_rows(source)
+    rows = labelled_rows(source, good, split)
+    rows, galaxies = labelled_galaxies(rows, source.column, labels=settings.labels, seed=seed)
+    offered, rows["test"] = target_rows(target, split)
+    galaxies["test"] = without_features(rows["test"], target.column)
+    fields = (source, rows["train"], target, offered)
+    batches = TwoFields.for_methods(settings.methods, *fields, split=split, seed=seed)
+    views: dict[str, Any] = {**about, **asdict(settings.nuisances)}
+    if "match" in settings.methods:
+        views |= {**MATCHED, "look": look_of(**conditions(target, offered))}
+    asked = {"val": source, "test": target}
+    adversary = partial(make_adversary, strength=settings.strength, seed=seed)
+    network = {"kind": settings.network, "about": about, "size_px": source.source.size_px}
+    network |= {"noise": typical_noise(source, good), "encoder": asdict(settings.encoder)}
+    answers, training = fit_and_predict(
+        batches,
+        {split: partial(central_crops, some, rows[split]) for split, some in asked.items()},
+        lambda answer: validation_score(answer, galaxies["val"].z),
+        z=galaxies["train"].z,
+        folder=settings.out,
+        network={**network, "binning": 1},
+        views=views,
+        trunk_lr=1.0,
+        weight_decay=0.01,
+        companion_of=adversary if "adversarial" in settings.methods else None,
+        **{name: getattr(settings, name) for name in FIT.split()},
+    )
+    nz = compare_nz(np.expm1(answers["test"]), galaxies["test"].z)
+    training |= {**nz, "effective_labels": batches.effective_labels}
+    facts = {"label": settings.label, "calibrated": source.source.calibrated}
+    facts |= {"simulated": source.source.simulated or target.source.simulated}
+    return {"answers": answers, "galaxies": galaxies, "training": training, **facts}
