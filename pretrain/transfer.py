@@ -128,15 +128,15 @@ def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, An
         views |= {**MATCHED, "look": look_of(**conditions(target, offered))}
     asked = {"val": source, "test": target}
     adversary = partial(make_adversary, strength=settings.strength, seed=seed)
-    network = {"kind": settings.network, "about": about, "size_px": source.source.size_px}
-    network |= {"noise": typical_noise(source, good), "encoder": asdict(settings.encoder)}
+    network: dict[str, Any] = {"kind": settings.network, "about": about, "binning": 1}
+    network |= {"size_px": source.source.size_px, "encoder": asdict(settings.encoder)}
     answers, training = fit_and_predict(
         batches,
         {split: partial(central_crops, some, rows[split]) for split, some in asked.items()},
         lambda answer: validation_score(answer, galaxies["val"].z),
         z=galaxies["train"].z,
         folder=settings.out,
-        network={**network, "binning": 1},
+        network={**network, "noise": typical_noise(source, good)},
         views=views,
         trunk_lr=1.0,
         weight_decay=0.01,

@@ -127,8 +127,8 @@ def _with_mapped(table: pa.Table, mapped: LinearMap) -> pa.Table:
 
 def _paired(target: Embeddings, reference: Embeddings, rows: list[Ints]) -> list[Ints]:
     """Return the rows of galaxies that are in both, in one order."""
-    ids = [some.column("id")[r] for some, r in zip((target, reference), rows, strict=True)]
-    shared, here, there = np.intersect1d(*ids, return_indices=True)
+    mine, theirs = target.column("id")[rows[0]], reference.column("id")[rows[1]]
+    shared, here, there = np.intersect1d(mine, theirs, return_indices=True)
     if len(shared) < FEWEST_PAIRS:
         raise DataError(
             f"{len(shared)} galaxies outside the test skies are in both {target.folder} and "
