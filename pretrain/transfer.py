@@ -3,8 +3,7 @@
     ssl-photoz transfer configs/transfer.yaml data=south.h5 target=north.h5 out=runs/transfer
 
 The target gives pixels and what is known of its PSF, noise and dust; its redshifts are read for the
-score alone. Validation, which chooses the epoch and calibrates the intervals, is the source's.
-Killed and started again, it goes on after its last epoch.
+score alone. Validation is the source's. Killed and started again, it goes on after its last epoch.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.baselines.settings import NetworkSettings
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.errors import ConfigError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
 
 NAME = "transferred"
-MATCHED = {"psf_strength": 1.0, "noise_strength": 1.0, "dust": "survey"}
+FIXED: dict[str, Any] = {"trunk_lr": 1.0, "weight_decay": 0.01}
 FIT = "epochs least_steps patience batch_size learning_rate orientations seed"
 
 
@@ -42,10 +42,10 @@ class Settings:
             target), match (views take PSF, noise and dust from the target's columns), adversarial
             (a discriminator on pairs of like magnitude, gradient reversed). None: no adaptation.
         strength: Of the reversed gradient, at the end of the training.
-        network: resnet (the encoder with a linear head) or small_cnn (of the SDSS papers).
+        network: resnet (any encoder with a head), multimodal or small_cnn.
         labels: Use only this many training galaxies, drawn at random; validation keeps all.
         epochs: Looks at validation, at most; in each, every galaxy is seen about once.
-        least_steps: See supervise.
+        least_steps: With few labels an epoch is several passes, to make up so many steps.
         patience: Epochs without a better validation score after which to stop.
         batch_size: Labelled galaxies per step, at most; partners come on top.
         learning_rate: Peak of AdamW's.
@@ -63,7 +63,7 @@ class Settings:
     out: Path
     methods: tuple[Literal["reweight", "match", "adversarial"], ...] = ()
     strength: float = 0.1
-    network: Literal["resnet", "small_cnn"] = "resnet"
+    network: Literal["resnet", "multimodal", "small_cnn"] = "resnet"
     labels: int | None = None
     epochs: int = 30
     least_steps: int = 2000
@@ -106,18 +106,17 @@ def main(settings: Settings) -> None:
 
 def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, Any]:
     from ssl_photoz.adapt.adversary import make_adversary
-    from ssl_photoz.adapt.fields import TwoFields, conditions, target_rows
+    from ssl_photoz.adapt.fields import TwoFields, matched_views, target_rows
     from ssl_photoz.adapt.nz import compare_nz
-    from ssl_photoz.augment.survey import look_of
     from ssl_photoz.baselines.fitting import fit_and_predict
+    from ssl_photoz.baselines.target import Target
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows
     from ssl_photoz.redshift.end_to_end import labelled_galaxies, validation_score, without_features
 
     about, split, seed = source.source.about, settings.split, settings.seed
-    good, _ = good_rows(source)
-    rows = labelled_rows(source, good, split)
+    rows = labelled_rows(source, good_rows(source)[0], split)
     rows, galaxies = labelled_galaxies(rows, source.column, labels=settings.labels, seed=seed)
     offered, rows["test"] = target_rows(target, split)
     galaxies["test"] = without_features(rows["test"], target.column)
@@ -125,26 +124,27 @@ def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, An
     batches = TwoFields.for_methods(settings.methods, *fields, split=split, seed=seed)
     views: dict[str, Any] = {**about, **asdict(settings.nuisances)}
     if "match" in settings.methods:
-        views |= {**MATCHED, "look": look_of(**conditions(target, offered))}
+        views |= matched_views(target, offered)
     asked = {"val": source, "test": target}
     adversary = partial(make_adversary, strength=settings.strength, seed=seed)
-    network: dict[str, Any] = {"kind": settings.network, "about": about, "binning": 1}
-    network |= {"size_px": source.source.size_px, "encoder": asdict(settings.encoder)}
-    answers, training = fit_and_predict(
+    network: dict[str, Any] = {"kind": settings.network, "about": about}
+    network |= {"size_px": source.source.size_px, "noise": typical_noise(source, rows["train"])}
+    network |= {"encoder": asdict(settings.encoder), "settings": asdict(NetworkSettings())}
+    fitted = fit_and_predict(
         batches,
         {split: partial(central_crops, some, rows[split]) for split, some in asked.items()},
         lambda answer: validation_score(answer, galaxies["val"].z),
-        z=galaxies["train"].z,
+        labels=len(rows["train"]),
+        head=Target.of(galaxies["train"].z),
         folder=settings.out,
-        network={**network, "noise": typical_noise(source, good)},
+        network=network,
         views=views,
-        trunk_lr=1.0,
-        weight_decay=0.01,
+        **FIXED,
         companion_of=adversary if "adversarial" in settings.methods else None,
         **{name: getattr(settings, name) for name in FIT.split()},
     )
-    nz = compare_nz(np.expm1(answers["test"]), galaxies["test"].z)
-    training |= {**nz, "effective_labels": batches.effective_labels}
+    nz = compare_nz(np.expm1(fitted.answers["test"]), galaxies["test"].z)
+    fitted.training.update({**nz, "effective_labels": batches.effective_labels})
     facts = {"label": settings.label, "calibrated": source.source.calibrated}
     facts |= {"simulated": source.source.simulated or target.source.simulated}
-    return {"answers": answers, "galaxies": galaxies, "training": training, **facts}
+    return {"galaxies": galaxies, **fitted._asdict(), **facts}

@@ -43,7 +43,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "baselines": (*LEVEL_0, "baselines", "augment", "encoders"),
     "adapt": (*LEVEL_0, "adapt"),
     "adapt.adversary": (*LEVEL_0, "adapt", "baselines"),
-    "adapt.fields": (*LEVEL_0, "adapt", "cutouts"),
+    "adapt.fields": (*LEVEL_0, "adapt", "augment", "cutouts"),
     "adapt.embeddings": (*LEVEL_0, "adapt.linear", *STORE),
     "redshift": (*LEVEL_0, "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),

@@ -12,6 +12,7 @@ import torch
 
 from ssl_photoz.adapt.guided import match_magnitudes
 from ssl_photoz.adapt.reweighting import effective_number, importance_weights
+from ssl_photoz.augment.survey import look_of
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch, good_rows, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
@@ -62,15 +63,22 @@ def target_rows(target: Cutouts, split: SplitSettings) -> tuple[Ints, Ints]:
     return offered, test
 
 
-def conditions(target: Cutouts, rows: Ints) -> dict[str, Any]:
-    """Return what `ssl_photoz.augment.survey.look_of` asks for, NaN where it is not known."""
+def matched_views(target: Cutouts, rows: Ints) -> dict[str, Any]:
+    """Return the keywords of `Views` that make cutouts look like rows of the target.
+
+    PSF, noise and dust are drawn, at full strength, from log-normals fitted to its columns.
+
+    Raises:
+        DataError: If it lacks one of the columns.
+    """
     per_band = (len(target), len(target.source.bands))
-    return {
-        "psf_fwhm_arcsec": target.column_or_nan("psfsize", per_band)[rows],
-        "noise_nmgy": target.column_or_nan("noise", per_band)[rows],
-        "ebv_mag": target.column_or_nan("ebv", per_band[:1])[rows],
-        "pixscale_arcsec": target.source.pixscale_arcsec,
-    }
+    look = look_of(
+        target.column_or_nan("psfsize", per_band)[rows],
+        target.column_or_nan("noise", per_band)[rows],
+        target.column_or_nan("ebv", per_band[:1])[rows],
+        pixscale_arcsec=target.source.pixscale_arcsec,
+    )
+    return {"psf_strength": 1.0, "noise_strength": 1.0, "dust": "survey", "look": look}
 
 
 def photometry(cutouts: Cutouts, rows: Ints) -> Floats:
