@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -159,7 +159,7 @@ def already_made(
     *,
     config: object,
     parents: Mapping[str, str],
-    ignore: tuple[str, ...] = (),
+    ignore: Sequence[str] = (),
 ) -> bool:
     """Say whether a finished artefact made with just these settings is already there.
 
@@ -188,7 +188,7 @@ def begin(
     *,
     config: object,
     parents: Mapping[str, str],
-    ignore: tuple[str, ...] = (),
+    ignore: Sequence[str] = (),
 ) -> bool:
     """Start an artefact that takes long, or go on with one that was interrupted.
 
@@ -224,7 +224,7 @@ def _require_same(
     made: Card,
     config: object,
     parents: Mapping[str, str],
-    ignore: tuple[str, ...],
+    ignore: Sequence[str],
 ) -> None:
     wanted = json.loads(json.dumps({"config": config, "parents": dict(parents)}, default=_plain))
     # A setting that is ignored, such as a path, may have the name of a parent, which never is.

@@ -107,6 +107,20 @@ def dr9(bands: tuple[str, ...], *, pixscale_arcsec: float) -> Look:
     )
 
 
+def ranges(
+    bands: tuple[str, ...], *, pixscale_arcsec: float
+) -> tuple[tuple[Uniform, ...], tuple[Uniform, ...]]:
+    """Return the ranges of PSF sigma, px, and noise per pixel, nmgy, that some draw evenly from.
+
+    Raises:
+        ConfigError: If a band has no figures.
+    """
+    return (
+        of_bands(PSF_RANGE_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1),
+        of_bands(NOISE_RANGE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1),
+    )
+
+
 def look_of(
     psf_fwhm_arcsec: Array, noise_nmgy: Array, ebv_mag: Array, *, pixscale_arcsec: float
 ) -> Look:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import torch
@@ -102,11 +101,9 @@ class Views:
         if calibrated:
             look = look or survey.dr9(bands, pixscale_arcsec=pixscale_arcsec)
             self._psf_px, self._noise_nmgy, self._ebv_mag = look
-            self._psf_drawn_px, self._noise_drawn_nmgy = self._psf_px, self._noise_nmgy
-            if targets == "uniform":
-                ranges = partial(survey.of_bands, bands=bands, pixscale_arcsec=pixscale_arcsec)
-                self._psf_drawn_px = ranges(survey.PSF_RANGE_PX, power=-1)
-                self._noise_drawn_nmgy = ranges(survey.NOISE_RANGE_NMGY, power=1)
+            drawn = survey.ranges(bands, pixscale_arcsec=pixscale_arcsec)
+            even = targets == "uniform"
+            self._psf_drawn_px, self._noise_drawn_nmgy = drawn if even else look[:2]
             self._r_band = r_band_of(bands)
 
     @torch.no_grad()
