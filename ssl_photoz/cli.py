@@ -53,6 +53,7 @@ VERBS = {
     "probe": Verb("probe.redshift", "Settings", "main", "fit and score redshift probes"),
     "predict": Verb("probe.redshift", "PredictSettings", "predict", "apply a fitted probe"),
     "pdf": Verb("probe.pdf", "Settings", "main", "give galaxies redshift densities"),
+    "correct": Verb("probe.correct", "Settings", "main", "correct redshifts for their biases"),
     "index": Verb("probe.index", "Settings", "main", "build a similarity index"),
     "query": Verb("probe.query", "Settings", "main", "find look-alikes"),
     "dwarfs": Verb("probe.dwarfs", "Settings", "main", "rank nearby-dwarf candidates"),

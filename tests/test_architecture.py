@@ -21,7 +21,7 @@ LEVEL_0 = (
     "__version__",
 )
 ROOMS = (
-    *("cutouts", "census", "augment", "encoders", "contrast", "baselines", "adapt"),
+    *("cutouts", "census", "augment", "encoders", "contrast", "baselines", "adapt", "correct"),
     *("embeddings", "redshift", "similarity", "dwarfs", "explorer", "catalogues", "fetching"),
 )
 STORE = ("embeddings.store", "embeddings.tables")
@@ -46,6 +46,7 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     "adapt.fields": (*LEVEL_0, "adapt", "augment", "cutouts"),
     "adapt.embeddings": (*LEVEL_0, "adapt.linear", *STORE),
     "redshift": (*LEVEL_0, "redshift", *STORE),
+    "correct": (*LEVEL_0, "correct", "redshift", *STORE),
     "similarity": (*LEVEL_0, "similarity", *STORE),
     "dwarfs": (*LEVEL_0, "dwarfs", "similarity", *STORE),
     "explorer": (
@@ -54,7 +55,10 @@ MAY_IMPORT = {  # the longest prefix of a module's name decides
     ),
     "recipes": (),
     "pretrain": (*LEVEL_0, *ROOMS, "report"),
-    "probe": (*LEVEL_0, "redshift", "similarity", "dwarfs", "explorer", "report", *STORE),
+    "probe": (
+        *(*LEVEL_0, "redshift", "correct", "similarity", "dwarfs", "explorer", "report"),
+        *STORE,
+    ),
     "probe.join": (*LEVEL_0, *STORE, "embeddings.joining"),
     "probe.adapt": (*LEVEL_0, *STORE, "adapt.embeddings"),
     "cli": LEVEL_0,

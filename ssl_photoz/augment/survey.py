@@ -54,6 +54,8 @@ class Uniform(NamedTuple):
 
 
 Distribution = TypeVar("Distribution", Lognormal, Uniform)
+PerBand = tuple[Lognormal, ...] | tuple[Uniform, ...]
+Drawn = tuple[PerBand, PerBand]  # PSF, noise
 
 EBV_MAG = Lognormal(0.67306, 0.001146, 0.03338)
 PSF_SIGMA_PX = {

@@ -101,9 +101,10 @@ class Views:
         if calibrated:
             look = look or survey.dr9(bands, pixscale_arcsec=pixscale_arcsec)
             self._psf_px, self._noise_nmgy, self._ebv_mag = look
-            drawn = survey.ranges(bands, pixscale_arcsec=pixscale_arcsec)
-            even = targets == "uniform"
-            self._psf_drawn_px, self._noise_drawn_nmgy = drawn if even else look[:2]
+            drawn: survey.Drawn = look[:2]
+            if targets == "uniform":
+                drawn = survey.ranges(bands, pixscale_arcsec=pixscale_arcsec)
+            self._psf_drawn_px, self._noise_drawn_nmgy = drawn
             self._r_band = r_band_of(bands)
 
     @torch.no_grad()
