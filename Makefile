@@ -1,5 +1,6 @@
 # make demo    the whole path on a simulated survey; one HTML report
 # make real    the whole path on real galaxies, see SSL_PHOTOZ_DATA below
+# make compare the older systems beside frozen embeddings, one table; within the hour
 # make test    every test; make lint: ruff and mypy
 # Needs python >= 3.11 and make; everything else goes into .venv, once.
 
@@ -18,7 +19,7 @@ WORKERS ?= 2
 SSL_PHOTOZ_DATA ?= $(abspath ../shared/data)
 export SSL_PHOTOZ_DATA
 
-.PHONY: help env demo real test lint constraints clean
+.PHONY: help env demo real compare test lint constraints clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -52,6 +53,9 @@ runs/real/cutouts.h5: | $(INSTALLED)
 	@echo "unpacking sdss_equatorial_rgb.h5 to $@"
 	@$(BIN)/python "$$SSL_PHOTOZ_DATA/unpack_sdss.py" "$$SSL_PHOTOZ_DATA/sdss_equatorial_rgb.h5" $@.partial
 	@mv $@.partial $@
+
+compare: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.compare
 
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q

@@ -23,7 +23,7 @@ from benchmarks.redshift_ladder import figure, table
 from benchmarks.redshift_ladder import results as scored
 from benchmarks.redshift_ladder.climb import DONE, climb, end_with_parent
 from benchmarks.redshift_ladder.inputs import make_inputs
-from benchmarks.redshift_ladder.plan import HERE, Job, Size
+from benchmarks.redshift_ladder.plan import HERE, TRAININGS, Job, Size
 from ssl_photoz import cli
 from ssl_photoz.runs import atomic_path, read_json, write_json
 
@@ -38,12 +38,11 @@ def main(arguments: list[str]) -> None:
         inputs = make_inputs(size)
         jobs = [job for job in size.jobs() if job.input in inputs]
         if given.get("only") != "table":
-            _climb_all(size, jobs)
+            climb_all(size, jobs)
     finally:
-        minutes = _spent(size.out / "seconds.json", time.perf_counter() - started) / 60
+        minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
     epochs = {
-        verb: settings.get("epochs", cli.settings_of(verb).epochs)
-        for verb, settings in size.defaults.items()
+        verb: size.defaults[verb].get("epochs", cli.settings_of(verb).epochs) for verb in TRAININGS
     }
     note = (
         f"{size.name}: encoders pretrained for {epochs['pretrain']} epochs, with labels for "
@@ -74,14 +73,14 @@ def main(arguments: list[str]) -> None:
     print(text)
 
 
-def _spent(path: Path, seconds: float) -> float:
+def spent(path: Path, seconds: float) -> float:
     """Add the seconds of this call to those of earlier, interrupted ones; return all."""
     before = float(read_json(path)["seconds"]) if path.exists() else 0.0
     write_json(path, {"seconds": before + seconds})
     return before + seconds
 
 
-def _climb_all(size: Size, jobs: list[Job]) -> None:
+def climb_all(size: Size, jobs: list[Job]) -> None:
     """Do jobs side by side, each after the one it starts from."""
     from tqdm import tqdm
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from safetensors import safe_open
 
 from benchmarks.redshift_ladder.inputs import labelled_file
 from benchmarks.redshift_ladder.likeness import likeness
@@ -55,7 +56,8 @@ def climb(job: Job, size: Size) -> Job:
     torch.set_num_threads(size.threads)
     if not (job.folder / DONE).exists():
         job.folder.mkdir(parents=True, exist_ok=True)
-        work = {"": _yardsticks, "supervise": _supervised}.get(job.verb, _frozen)
+        special = {"": _yardsticks, "supervise": _supervised, "correct": _corrected}
+        work = special.get(job.verb, _frozen)
         with _logged(job.folder / "log.txt"):
             facts = work(job, size)
         runs.write_json(job.folder / DONE, facts)
@@ -88,6 +90,7 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
         "train_seconds": trained,
         "embedded_per_second": len(embeddings) / seconds,
         "steps": card["steps"],
+        "parameters": _parameters(encoder / "weights.safetensors"),
         "likeness": likeness(embeddings, splits, size.inputs[job.input].get("likeness", ())),
     }
 
@@ -104,6 +107,21 @@ def _supervised(job: Job, size: Size) -> dict[str, Any]:
     test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{name}"])
     assert job.labels is not None
     _write(job, [_table(job.labels, "", name, "test", *test)])
+    training = runs.read_json(folder / "metrics.json")["training"]
+    return {"train_seconds": trained, "parameters": training["parameters"]}
+
+
+def _corrected(job: Job, size: Size) -> dict[str, Any]:
+    """Correct redshifts read off the embeddings of another job; keep those after the last step."""
+    assert job.after is not None
+    folder = job.folder / "corrected"
+    given = {"embeddings": str(job.after / "embeddings"), "out": str(folder), **_settings_of(job)}
+    trained = _timed(job, job.verb, given)
+    predicted = read_predictions(folder)
+    last = runs.read_json(folder / "card.json")["config"]["steps"][-1]
+    assert job.labels is not None
+    test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{last}"])
+    _write(job, [_table(job.labels, "", "corrected", "test", *test)])
     return {"train_seconds": trained}
 
 
@@ -143,6 +161,12 @@ def last_stage(encoder: Mapping[str, Any]) -> slice:
     width = STAGE_WIDTHS[encoder["backbone"]][-1]
     side = -(-encoder["crop_px"] // 2 ** HALVINGS[encoder["stem"]])
     return slice(-2 * width, -width) if side >= 4 else slice(-width, None)
+
+
+def _parameters(weights: Path) -> int:
+    with safe_open(weights, framework="np") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]
+    return int(sum(np.prod(shape, dtype=int) for shape in shapes))
 
 
 def _thinned(splits: Splits, labels: float, seed: int) -> Splits:
@@ -210,7 +234,7 @@ def _write(job: Job, tables: list[pa.Table]) -> None:
 def _settings_of(job: Job) -> dict[str, Any]:
     """Return the settings of the job's verb, with what depends on other jobs and on the data."""
     more: dict[str, Any] = dict(job.settings)
-    if job.after is not None and job.verb:
+    if job.after is not None and job.verb in ("align", "supervise"):
         more["start"] = str(job.after / "encoder")
     if job.labels is not None and job.counts_from is not None:
         splits = read_labelled(Embeddings.open(job.counts_from / "embeddings"))

@@ -12,7 +12,8 @@ import yaml
 from ssl_photoz import cli
 
 HERE = Path(__file__).resolve().parent
-VERBS = ("pretrain", "align", "supervise")
+TRAININGS = ("pretrain", "align", "supervise")
+VERBS = (*TRAININGS, "correct")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Job:
         input: Name of the input.
         seed: Of everything drawn, and of which labels are kept.
         rung: Key of ``rungs.yaml``, or ``yardsticks``.
-        verb: ``pretrain``, ``align``, ``supervise``, or empty for yardsticks.
+        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, or empty for yardsticks.
         settings: Of the verb.
         labels: What the network may read: None, or a share (up to 1) or number of labels.
         folder: Where results go.
@@ -95,7 +96,7 @@ class Size:
             labels=tuple(given["labels"]),
             workers=given["workers"],
             threads=given["threads"],
-            defaults={verb: given[verb] for verb in VERBS},
+            defaults={verb: given.get(verb, {}) for verb in VERBS},
             orientations=given["orientations"],
             probes=tuple(given["probes"]),
             rungs=rungs,

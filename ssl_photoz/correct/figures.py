@@ -31,7 +31,7 @@ def draw_mean_residuals(residuals: Mapping[str, Mapping[str, Any]], *, title: st
     panels = figure.subplots(1, 2, sharey=True)
     for kind, axes in zip(("z_spec", "z_phot"), panels, strict=True):
         for step, said in residuals.items():
-            colour, marker, name = STYLES[step]
+            (colour, marker, name), size = STYLES[step], said[f"size_{kind}"]
             axes.errorbar(
                 [b["centre"] for b in said[kind]],
                 [b["bias"] for b in said[kind]],
@@ -41,7 +41,7 @@ def draw_mean_residuals(residuals: Mapping[str, Mapping[str, Any]], *, title: st
                 lw=1.2,
                 capsize=2,
                 color=colour,
-                label=f"{name}: {said[f'size_{kind}']:.4f}",
+                label=name if size is None else f"{name}: {size:.4f}",
             )
         axes.axhline(0, color="0.3", lw=0.8)
         axes.grid(alpha=0.25)

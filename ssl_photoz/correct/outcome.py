@@ -137,13 +137,18 @@ def table(metrics: Mapping[str, Any], *, split: str = "test") -> str:
     ]
     for step, said in metrics["residuals"][split].items():
         scores = metrics["probes"][step][split]
+        spec, phot = (_size(said[f"size_{kind}"]) for kind in ("z_spec", "z_phot"))
         lines.append(
-            f"{step:<18}{said['size_z_spec']:>15.4f}{said['size_z_phot']:>11.4f}"
+            f"{step:<18}{spec:>15}{phot:>11}"
             f"{said['total_variation']:>17.3f}{scores['sigma_nmad']:>9.4f} ± "
             f"{scores['error_sigma_nmad']:.4f}{_price(metrics, step):>20}"
             f"{scores['outliers_05']:>13.1%}"
         )
     return "\n".join(lines)
+
+
+def _size(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _price(metrics: Mapping[str, Any], step: str) -> str:

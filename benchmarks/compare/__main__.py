@@ -1,0 +1,59 @@
+"""One table of the older systems beside frozen embeddings.
+
+    python -m benchmarks.compare
+    python -m benchmarks.compare tiny.yaml out=runs/compare results=/tmp/results
+
+The redshift ladder's jobs and workers do it: jobs that are done stay done, and the same command
+goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.compare import figure, table
+from benchmarks.redshift_ladder import results as scored
+from benchmarks.redshift_ladder.__main__ import climb_all, spent
+from benchmarks.redshift_ladder.inputs import make_inputs
+from benchmarks.redshift_ladder.plan import Size
+from benchmarks.redshift_ladder.table import nearby_markdown
+from ssl_photoz.runs import atomic_path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(arguments: list[str]) -> None:
+    """Run what is not done yet; write the table and the figure."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    named = [argument for argument in arguments if "=" not in argument]
+    plan = named[0] if named else str(HERE / "compare.yaml")
+    size = Size.read(plan, Path(given.get("out", "runs/compare")))
+    started = time.perf_counter()
+    try:
+        inputs = make_inputs(size)
+        jobs = [job for job in size.jobs() if job.input in inputs]
+        climb_all(size, jobs)
+    finally:
+        minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
+    note = (
+        f"{size.name}: {minutes:.0f} minutes on {os.cpu_count()} cores, {platform.machine()}, "
+        f"{datetime.date.today()}"
+    )
+    lines = table.lines(size, scored.read_results(jobs), jobs)
+    text = table.markdown(size, lines) + nearby_markdown(size, scored.read_results(jobs), jobs)
+    folder = Path(given.get("results", HERE / "results"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / f"{size.name}.md") as scratch:
+        scratch.write_text(f"{note}\n{text}")
+    with atomic_path(folder / f"{size.name}.png") as scratch:
+        figure.draw(size, lines, note=note).savefig(scratch, format="png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

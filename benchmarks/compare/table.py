@@ -1,0 +1,124 @@
+"""The table of `make compare`: every system, at every label count, with what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.redshift_ladder.climb import DONE
+from benchmarks.redshift_ladder.plan import Job, Size, says
+from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors
+from benchmarks.redshift_ladder.table import described, rung_titles
+from ssl_photoz import runs
+from ssl_photoz.redshift import metrics
+
+COSTS = ("train_seconds", "parameters")
+SHOWN_AS = {"sigma_nmad": "sigma_NMAD", "outliers_05": "outliers", "r2": "R²"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One system with one label count.
+
+    Attributes:
+        input: Name of the input.
+        heading: What the input is, with its sizes.
+        title: Of the system.
+        labels: As the ladder says it: ``100 %``.
+        values: Metric to its mean over seeds.
+        errors: Metric to the error of that mean: of the galaxies, and of the seeds, in quadrature.
+        costs: ``train_seconds`` and ``parameters`` where they are known, means over seeds.
+    """
+
+    input: str
+    heading: str
+    title: str
+    labels: str
+    values: dict[str, float]
+    errors: dict[str, float]
+    costs: dict[str, float]
+
+
+def lines(size: Size, results: list[Result], jobs: Iterable[Job]) -> list[Line]:
+    """Return every line, in the order of the rungs, the most labels first."""
+    best: dict[tuple[str, ...], Result] = {r.key[:3]: r for r in chosen(results)}
+    costs = _costs(jobs)
+    found = []
+    for name in size.inputs:
+        for rung, title in rung_titles(size).items():
+            for labels in map(says, size.labels):
+                if result := best.get((name, rung, labels)):
+                    found.append(
+                        Line(
+                            name,
+                            described(size, name, best),
+                            title,
+                            labels,
+                            *_scores(result),
+                            costs.get((name, rung, labels), costs.get((name, rung, ""), {})),
+                        )
+                    )
+    return found
+
+
+def markdown(size: Size, found: list[Line]) -> str:
+    """Write one table per input."""
+    text: list[str] = []
+    for name in size.inputs:
+        some = [line for line in found if line.input == name]
+        if not some:
+            continue
+        heads = ["system", "labels", *SHOWN_AS.values(), "bias", "training, s", "parameters"]
+        text += ["", f"### {some[0].heading}", "", f"| {' | '.join(heads)} |"]
+        text += ["|---|" + "---:|" * (len(heads) - 1)]
+        text += [_row(line) for line in some]
+    return "\n".join(text) + "\n"
+
+
+def _row(line: Line) -> str:
+    forms = {"sigma_nmad": "{:.4f}", "outliers_05": "{:.1%}", "r2": "{:.3f}", "bias": "{:+.4f}"}
+    cells = [line.title, line.labels]
+    for name, form in forms.items():
+        error = form.replace("+", "").format(line.errors[name])
+        cells.append(f"{form.format(line.values[name])} ± {error}")
+    seconds, parameters = (line.costs.get(name) for name in COSTS)
+    cells += ["" if seconds is None else f"{seconds:.0f}"]
+    cells += ["" if parameters is None else f"{parameters:,.0f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def _scores(result: Result) -> tuple[dict[str, float], dict[str, float]]:
+    names = (*SHOWN, "bias")
+    each = [metrics.summarise(z, result.z_spec) for z in result.z_phot]
+    per_seed = {name: np.array([getattr(one, name) for one in each]) for name in names}
+    of_galaxies = {**errors(result), "bias": _bias_error(result)}
+    values = {name: float(one.mean()) for name, one in per_seed.items()}
+    spread = {
+        name: float(one.std(ddof=1) / np.sqrt(len(one))) if len(one) > 1 else 0.0
+        for name, one in per_seed.items()
+    }
+    return values, {name: float(np.hypot(of_galaxies[name], spread[name])) for name in names}
+
+
+def _bias_error(result: Result) -> float:
+    dz = np.mean([metrics.residuals(z, result.z_spec) for z in result.z_phot], axis=0)
+    return float(dz.std(ddof=1) / np.sqrt(len(dz)))
+
+
+def _costs(jobs: Iterable[Job]) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Return costs by input, rung and labels; no labels: a network that reads none."""
+    found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for job in jobs:
+        if (job.folder / DONE).exists():
+            key = (job.input, job.rung, "" if job.labels is None else says(job.labels))
+            found.setdefault(key, []).append(runs.read_json(job.folder / DONE))
+    return {
+        key: {
+            name: float(np.mean([facts[name] for facts in said]))
+            for name in COSTS
+            if all(name in facts for facts in said)
+        }
+        for key, said in found.items()
+    }

@@ -1,0 +1,84 @@
+"""`make compare`: its jobs, its table and its figure."""
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmarks.compare import figure, table
+from benchmarks.compare.__main__ import HERE, main
+from benchmarks.redshift_ladder.plan import Size
+from benchmarks.redshift_ladder.results import Key, Result
+from ssl_photoz import cli
+
+PLAN = str(HERE / "compare.yaml")
+
+
+def test_every_job_can_be_done_and_has_settings_that_its_verb_takes(tmp_path):
+    size, done = Size.read(PLAN, tmp_path), set()
+    asked = {rung for about in size.inputs.values() for rung in about["rungs"]}
+    for job in size.jobs():
+        assert job.ready(done), job
+        done.add(job.folder)
+        asked.discard(job.rung)
+        if job.verb and job.seed == 0:
+            where = {"embeddings": "e"} if job.verb == "correct" else {"data": "c.h5"}
+            start = {"start": "e"} if job.after and job.verb != "correct" else {}
+            config = tmp_path / "job.yaml"
+            config.write_text(yaml.safe_dump({**where, "out": "o", **job.settings, **start}))
+            cli.parse(job.verb, [str(config)])
+    assert not asked
+
+
+def result(rung, z, offsets):
+    z_phot = np.stack([z + offset * (1 + z) for offset in offsets])
+    return Result(Key("simulated", rung, "100 %", "", "x"), z_phot, z, np.arange(len(z)), 0.0)
+
+
+def test_a_line_is_the_mean_over_seeds_and_its_error_holds_theirs(tmp_path):
+    size = Size.read(PLAN, tmp_path)
+    z = np.linspace(0.01, 0.3, 400)
+    (line,) = table.lines(size, [result("resnet18", z, (0.01, 0.02, 0.06))], [])
+    assert line.values["bias"] == pytest.approx(0.03)
+    assert line.values["outliers_05"] == pytest.approx(1 / 3)
+    assert line.errors["bias"] == pytest.approx(np.std([0.01, 0.02, 0.06], ddof=1) / np.sqrt(3))
+    page = table.markdown(size, [line])
+    assert "SIMULATED" in page
+    assert "400 test galaxies, 3 seeds" in page
+    assert "| ResNet-18 end to end | 100 % |" in page
+    assert figure.draw(size, [line], note="").axes
+
+
+TINY = {
+    **{"workers": 2, "threads": 1, "seeds": [0], "labels": [1.0], "orientations": 1},
+    "probes": ["ridge"],
+    "inputs": {
+        "toy": {
+            "simulate": {"galaxies": 260, "size_px": 48},
+            "settings": {
+                "encoder": {"crop_px": 34},
+                "nuisances": {"jitter_px": 0.0},
+                "magnitude": "true_mag_r",
+            },
+            "rungs": ["random", "corrected", "small-cnn"],
+        }
+    },
+    "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
+    "supervise": {"epochs": 1, "least_steps": 2},
+    "correct": {"steps": ["balanced"], "bins": 20},
+    "rungs": {"corrected": {"title": "corrected", "after": "random", "correct": {}}},
+}
+
+
+@pytest.mark.slow
+def test_every_kind_of_rung_gets_a_line_with_its_price(tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    main([str(tmp_path / "tiny.yaml"), f"out={tmp_path}", f"results={tmp_path / 'results'}"])
+    page = (tmp_path / "results" / "tiny.md").read_text()
+    assert "SIMULATED" in page
+    rows = {line.split(" | ")[0][2:]: line for line in page.splitlines() if " | 100 % | " in line}
+    assert set(rows) >= {"random weights", "corrected", "SDSS small CNN, supervised"}
+    for title in ("random weights", "SDSS small CNN, supervised"):
+        seconds, parameters = rows[title].rstrip(" |").split(" | ")[-2:]
+        assert int(seconds) >= 0
+        assert int(parameters.replace(",", "")) > 100_000
+    assert (tmp_path / "results" / "tiny.png").stat().st_size > 10_000
