@@ -41,7 +41,7 @@ class Bins:
 
     def centres(self) -> Doubles:
         """Return ln(1+z) of the middle of each bin, shape (G,)."""
-        return self.low + (np.arange(self.count) + 0.5) * self.width
+        return np.asarray(self.low + (np.arange(self.count) + 0.5) * self.width)
 
     def place(self, target: Array) -> Doubles:
         """Return where ln(1+z) lies, (N,), in bins: 0 is the middle of the first bin."""
@@ -59,5 +59,5 @@ class Bins:
             how: The middle of the most probable bin, or the expectation.
         """
         if how == "mode":
-            return self.centres()[np.argmax(probabilities, axis=1)]
+            return np.asarray(self.centres()[np.argmax(probabilities, axis=1)])
         return np.asarray(probabilities @ self.centres(), dtype=np.float64)

@@ -107,7 +107,7 @@ def balance_weights(cell: Ints, counts: Array, most: float) -> Doubles:
         counts: Training galaxies of every cell, (R, Z).
         most: Of `most_per_cell`.
     """
-    return np.minimum(1.0, np.ceil(most) / np.maximum(np.ravel(counts), 1))[cell]
+    return np.asarray(np.minimum(1.0, np.ceil(most) / np.maximum(np.ravel(counts), 1))[cell])
 
 
 def require_magnitudes(magnitude: Array) -> None:

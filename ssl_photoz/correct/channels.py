@@ -20,7 +20,7 @@ def membership(cells: Cells, magnitude: Array, channels: int) -> Doubles:
         channels: K.
     """
     row = cells.row(magnitude)[:, None]
-    return (np.abs(row - 2 * np.arange(channels)) <= 1).astype(np.float64)
+    return np.asarray(np.abs(row - 2 * np.arange(channels)) <= 1, dtype=np.float64)
 
 
 def rows_for(channels: int) -> int:

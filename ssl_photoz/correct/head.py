@@ -114,7 +114,9 @@ class Head:
             return cross_entropy(answers, labels, width=widths)
 
         def score() -> float:
-            parts = zip(asked.split(ROWS_AT_ONCE), wanted.split(ROWS_AT_ONCE), strict=True)
+            parts = zip(
+                torch.split(asked, ROWS_AT_ONCE), torch.split(wanted, ROWS_AT_ONCE), strict=True
+            )
             return sum(float(loss(self.network(rows), some)) * len(rows) for rows, some in parts)
 
         train_perceptrons(

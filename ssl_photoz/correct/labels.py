@@ -78,17 +78,18 @@ def cross_entropy(answers: Tensor, labels: Tensor, *, width: Tensor) -> Tensor:
     """
     channels = len(width)
     in_bins, in_channels = split_logits(answers, channels)
-    centre, member, weight = labels.split([channels, channels, 1], dim=1)
+    centre, member, weight = torch.split(labels, [channels, channels, 1], dim=1)
     count = in_bins.shape[-1]
     one = member[..., None]
     wanted = one * soft(centre, width, count) + (1 - one) / count
     lost = -(wanted * torch.log_softmax(in_bins, dim=-1)).sum(dim=(-2, -1))
     shares = member / member.sum(dim=1, keepdim=True)
     lost = lost - (shares * torch.log_softmax(in_channels, dim=-1)).sum(dim=-1)
-    return (weight[:, 0] * lost).mean(dim=1).sum()
+    total: Tensor = (weight[:, 0] * lost).mean(dim=1).sum()
+    return total
 
 
 def split_logits(answers: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     """Return logits over bins, (..., K, G), and over channels, (..., K)."""
-    in_bins = answers[..., :-channels].unflatten(-1, (channels, -1))
+    in_bins = answers[..., :-channels].reshape(*answers.shape[:-1], channels, -1)
     return in_bins, answers[..., -channels:]
