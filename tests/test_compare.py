@@ -6,9 +6,11 @@ import yaml
 
 from benchmarks.compare import figure, table
 from benchmarks.compare.__main__ import HERE, main
-from benchmarks.redshift_ladder.plan import Size
+from benchmarks.redshift_ladder.climb import DONE
+from benchmarks.redshift_ladder.plan import Job, Size
 from benchmarks.redshift_ladder.results import Key, Result
 from ssl_photoz import cli
+from ssl_photoz.runs import write_json
 
 PLAN = str(HERE / "compare.yaml")
 
@@ -46,6 +48,20 @@ def test_a_line_is_the_mean_over_seeds_and_its_error_holds_theirs(tmp_path):
     assert "400 test galaxies, 3 seeds" in page
     assert "| ResNet-18 end to end | 100 % |" in page
     assert figure.draw(size, [line], note="").axes
+
+
+def test_classifiers_are_averaged_over_seeds(tmp_path):
+    jobs = [
+        Job("toy", seed, "lowz", "classify", {}, 1.0, tmp_path / f"{seed}") for seed in range(3)
+    ]
+    for job, precision in zip(jobs, (0.1, 0.2, 0.6), strict=True):
+        job.folder.mkdir()
+        said = {"cnn": {"average_precision": precision}, "cuts": {"purity": 0.25}}
+        write_json(job.folder / DONE, {"classified": said})
+    page = table.classified_markdown(jobs)
+    error = np.std([0.1, 0.2, 0.6], ddof=1) / np.sqrt(3)
+    assert f"| cnn | 100 % | 0.300 ± {error:.3f} |" in page
+    assert "| cuts | 100 % |  | 0.250 ± 0.000 |" in page
 
 
 TINY = {

@@ -45,7 +45,11 @@ def main(arguments: list[str]) -> None:
         f"{datetime.date.today()}"
     )
     lines = table.lines(size, scored.read_results(jobs), jobs)
-    text = table.markdown(size, lines) + nearby_markdown(size, scored.read_results(jobs), jobs)
+    text = (
+        table.markdown(size, lines)
+        + nearby_markdown(size, scored.read_results(jobs), jobs)
+        + table.classified_markdown(jobs)
+    )
     folder = Path(given.get("results", HERE / "results"))
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / f"{size.name}.md") as scratch:

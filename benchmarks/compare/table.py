@@ -15,6 +15,14 @@ from ssl_photoz import runs
 from ssl_photoz.redshift import metrics
 
 COSTS = ("train_seconds", "parameters")
+CLASSIFIED = {
+    "average_precision": "average precision",
+    "purity": "purity",
+    "completeness": "completeness",
+    "purity_at_90_completeness": "purity at 90 % completeness",
+    "completeness_at_20_purity": "completeness at 20 % purity",
+    "sky_purity_at_90_completeness": "purity at 90 % completeness, on the sky",
+}
 SHOWN_AS = {"sigma_nmad": "sigma_NMAD", "outliers_05": "outliers", "r2": "R²"}
 
 
@@ -75,6 +83,33 @@ def markdown(size: Size, found: list[Line]) -> str:
         text += ["|---|" + "---:|" * (len(heads) - 1)]
         text += [_row(line) for line in some]
     return "\n".join(text) + "\n"
+
+
+def classified_markdown(jobs: Iterable[Job]) -> str:
+    """Write how well classifiers find nearby galaxies; means and errors over seeds."""
+    found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for job in jobs:
+        if job.verb == "classify" and (job.folder / DONE).exists():
+            assert job.labels is not None
+            for way, said in runs.read_json(job.folder / DONE)["classified"].items():
+                found.setdefault((job.input, says(job.labels), way), []).append(said)
+    lines: list[str] = []
+    for (name, labels, way), said in found.items():
+        if not lines:
+            lines += ["", f"### {name}: nearby galaxies, found by classifiers", ""]
+            lines += [f"| way | labels | {' | '.join(CLASSIFIED.values())} |"]
+            lines += ["|---|" + "---:|" * (len(CLASSIFIED) + 1)]
+        cells = [_mean([one.get(key) for one in said]) for key in CLASSIFIED]
+        lines.append(f"| {way} | {labels} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    error = f" ± {np.std(known, ddof=1) / np.sqrt(len(known)):.3f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.3f}{error}"
 
 
 def _row(line: Line) -> str:

@@ -56,7 +56,10 @@ def climb(job: Job, size: Size) -> Job:
     torch.set_num_threads(size.threads)
     if not (job.folder / DONE).exists():
         job.folder.mkdir(parents=True, exist_ok=True)
-        special = {"": _yardsticks, "supervise": _supervised, "correct": _corrected}
+        special = {
+            **{"": _yardsticks, "supervise": _supervised},
+            **{"correct": _corrected, "classify": _classified},
+        }
         work = special.get(job.verb, _frozen)
         with _logged(job.folder / "log.txt"):
             facts = work(job, size)
@@ -123,6 +126,24 @@ def _corrected(job: Job, size: Size) -> dict[str, Any]:
     test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{last}"])
     _write(job, [_table(job.labels, "", "corrected", "test", *test)])
     return {"train_seconds": trained}
+
+
+def _classified(job: Job, size: Size) -> dict[str, Any]:
+    """Train a classifier of nearby galaxies, beside a head on another job's embeddings and cuts."""
+    assert job.after is not None
+    folder, of_input = job.folder / "classifier", size.inputs[job.input]
+    given = {"data": str(labelled_file(size.data(job.input))), "out": str(folder)}
+    given |= {"embeddings": str(job.after / "embeddings"), "cuts": of_input.get("lowz", [])}
+    trained = _timed(
+        job, job.verb, {**given, "orientations": size.orientations, **_settings_of(job)}
+    )
+    none = np.empty(0)
+    _write(job, [_table(job.labels or 0, "", "classifier", "test", none, none, none)])
+    return {
+        "train_seconds": trained,
+        "parameters": runs.read_json(folder / "card.json")["training"]["parameters"],
+        "classified": runs.read_json(folder / "metrics.json")["methods"],
+    }
 
 
 def _yardsticks(job: Job, size: Size) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ssl_photoz import cli
 
 HERE = Path(__file__).resolve().parent
 TRAININGS = ("pretrain", "align", "supervise")
-VERBS = (*TRAININGS, "correct")
+VERBS = (*TRAININGS, "correct", "classify")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Job:
         input: Name of the input.
         seed: Of everything drawn, and of which labels are kept.
         rung: Key of ``rungs.yaml``, or ``yardsticks``.
-        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, or empty for yardsticks.
+        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, ``classify``, or empty for
+            yardsticks.
         settings: Of the verb.
         labels: What the network may read: None, or a share (up to 1) or number of labels.
         folder: Where results go.
