@@ -77,3 +77,9 @@ def make_store(tmp_path):
         return write_embeddings(tmp_path / name, columns, features, encoder="e" * 64, **facts)
 
     return write
+
+
+@pytest.fixture
+def hasty(quick, monkeypatch):
+    """Hardly any steps, where it is no matter how good heads are."""
+    monkeypatch.setattr(head, "STEPS", 20)

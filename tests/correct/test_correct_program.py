@@ -6,18 +6,12 @@ from ssl_photoz.recipes.probe import pdf, redshift
 from ssl_photoz.recipes.probe.correct import Settings, main
 
 from ssl_photoz import runs
-from ssl_photoz.correct import head
 from ssl_photoz.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.redshift.artefact import read_predictions
 from ssl_photoz.report.page import write_report
 
+pytestmark = pytest.mark.usefixtures("hasty")
 STEPS = ("uncorrected", "channels", "balanced", "extended", "calibrated")
-
-
-@pytest.fixture(autouse=True)
-def hasty(quick, monkeypatch):
-    """How good they are is no matter here."""
-    monkeypatch.setattr(head, "STEPS", 40)
 
 
 @pytest.fixture

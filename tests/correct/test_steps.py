@@ -72,14 +72,14 @@ def test_extended_estimates_reach_further(described):
         assert ends["extended"][1] > ends["balanced"][1]
 
 
-def test_each_step_can_be_left_out(survey):
+def test_each_step_can_be_left_out(survey, hasty):
     for steps in (("balanced",), ("extended",), ("calibrated",), ("channels", "calibrated")):
         _, answers = run(survey, steps, sizes=(150, 60, 50))
         assert list(answers["test"]) == ["uncorrected", *steps]
         assert all(np.isfinite(a).all() for a in answers["test"].values())
 
 
-def test_redshifts_of_the_target_are_not_looked_at(survey):
+def test_redshifts_of_the_target_are_not_looked_at(survey, hasty):
     def spoil(test):
         return type(test)(**{**vars(test), "z": np.full(len(test), np.nan)})
 
