@@ -110,7 +110,8 @@ def main(settings: Settings) -> None:
         galaxies = {split: splits[split] for split in ("val", "test")}
         answers = correct(
             splits["train"],
-            *galaxies.values(),
+            galaxies["val"],
+            galaxies["test"],
             settings.steps,
             recipe=recipe,
             expected=settings.expected,
