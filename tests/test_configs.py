@@ -37,7 +37,7 @@ def test_the_launch_command_parses(yaml: Path, monkeypatch: pytest.MonkeyPatch) 
         assert path.plan(settings)
 
 
-@pytest.mark.parametrize("yaml", set(YAMLS) - set(RUNNABLE), ids=lambda p: p.name)
+@pytest.mark.parametrize("yaml", sorted(set(YAMLS) - set(RUNNABLE)), ids=lambda p: p.name)
 def test_yardsticks_open_with_the_command_that_quotes_them(yaml: Path) -> None:
     first = yaml.read_text(encoding="utf-8").splitlines()[0]
     assert f"yardsticks={yaml.relative_to(CONFIGS.parent).as_posix()}" in first
