@@ -23,8 +23,11 @@ def test_every_job_can_be_done_and_has_settings_that_its_verb_takes(tmp_path):
         done.add(job.folder)
         asked.discard(job.rung)
         if job.verb and job.seed == 0:
-            where = {"embeddings": "e"} if job.verb == "correct" else {"data": "c.h5"}
-            start = {"start": "e"} if job.after and job.verb != "correct" else {}
+            where = {} if job.verb == "correct" else {"data": "c.h5"}
+            start = {}
+            if job.after:
+                on_embeddings = job.verb in ("correct", "classify")
+                start = {"embeddings": "e"} if on_embeddings else {"start": "e"}
             config = tmp_path / "job.yaml"
             config.write_text(yaml.safe_dump({**where, "out": "o", **job.settings, **start}))
             cli.parse(job.verb, [str(config)])
