@@ -130,6 +130,7 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     rows, galaxies = labelled_galaxies(rows, cutouts.column, **{name: said[name] for name in how})
     simulated = source.simulated or bool(card.get("simulated"))
     facts = {"calibrated": source.calibrated, "simulated": simulated, "label": settings.label}
+    facts |= {"versus": settings.versus, **seen_before(card, galaxies)}
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": sample.typical_noise(cutouts, good)}
     network |= {name: said[name] for name in ("encoder", "without")}
@@ -146,5 +147,4 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         views={**source.about, **said["nuisances"]},
         **{name: said[name] for name in FIT.split()},
     )
-    facts |= {"versus": settings.versus, **seen_before(card, galaxies)}
     return {"galaxies": galaxies, **fitted._asdict(), **facts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -81,7 +82,9 @@ def look_at_catalogue(path: Path) -> CatalogueFile | None:
             return _parquet(path)
         with path.open("rb") as file:
             if file.read(len(FITS_BLOCK)) == FITS_BLOCK:
-                return _fits(path)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of a file that is refused anyway
+                    return _fits(path)
         return _hdf5(path)
     except DataError:
         raise

@@ -12,24 +12,15 @@ import resource
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 SECONDS, BYTES, ROWS = 10, 1 << 30, 16
 
 
 def serve(answers):
-    # Once, here, and not by every child.
-    for library in ("matplotlib.pyplot", "pyarrow.parquet", "astropy.wcs", "scipy.spatial", "zarr"):
-        with suppress(ImportError):
-            importlib.import_module(library)
-    from PIL import Image
-
-    from ssl_photoz import cli
-    from ssl_photoz.cutouts import census, colour, reader  # noqa: F401
-
-    Image.init()
-    cli.settings_of("inspect")
+    _import_once()
     for line in sys.stdin:
         asked = json.loads(line)
         out = Path(asked["out"])
@@ -40,6 +31,23 @@ def serve(answers):
         code = os.waitstatus_to_exitcode(status)
         said = (out / "said").read_text(errors="replace") if (out / "said").exists() else ""
         print(json.dumps({"code": code, "said": said}), file=answers, flush=True)
+
+
+def _import_once():
+    """Import whatever a look needs, so that not every child has to."""
+    import h5py
+    import numpy as np
+
+    for library in ("pyarrow.parquet", "pyarrow.csv", "astropy.wcs", "scipy.spatial", "zarr"):
+        with suppress(ImportError):
+            importlib.import_module(library)
+    with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        path = Path(folder) / "cutouts.h5"
+        with h5py.File(path, "w") as file:
+            file["images"] = np.random.default_rng(0).normal(0, 0.01, (8, 3, 16, 16))
+            file["RA"], file["DEC"], file["Z"] = np.arange(8.0), np.zeros(8), np.full(8, 0.1)
+        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+            assert _inspect(path, Path(folder)) == 0
 
 
 def look(data, out, inspect):
