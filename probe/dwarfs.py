@@ -13,7 +13,6 @@ from typing import Literal
 from ssl_photoz import runs
 from ssl_photoz.errors import ConfigError
 
-
 MethodName = Literal["vote", "logistic", "mlp", "one_class"]
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from ssl_photoz.correct.bins import Bins
-from ssl_photoz.correct.channels import membership, rows_for
 from ssl_photoz.correct.cells import Cells
+from ssl_photoz.correct.channels import membership, rows_for
 from ssl_photoz.correct.head import Head, Sample
 from ssl_photoz.correct.labels import Labels
 from ssl_photoz.redshift.protocol import to_target
