@@ -32,7 +32,7 @@ class Settings:
     """Settings of align. The encoder's build and the sky split are those of its start.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         start: Encoder artefact to go on from.
         out: Folder for the encoder, its history and checkpoints.
         mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.

@@ -32,7 +32,7 @@ class Settings:
     """Settings of classify.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Folder to write.
         network: See supervise.
         nearby: What is nearby, and how the few are balanced with the many.

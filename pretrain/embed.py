@@ -20,7 +20,7 @@ class Settings:
     """Settings of embed.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         encoder: Encoder artefact.
         out: Folder for the embeddings.
         mask: Mask that `clean` wrote for these cutouts; what it rejects is rejected.

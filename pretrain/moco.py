@@ -33,7 +33,7 @@ class Settings:
     """Settings of pretrain.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Folder for the encoder, its history and checkpoints.
         mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
         epochs: Times every galaxy is seen; 0 writes an encoder with random weights.

@@ -30,7 +30,7 @@ class Settings:
     """Settings of supervise.
 
     Attributes:
-        data: Cutout file (HDF5).
+        data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Probe folder to write.
         mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
         network: resnet (any encoder with a head), multimodal, small_cnn or capsules.
