@@ -121,7 +121,14 @@ def _program(verb: str) -> ModuleType:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _answer(list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:  # who reads has had enough, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _answer(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0
@@ -134,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoppedError as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status
+    except BrokenPipeError:
+        raise
     except (SslPhotozError, OSError) as error:
         if os.environ.get("SSL_PHOTOZ_DEBUG"):
             raise

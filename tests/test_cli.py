@@ -141,3 +141,14 @@ def test_a_bug_is_not_hidden(failing: ModuleType) -> None:
     failing.error = ZeroDivisionError("a bug")  # type: ignore[attr-defined]
     with pytest.raises(ZeroDivisionError):
         cli.main(["fail"])
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    # The reading end is closed before a word is written.
+    command = f"{sys.executable} -u -m ssl_photoz.cli --help"
+    ended = subprocess.run(
+        ["bash", "-c", f"(sleep 1; {command}; echo status $? >&2) | true"],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stderr == "status 141\n"
