@@ -18,6 +18,7 @@ LEVEL_0 = (
     "config",
     "stopping",
     "allocation",
+    "sealed",
     "__version__",
 )
 ROOMS = (

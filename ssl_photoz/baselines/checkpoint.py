@@ -12,6 +12,7 @@ from torch import nn
 
 from ssl_photoz import runs
 from ssl_photoz.errors import ArtefactError
+from ssl_photoz.sealed import read_sealed, write_sealed
 
 NAME = "training.ckpt"
 WEIGHTS = "weights.safetensors"
@@ -21,8 +22,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write beside the target, then rename."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    with runs.atomic_path(folder / NAME) as scratch:
-        scratch.write_bytes(buffer.getbuffer())
+    write_sealed(folder / NAME, buffer.getbuffer())
 
 
 def load_checkpoint(folder: Path, *, device: torch.device) -> dict[str, Any] | None:
@@ -35,11 +35,11 @@ def load_checkpoint(folder: Path, *, device: torch.device) -> dict[str, Any] | N
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
-    except Exception as error:  # whatever a torn zip archive may raise
-        raise ArtefactError(
-            f"cannot read {path} ({type(error).__name__}); delete it to train anew"
-        ) from None
+        content = io.BytesIO(read_sealed(path))
+        state: dict[str, Any] = torch.load(content, weights_only=True, map_location=device)
+    except Exception as error:  # whatever a torn archive may raise
+        detail = str(error) if isinstance(error, ArtefactError) else type(error).__name__
+        raise ArtefactError(f"cannot read {path} ({detail}); delete it to train anew") from None
     return state
 
 

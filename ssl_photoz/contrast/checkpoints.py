@@ -1,23 +1,21 @@
-"""Checkpoints that are whole or refused: a line with the sha256 of what follows it, then the state.
+"""Checkpoints that are whole or refused.
 
 A file that was torn, or in which a bit has flipped, is passed over; the one before it is kept too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ssl_photoz import runs
 from ssl_photoz.errors import ArtefactError
+from ssl_photoz.sealed import read_sealed, write_sealed
 
 PATTERN = "step-*.ckpt"
 KEPT = 2
-OPENING = b"ssl_photoz checkpoint, sha256 "
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -29,10 +27,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write beside the target, then rename; a full disk is an OSError, as everywhere."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getbuffer()
-    with runs.atomic_path(path) as scratch, scratch.open("wb") as file:
-        file.write(OPENING + hashlib.sha256(content).hexdigest().encode() + b"\n")
-        file.write(content)
+    write_sealed(path, buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -41,13 +36,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ArtefactError: If it is not, byte for byte, what was written.
     """
-    with path.open("rb") as file:
-        opening, content = file.readline(len(OPENING) + 65), file.read()
-    if not opening.startswith(OPENING):
-        raise ArtefactError(f"{path} does not begin as a checkpoint does")
-    if opening[len(OPENING) :].strip() != hashlib.sha256(content).hexdigest().encode():
-        raise ArtefactError(f"the sha256 of {path} is not the one it was written with")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    content = io.BytesIO(read_sealed(path))
+    state: dict[str, Any] = torch.load(content, weights_only=True, map_location="cpu")
     return state
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ssl_photoz.baselines import training
-from ssl_photoz.baselines.checkpoint import NAME, load_checkpoint
+from ssl_photoz.baselines.checkpoint import NAME, load_checkpoint, save_checkpoint
 from ssl_photoz.baselines.fitting import fit_and_predict
 from ssl_photoz.baselines.predict import predict
 from ssl_photoz.baselines.small_cnn import SmallCNN
@@ -255,3 +255,14 @@ def test_from_streams_to_predictions(tmp_path):
     assert told["parameters"] == 421_725 - 3 * 800
     assert (told["epochs"], told["steps_per_epoch"]) == (20, 7)
     assert (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
+    save_checkpoint(tmp_path, {"weights": torch.arange(1000.0)})
+    whole = load_checkpoint(tmp_path, device="cpu")
+    assert torch.equal(whole["weights"], torch.arange(1000.0))
+    content = bytearray((tmp_path / NAME).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"training.ckpt.*sha256"):
+        load_checkpoint(tmp_path, device="cpu")

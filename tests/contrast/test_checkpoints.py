@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from ssl_photoz.contrast.checkpoints import (
-    OPENING,
     checkpoint_path,
     forget_checkpoints,
     latest_checkpoint,
@@ -12,6 +11,7 @@ from ssl_photoz.contrast.checkpoints import (
     write_checkpoint,
 )
 from ssl_photoz.errors import ArtefactError
+from ssl_photoz.sealed import OPENING
 
 
 def write(folder, step):
