@@ -257,7 +257,8 @@ def _settings_of(job: Job) -> dict[str, Any]:
     more: dict[str, Any] = dict(job.settings)
     if job.after is not None and job.verb in ("align", "supervise"):
         more["start"] = str(job.after / "encoder")
-    if job.labels is not None and job.counts_from is not None:
+    # All is not given as a number: a network that clips redshifts has fewer.
+    if job.labels not in (None, 1.0) and job.counts_from is not None:
         splits = read_labelled(Embeddings.open(job.counts_from / "embeddings"))
         more["labels"] = count(job.labels, len(splits["train"]))
     return more
