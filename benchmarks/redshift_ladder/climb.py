@@ -24,6 +24,7 @@ from benchmarks.redshift_ladder.photometry import photometry, rows_of
 from benchmarks.redshift_ladder.plan import Job, Size, count, says
 from ssl_photoz import cli, runs
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.encoders.backbones import STAGE_WIDTHS
 from ssl_photoz.redshift.artefact import PROBES, read_predictions
 from ssl_photoz.redshift.blend import Blend
 from ssl_photoz.redshift.contamination import refuse_contaminated
@@ -82,7 +83,9 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
     refuse_contaminated(embeddings, allow=False)
     splits = read_labelled(embeddings)
     card = runs.read_card(encoder, "encoder")
-    read_outs = {"last": last_stage(card["encoder"]), "all": slice(None)}
+    read_outs = {"all": slice(None)}
+    if card["encoder"]["backbone"] in STAGE_WIDTHS:  # a ResNet
+        read_outs["last"] = last_stage(card["encoder"])
     tables = []
     for labels in size.labels if job.labels is None else (job.labels,):
         for name, columns in read_outs.items():
@@ -176,7 +179,6 @@ def _yardsticks(job: Job, size: Size) -> dict[str, Any]:
 
 def last_stage(encoder: Mapping[str, Any]) -> slice:
     """Return where an embedding of all stages holds the mean of the last one."""
-    from ssl_photoz.encoders.backbones import STAGE_WIDTHS
     from ssl_photoz.encoders.settings import HALVINGS
 
     width = STAGE_WIDTHS[encoder["backbone"]][-1]
