@@ -25,8 +25,8 @@ from ssl_photoz.runs import atomic_path, read_json, write_json
 HERE = Path(__file__).resolve().parent
 
 
-def main(arguments: list[str]) -> None:
-    """Run a size and write what came of it."""
+def main(arguments: list[str]) -> str:
+    """Run a size, write what came of it, and return the page."""
     name, *rest = arguments or ["small"]
     given = dict(argument.split("=", 1) for argument in rest)
     plan = Plan.read(HERE / f"{name}.yaml", Path(given.get("out", "runs/adapt")))
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
         scratch.write_text(text)
     write_json(folder / f"{name}.json", found)
     figure.draw(found, folder / f"{name}.png", note=note)
-    print(text)
+    return text
 
 
 def _spent(path: Path, seconds: float) -> float:
@@ -77,4 +77,4 @@ def _do_all(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(main(sys.argv[1:]))

@@ -1,10 +1,10 @@
 """One table of the older systems beside frozen embeddings.
 
     python -m benchmarks.compare
-    python -m benchmarks.compare tiny.yaml out=runs/compare results=/tmp/results
+    python -m benchmarks.compare mine.yaml out=runs/mine results=runs/mine/results
 
-The redshift ladder's jobs and workers do it: jobs that are done stay done, and the same command
-goes on after an interruption.
+The redshift ladder's jobs and workers do it, and those of `benchmarks.adapt` where the plan names
+one of its sizes: jobs that are done stay done, and the same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
+from benchmarks.adapt.__main__ import main as adapt
 from benchmarks.compare import figure, table
 from benchmarks.redshift_ladder import results as scored
 from benchmarks.redshift_ladder.__main__ import climb_all, spent
@@ -32,12 +35,15 @@ def main(arguments: list[str]) -> None:
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     named = [argument for argument in arguments if "=" not in argument]
     plan = named[0] if named else str(HERE / "compare.yaml")
-    size = Size.read(plan, Path(given.get("out", "runs/compare")))
+    out = Path(given.get("out", "runs/compare"))
+    folder = Path(given.get("results", HERE / "results"))
+    size = Size.read(plan, out)
     started = time.perf_counter()
     try:
         inputs = make_inputs(size)
         jobs = [job for job in size.jobs() if job.input in inputs]
         climb_all(size, jobs)
+        adapted = _adapted(plan, out, folder)
     finally:
         minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
     note = (
@@ -49,14 +55,23 @@ def main(arguments: list[str]) -> None:
         table.markdown(size, lines)
         + nearby_markdown(size, scored.read_results(jobs), jobs)
         + table.classified_markdown(jobs)
+        + adapted
     )
-    folder = Path(given.get("results", HERE / "results"))
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / f"{size.name}.md") as scratch:
         scratch.write_text(f"{note}\n{text}")
     with atomic_path(folder / f"{size.name}.png") as scratch:
         figure.draw(size, lines, note=note).savefig(scratch, format="png")
     print(text)
+
+
+def _adapted(plan: str, out: Path, results: Path) -> str:
+    """Compare on two surveys, where the plan says so; return that part of the page."""
+    size = yaml.safe_load(Path(plan).read_text()).get("adapt")
+    if size is None:
+        return ""
+    page = adapt([size, f"out={out / 'adapt'}", f"results={results}"])
+    return f"\n### from one survey, with labels, to another, without\n\n{page}"
 
 
 if __name__ == "__main__":
