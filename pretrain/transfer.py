@@ -2,8 +2,8 @@
 
     ssl-photoz transfer configs/transfer.yaml data=south.h5 target=north.h5 out=runs/transfer
 
-The target gives pixels and what is known of its PSF, noise and dust; its redshifts are read for the
-score alone. Validation is the source's. Killed and started again, it goes on after its last epoch.
+The target's redshifts are for the score alone (without any, it is the source's, as validation is);
+``apply`` asks the network about the target. Killed and started again, it goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Settings:
 
     Attributes:
         data: Cutout file with redshifts, the source.
-        target: Cutout file of the other survey; the score needs redshifts on its test sky.
+        target: Cutout file of the other survey, with or without redshifts.
         out: Probe folder to write.
         methods: Any of reweight (source galaxies are drawn as often as their like are in the
             target), match (views take PSF, noise and dust from the target's columns), adversarial
@@ -91,14 +91,12 @@ def main(settings: Settings) -> None:
     end_to_end.require_rivals(NAME, settings.versus)
     parents = {name: runs.fingerprint(getattr(settings, name)) for name in ("data", "target")}
     parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
-    ignore = ("data", "target", "out", "versus")
-    if not runs.begin(settings.out, "probe", config=settings, parents=parents, ignore=ignore):
+    same: dict[str, Any] = {"config": settings, "parents": parents}
+    if not runs.begin(settings.out, "probe", ignore="data target out versus".split(), **same):
         return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as source, Cutouts.open(settings.target) as target:
         trained = _train(settings, source, target)
-    metrics = end_to_end.save_network(
-        settings.out, NAME, versus=settings.versus, config=settings, parents=parents, **trained
-    )
+    metrics = end_to_end.save_network(settings.out, NAME, versus=settings.versus, **same, **trained)
     for checkpoint in settings.out.glob("*.ckpt"):
         checkpoint.unlink()
     print(figures.title_of(metrics), scores.table(metrics["probes"]), sep="\n")
@@ -118,21 +116,22 @@ def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, An
     about, split, seed = source.source.about, settings.split, settings.seed
     rows = labelled_rows(source, good_rows(source)[0], split)
     rows, galaxies = labelled_galaxies(rows, source.column, labels=settings.labels, seed=seed)
-    offered, rows["test"] = target_rows(target, split)
-    galaxies["test"] = without_features(rows["test"], target.column)
+    offered, known = target_rows(target, split)
+    asked = {split: (source, rows[split]) for split in ("val", "test")}
+    if len(known):
+        asked["test"], galaxies["test"] = (target, known), without_features(known, target.column)
     fields = (source, rows["train"], target, offered)
     batches = TwoFields.for_methods(settings.methods, *fields, split=split, seed=seed)
     views: dict[str, Any] = {**about, **asdict(settings.nuisances)}
     if "match" in settings.methods:
-        views |= matched_views(target, offered)
-    asked = {"val": source, "test": target}
+        views |= matched_views(*fields)
     adversary = partial(make_adversary, strength=settings.strength, seed=seed)
     network: dict[str, Any] = {"kind": settings.network, "about": about}
     network |= {"size_px": source.source.size_px, "noise": typical_noise(source, rows["train"])}
     network |= {"encoder": asdict(settings.encoder), "settings": asdict(NetworkSettings())}
     fitted = fit_and_predict(
         batches,
-        {split: partial(central_crops, some, rows[split]) for split, some in asked.items()},
+        {split: partial(central_crops, *some) for split, some in asked.items()},
         lambda answer: validation_score(answer, galaxies["val"].z),
         labels=len(rows["train"]),
         head=Target.of(galaxies["train"].z),
@@ -145,6 +144,7 @@ def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, An
     )
     nz = compare_nz(np.expm1(fitted.answers["test"]), galaxies["test"].z)
     fitted.training.update({**nz, "effective_labels": batches.effective_labels})
-    facts = {"label": settings.label, "calibrated": source.source.calibrated}
-    facts |= {"simulated": source.source.simulated or target.source.simulated}
+    label = settings.label + ("" if len(known) else ", SCORED ON THE SOURCE")
+    simulated = source.source.simulated or target.source.simulated
+    facts = {"label": label, "simulated": simulated, "calibrated": source.source.calibrated}
     return {"galaxies": galaxies, **fitted._asdict(), **facts}

@@ -43,6 +43,7 @@ VERBS = {
     "transfer": Verb("pretrain.transfer", "Settings", "main", "train on one survey for another"),
     "embed": Verb("pretrain.embed", "Settings", "main", "run an encoder over a cutout file"),
     "classify": Verb("pretrain.classify", "Settings", "main", "train a network to tell nearby"),
+    "apply": Verb("pretrain.apply", "Settings", "main", "ask a network about other cutouts"),
     "bands": Verb("pretrain.bands", "Settings", "main", "say what a network gets from each band"),
     "adopt": Verb("pretrain.adopt", "Settings", "main", "take an encoder of another project"),
     "adopt_vectors": Verb(

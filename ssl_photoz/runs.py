@@ -124,27 +124,28 @@ def write_card(
     return read_json(folder / "card.json")
 
 
-def read_card(folder: Path, kind: str) -> Card:
+def read_card(folder: Path, *kinds: str) -> Card:
     """Read and check an artefact's card.
 
     Args:
         folder: The artefact's folder.
-        kind: The kind it must be.
+        *kinds: The kind it must be, or several of which it must be one.
 
     Raises:
         ArtefactError: If there is no finished artefact, or its schema is newer than this code.
         MismatchError: If it is of another kind.
     """
+    wanted = " or ".join(kinds)
     if not folder.is_dir():
-        raise ArtefactError(f"{folder} is not a folder; expected a finished {kind} artefact")
+        raise ArtefactError(f"{folder} is not a folder; expected a finished {wanted} artefact")
     if not (folder / "card.json").exists():
         raise ArtefactError(
-            f"{folder} has no card.json: the {kind} in it is unfinished or was never made; "
+            f"{folder} has no card.json: the {wanted} in it is unfinished or was never made; "
             f"run the command that makes it again"
         )
     card = read_json(folder / "card.json")
-    if card.get("kind") != kind:
-        raise MismatchError(f"{folder} holds a {card.get('kind')!r} artefact, expected {kind!r}")
+    if card.get("kind") not in kinds:
+        raise MismatchError(f"{folder} holds a {card.get('kind')!r} artefact, expected {wanted!r}")
     if not isinstance(card.get("schema_version"), int) or card["schema_version"] > SCHEMA_VERSION:
         raise ArtefactError(
             f"{folder} has card schema {card.get('schema_version')!r}, this version of ssl_photoz "

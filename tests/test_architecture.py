@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVEL_0 = (
     "errors",
     "types",
+    "alike",
     "provenance",
     "inputs",
     "runs",

@@ -127,7 +127,7 @@ def test_the_steps_above_cover_every_verb():
         *("demo", "runs", "explore"),  # runs this; writes nothing; serves until interrupted
         *("select", "fetch"),  # begin with a catalogue: tests/catalogues, tests/fetching
         *("adopt", "adopt_vectors"),  # what others have trained: tests/encoders, tests/embeddings
-        *("bands", "classify", "transfer"),  # older systems: tests/baselines, tests/adapt
+        *("apply", "bands", "classify", "transfer"),  # older systems: tests/baselines, tests/adapt
         *("adapt", "correct"),  # tests/adapt, tests/correct
     }
     assert {verb for verb, _, _ in STEPS} == set(VERBS) - elsewhere

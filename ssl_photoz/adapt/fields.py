@@ -12,7 +12,8 @@ import torch
 
 from ssl_photoz.adapt.guided import match_magnitudes
 from ssl_photoz.adapt.reweighting import effective_number, importance_weights
-from ssl_photoz.augment.survey import look_of
+from ssl_photoz.alike import differences
+from ssl_photoz.augment.survey import Look, look_of
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch, good_rows, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
@@ -36,49 +37,63 @@ def require_alike(source: Cutouts, target: Cutouts) -> None:
     """
     here, there = source.source, target.source
     one, other = ({**some.about, "size_px": some.size_px} for some in (here, there))
-    for name, value in one.items():
-        if value != other[name]:
-            raise MismatchError(
-                f"{here.path} has {name} {value!r}, the target {there.path} {other[name]!r}; give "
-                f"cutouts of one kind, or cut both to one size with pack"
-            )
+    for name in differences(one, other):
+        raise MismatchError(
+            f"{here.path} has {name} {one[name]!r}, the target {there.path} {other[name]!r}; give "
+            f"cutouts of one kind, or cut both to one size with pack"
+        )
 
 
 def target_rows(target: Cutouts, split: SplitSettings) -> tuple[Ints, Ints]:
     """Return the good rows on the training sky, labelled or not, and the labelled ones to score on.
 
+    Of the latter there may be none: fewer than 10 are no score.
+
     Raises:
-        DataError: If there are fewer than 10 of either.
+        DataError: If there are fewer than 10 of the former.
     """
     good, _ = good_rows(target)
     places = (target.column(name) for name in ("ra", "dec", "id"))
     side = sky_split(*places, **asdict(split))[good]
     offered = good[side == "train"]
     test = good[(side == "test") & usable_labels(target.column("z")[good])]
-    if min(len(offered), len(test)) < FEWEST:
+    if len(offered) < FEWEST:
         raise DataError(
-            f"{target.source.path} has {len(offered)} good cutouts on the training sky and "
-            f"{len(test)} with a redshift on the test sky, expected at least {FEWEST} of each"
+            f"{target.source.path} has {len(offered)} good cutouts on the training sky, expected "
+            f"at least {FEWEST}"
         )
-    return offered, test
+    return offered, test if len(test) >= FEWEST else test[:0]
 
 
-def matched_views(target: Cutouts, rows: Ints) -> dict[str, Any]:
-    """Return the keywords of `Views` that make cutouts look like rows of the target.
+def matched_views(
+    source: Cutouts, labelled: Ints, target: Cutouts, offered: Ints
+) -> dict[str, Any]:
+    """Return the keywords of `Views` that make rows of the source look like rows of the target.
 
-    PSF, noise and dust are drawn, at full strength, from log-normals fitted to its columns.
+    PSF, noise and dust are drawn, at full strength, from log-normals fitted to the target's
+    columns. What is done to a cutout depends on its own: the source must have the columns as well.
 
     Raises:
-        DataError: If it lacks one of the columns.
+        DataError: If either lacks one of the columns, or holds display values.
     """
-    per_band = (len(target), len(target.source.bands))
-    look = look_of(
-        target.column_or_nan("psfsize", per_band)[rows],
-        target.column_or_nan("noise", per_band)[rows],
-        target.column_or_nan("ebv", per_band[:1])[rows],
-        pixscale_arcsec=target.source.pixscale_arcsec,
-    )
+    if not target.source.calibrated:
+        raise DataError(f"{target.source.path} holds display values: it has no look to match")
+    _look(source, labelled)
+    look = _look(target, offered)
     return {"psf_strength": 1.0, "noise_strength": 1.0, "dust": "survey", "look": look}
+
+
+def _look(cutouts: Cutouts, rows: Ints) -> Look:
+    per_band = (len(cutouts), len(cutouts.source.bands))
+    try:
+        return look_of(
+            cutouts.column_or_nan("psfsize", per_band)[rows],
+            cutouts.column_or_nan("noise", per_band)[rows],
+            cutouts.column_or_nan("ebv", per_band[:1])[rows],
+            pixscale_arcsec=cutouts.source.pixscale_arcsec,
+        )
+    except DataError as error:
+        raise DataError(f"{cutouts.source.path}: {error}") from None
 
 
 def photometry(cutouts: Cutouts, rows: Ints) -> Floats:

@@ -1,19 +1,22 @@
-"""Read a trained network back from its probe folder."""
+"""Read a trained network back from its folder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ssl_photoz import runs
+from ssl_photoz.alike import differences
 from ssl_photoz.baselines.build import build
 from ssl_photoz.baselines.checkpoint import WEIGHTS
 from ssl_photoz.baselines.heads import Head, head_from
 from ssl_photoz.baselines.network import Network
-from ssl_photoz.errors import ArtefactError
+from ssl_photoz.errors import ArtefactError, MismatchError
 
 
 def load_network(
@@ -21,15 +24,13 @@ def load_network(
     *,
     member: int = 0,
     device: torch.device | str = "cpu",
-    kind: str = "probe",
 ) -> tuple[Network, Head, runs.Card]:
     """Read a network, in evaluation mode.
 
     Args:
-        folder: Probe folder that `supervise` wrote.
+        folder: Folder that `supervise`, `transfer` or `classify` wrote.
         member: Which network of a committee.
         device: Where to put it; weights trained on a GPU load on a CPU.
-        kind: ``probe``, or ``classifier`` for a folder that `classify` wrote.
 
     Returns:
         The network, what it was asked for (see `ssl_photoz.baselines.predict`), and the card.
@@ -37,7 +38,7 @@ def load_network(
     Raises:
         ArtefactError: If the card or the weights are missing, damaged, or disagree.
     """
-    card = runs.read_card(folder, kind)
+    card = runs.read_card(folder, "probe", "classifier")
     if "network" not in card:
         raise ArtefactError(f"{folder} holds no network: expected a folder that supervise wrote")
     path, training = folder / WEIGHTS, card["training"]
@@ -54,3 +55,42 @@ def load_network(
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} does not describe a network: {error}") from None
     return network.to(device).eval(), head_from(card["network"]["head"]), card
+
+
+def load_members(
+    folder: Path, *, device: torch.device | str = "cpu"
+) -> tuple[list[Network], Head, runs.Card]:
+    """Read every network of a folder: the one, or those of a committee; see `load_network`."""
+    first, head, card = load_network(folder, device=device)
+    members = range(1, len(card["training"].get("members", [first])))
+    others = [load_network(folder, member=number, device=device)[0] for number in members]
+    return [first, *others], head, card
+
+
+def require_cutouts(
+    folder: Path, card: runs.Card, network: Network, *, size_px: int, about: Mapping[str, Any]
+) -> None:
+    """Check that a network can be asked about cutouts.
+
+    Args:
+        folder: Of the network, for the message.
+        card: Its card.
+        network: The network.
+        size_px: Side of the cutouts.
+        about: Their ``bands``, ``pixscale_arcsec`` and ``calibrated``.
+
+    Raises:
+        ArtefactError: If the folder is of an earlier version, which did not say.
+        MismatchError: If they are not of the kind it was trained on.
+    """
+    if "about" not in card["network"]:
+        raise ArtefactError(f"{folder} does not say what cutouts it was trained on; train it again")
+    mine = card["network"]["about"]
+    for name in differences(mine, about):
+        raise MismatchError(
+            f"{folder} was trained on cutouts with {name} = {mine[name]}, these have {about[name]}"
+        )
+    if size_px < network.input_shape[-1]:
+        raise MismatchError(
+            f"{folder} sees {network.input_shape[-1]} px a side, these cutouts are {size_px} px"
+        )

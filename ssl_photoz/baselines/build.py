@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_photoz.baselines.capsules import CapsuleNetwork
 from ssl_photoz.baselines.heads import Head, describe, head_from
-from ssl_photoz.baselines.network import Network
+from ssl_photoz.baselines.network import Network, blank
 from ssl_photoz.baselines.regressor import Regressor
 from ssl_photoz.baselines.settings import ENCODERS
 from ssl_photoz.baselines.small_cnn import SmallCNN
@@ -63,12 +64,20 @@ def make_network(
             given["backbone"] = ENCODERS[kind] or given["backbone"]
             pretrained = fresh_encoder(seed=seed, **given)
         pretrained.require(size_px=size_px, **about)
+        if ENCODERS[kind] not in (None, pretrained.description["backbone"]):
+            raise MismatchError(
+                f"the encoder to start from has the backbone {pretrained.description['backbone']}, "
+                f"network={kind} has {ENCODERS[kind]}; give network=resnet, or another encoder"
+            )
         arguments = pretrained.description
     else:
         calibrated = about["calibrated"]
         fitting = softening if calibrated else [DISPLAY_SOFTENING] * len(softening)
         arguments = {"softening": fitting, "calibrated": calibrated, **settings[kind]}
     plan: dict[str, Any] = {"kind": kind, "arguments": arguments, "head": describe(head)}
+    plan["about"] = {**about, "bands": list(about["bands"])}
+    if not math.isfinite(about["pixscale_arcsec"]):  # not known
+        del plan["about"]["pixscale_arcsec"]
     if without:
         plan["seen"] = _seen(list(about["bands"]), without)
     with torch.random.fork_rng():
@@ -86,8 +95,8 @@ def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network
     """Build a network with random weights.
 
     Args:
-        plan: ``kind``, ``arguments`` and ``head``, as in a network's ``plan``; and ``seen``, which
-            bands it sees, where it does not see all.
+        plan: ``kind``, ``arguments`` and ``head``, as in a network's ``plan``; ``seen``, which
+            bands it sees, where it does not see all; and what its cutouts are, ``about``.
         encoder: To put the head on, if it is a kind with one; None: a fresh one.
     """
     kind, head = plan["kind"], head_from(plan["head"])
@@ -97,10 +106,11 @@ def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network
     else:
         network = MAKERS[kind](head=head, **plan["arguments"])
     network.plan = dict(plan)
-    if "seen" in plan:
+    network.seen = plan.get("seen")
+    if network.seen is not None:
         for module in network.modules():
             if isinstance(module, Stretch | ViewerSlip):
-                module.register_forward_pre_hook(_Blank(plan["seen"]))
+                module.register_forward_pre_hook(_Blank(network.seen))
     return network
 
 
@@ -118,8 +128,8 @@ class _Blank:
     """Sets to zero, in front of the stretch, the bands of flux that a network is not to see."""
 
     def __init__(self, seen: Sequence[bool]) -> None:
-        self.seen = torch.tensor(seen)
+        self.seen = seen
 
     def __call__(self, stretch: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         flux, *rest = arguments
-        return flux * self.seen.to(flux)[:, None, None], *rest
+        return blank(flux, self.seen), *rest

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ssl_photoz.baselines.capsule_layers import CapsuleCell, ClassCapsules, margin_loss
 from ssl_photoz.baselines.heads import Head
-from ssl_photoz.baselines.network import Network
+from ssl_photoz.baselines.network import Network, blank
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.errors import ShapeError
 
@@ -114,7 +114,8 @@ class CapsuleNetwork(Network):
     def loss(self, flux: Tensor, z: Tensor, head: Head) -> Tensor:
         """Return the head's loss plus those of class and picture, for redshifts (B,)."""
         stretched = self.stretch(self._checked(flux))
-        capsules, label = self.capsules(stretched), classes_of(flux, classes=self.classes)
+        capsules = self.capsules(stretched)
+        label = classes_of(blank(flux, self.seen), classes=self.classes)
         own = _chosen(capsules, label)
         drawn = F.mse_loss(self.draw(own), stretched.float())
         told = margin_loss(capsules.norm(dim=2), label)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,6 +35,19 @@ def answer(
         with torch.autocast(device.type, torch.bfloat16):
             answers = [network(orient_exactly(flux, turn)) for turn in range(orientations)]
         found.append(head.averaged(torch.stack(answers)).cpu().numpy())
+    nothing = np.empty(0) if head.outputs == 1 else np.empty((0, head.outputs))
+    return np.concatenate(found) if found else nothing
+
+
+def answer_together(
+    networks: Sequence[Network], crops: Iterable[Tensor], *, head: Head, orientations: int = 8
+) -> Doubles:
+    """Return the mean answers of a committee, or of one; each batch of crops is read once.
+
+    Arguments else as of `answer`.
+    """
+    ask = partial(answer, head=head, orientations=orientations)
+    found = [np.mean([ask(network, [crop]) for network in networks], axis=0) for crop in crops]
     nothing = np.empty(0) if head.outputs == 1 else np.empty((0, head.outputs))
     return np.concatenate(found) if found else nothing
 

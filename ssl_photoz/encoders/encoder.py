@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ssl_photoz.alike import differences
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
@@ -103,23 +103,14 @@ class Encoder(nn.Module):
         Raises:
             MismatchError: If it is not, naming both sides.
         """
-        mine = self.description
-        theirs: dict[str, Any] = {
-            "bands": list(bands),
-            "pixscale_arcsec": pixscale_arcsec,
-            "calibrated": calibrated,
-        }
-        for name, value in theirs.items():
-            same = (
-                math.isclose(float(mine[name]), float(value), rel_tol=1e-3)
-                if name == "pixscale_arcsec"
-                else mine[name] == value
+        theirs: dict[str, Any] = {"bands": list(bands), "calibrated": calibrated}
+        theirs |= {"pixscale_arcsec": float(pixscale_arcsec)}
+        mine = {name: self.description[name] for name in theirs}
+        for name in differences(mine, theirs):
+            raise MismatchError(
+                f"the encoder was trained with {name} = {mine[name]}, these cutouts have "
+                f"{name} = {theirs[name]}; use cutouts like the encoder's, or another encoder"
             )
-            if not same:
-                raise MismatchError(
-                    f"the encoder was trained with {name} = {mine[name]}, these cutouts have "
-                    f"{name} = {value}; use cutouts like the encoder's, or another encoder"
-                )
         if size_px < self.input_shape[-1]:
             raise MismatchError(
                 f"the encoder sees crops of {self.input_shape[-1]} px, these cutouts are "

@@ -86,7 +86,7 @@ def without_features(rows: Ints, column: Callable[[str], Array]) -> Labelled:
 
 def score_network(
     name: str, answers: Mapping[str, Doubles], galaxies: Mapping[str, Labelled]
-) -> tuple[dict[str, Any], dict[str, Array], Mean]:
+) -> tuple[dict[str, Any], dict[str, Array], Mean, Interval]:
     """Score a network, and the mean, on ``val`` and ``test``.
 
     Args:
@@ -97,7 +97,7 @@ def score_network(
 
     Returns:
         Scores (name to split to what `score` says), the columns of the test-split table, the
-        network's first, and the mean as a probe.
+        network's first, the mean as a probe, and the network's intervals.
     """
     train, val, test = (galaxies[split] for split in ("train", "val", "test"))
     mean = Mean.fit(train.features, train.z, val_features=val.features, val_z=val.z)
@@ -115,7 +115,7 @@ def score_network(
             if split == "test":
                 told = {f"{n}_{who}": getattr(estimate, n) for n in ("z_phot", "z_lo", "z_hi")}
                 columns |= told
-    return scores, columns, mean
+    return scores, columns, mean, interval
 
 
 def save_network(
@@ -155,7 +155,7 @@ def save_network(
     Returns:
         The metrics, as in ``metrics.json``.
     """
-    scores, columns, mean = score_network(name, answers, galaxies)
+    scores, columns, mean, interval = score_network(name, answers, galaxies)
     facts |= {"features": "pixels", "labels": {k: len(some) for k, some in galaxies.items()}}
     metrics: dict[str, Any] = for_json(
         {
@@ -182,6 +182,7 @@ def save_network(
         encoder=parents.get("encoder", ""),
         training=training,
         network=dict(plan),
+        interval=interval.for_json(),
         **facts,
     )
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,10 +56,20 @@ class Interval:
         widths = [_quantile(scores[which == b], scores) for b in range(len(edges) + 1)]
         return cls(edges.astype(np.float64), np.array(widths))
 
+    def for_json(self) -> dict[str, list[float]]:
+        """Return what `Interval.read` takes, ready for JSON."""
+        return {"edges": self.edges.tolist(), "half_widths": self.half_widths.tolist()}
+
+    @classmethod
+    def read(cls, said: Mapping[str, Sequence[float]]) -> Self:
+        """Take what `for_json` gave."""
+        return cls(np.array(said["edges"], np.float64), np.array(said["half_widths"]))
+
     def around(self, predicted: Array, *, spread: Array | float = 1.0) -> tuple[Doubles, Doubles]:
-        """Return z_lo and z_hi, shape (N,) each; z_lo is never below 0."""
+        """Return z_lo and z_hi, shape (N,) each; z_lo is below 0 only where the estimate is."""
         half = self.half_widths[np.digitize(predicted, self.edges)] * spread
-        return np.maximum(to_redshift(predicted - half), 0), to_redshift(predicted + half)
+        least = np.minimum(to_redshift(predicted), 0)
+        return np.maximum(to_redshift(predicted - half), least), to_redshift(predicted + half)
 
 
 def _quantile(scores: Doubles, otherwise: Doubles, *, least: int = 30) -> float:

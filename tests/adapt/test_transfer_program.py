@@ -4,6 +4,7 @@ import json
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy import stats
@@ -181,18 +182,43 @@ def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
         transfer(folder, "cut", **given, strength=0.7)
 
 
+def test_a_target_without_redshifts_is_learnt_for_and_given_redshifts(folder, undrawn):
+    with h5py.File(write(folder / "unknown.h5", seed=5, noise=0.01, width=7.0), "a") as file:
+        file["Z"][:] = np.nan
+    card = transfer(folder, "blind", target=folder / "unknown.h5", methods=("match",))
+    assert card["label"].endswith("SCORED ON THE SOURCE")
+    with Cutouts.open(folder / "south.h5") as source:
+        of_source = dict(zip(source.column("id").tolist(), source.column("z"), strict=True))
+        places = (source.column(name) for name in ("ra", "dec", "id"))
+        side = sky_split(*places, seed=1, nside=32, fractions=SPLIT.fractions)
+    table = read_predictions(folder / "blind")
+    assert table["z_spec"].tolist() == pytest.approx([of_source[i] for i in table["id"].tolist()])
+    assert len(table["id"]) == int(np.sum(side == "test"))
+    cli.run(
+        "apply",
+        [
+            f"network={folder / 'blind'}",
+            *(
+                f"{name}={folder / value}"
+                for name, value in (("data", "unknown.h5"), ("out", "z.parquet"))
+            ),
+        ],
+    )
+    redshifts = pq.read_table(folder / "z.parquet").to_pydict()
+    assert len(redshifts["z_phot"]) == ROWS
+    assert np.isfinite(redshifts["z_phot"]).all()
+
+
 def test_what_cannot_be_transferred_is_refused(folder, capsys):
     write(folder / "large.h5", seed=6, side_px=40)
     with pytest.raises(MismatchError, match=r"size_px 36, the target .*large.h5 40"):
-        transfer(folder, "x", target=folder / "large.h5")
-    with h5py.File(folder / "large.h5", "a") as file:
-        file["Z"][:] = np.nan
-    with pytest.raises(DataError, match="0 with a redshift on the test sky"):
         transfer(folder, "x", target=folder / "large.h5")
     with h5py.File(write(folder / "bare.h5", seed=7), "a") as file:
         del file["PSFSIZE"]
     with pytest.raises(DataError, match="known psfsize"):
         transfer(folder, "x", target=folder / "bare.h5", methods=("match",))
+    with pytest.raises(DataError, match=r"bare.h5: not one cutout has a known psfsize"):
+        transfer(folder, "x", data=folder / "bare.h5", methods=("match",))
     given = [f"data={folder / 'south.h5'}", f"target={folder / 'north.h5'}", f"out={folder / 'x'}"]
     assert cli.main(["transfer", *given, "methods=[guess]"]) == 2
     assert cli.main(["transfer", *given, "strength=-1"]) == 2

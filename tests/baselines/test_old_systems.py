@@ -1,6 +1,7 @@
 """Networks with other heads and without a band: shape, gradients, 64 SIMULATED galaxies, files."""
 
 import copy
+import json
 from dataclasses import asdict
 
 import numpy as np
@@ -12,8 +13,9 @@ from ssl_photoz.baselines.build import build, make_network
 from ssl_photoz.baselines.nearby import Nearby
 from ssl_photoz.baselines.settings import NetworkSettings
 from ssl_photoz.baselines.target import Target
+from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.errors import ConfigError, MismatchError
 
 N = 64
 ENCODER = EncoderSettings(backbone="resnet18", stem="small", crop_px=32)
@@ -138,6 +140,35 @@ def test_capsules_draw_a_band_left_out_as_dark(galaxies):
     stretched = made.stretch(flux)
     assert float(stretched[:, 0].abs().max()) == 0
     assert float(stretched[:, 1:].abs().max()) > 0
+
+
+def test_the_classes_of_capsules_do_not_see_a_band_left_out(galaxies):
+    flux, z = galaxies
+    settings = asdict(NetworkSettings())
+    settings["capsules"]["crop_px"] = 32
+    head = Target.of(z.numpy())
+    made = make(head, "capsules", without=("g",), settings=settings).eval()
+    unseen = flux.clone()
+    unseen[::2, 0, 12:20, 12:20] += 50  # so bright a core would change the classes
+    assert torch.equal(made.loss(flux, z, head), made.loss(unseen, z, head))
+
+
+def test_an_unknown_pixel_scale_stays_unknown_in_the_plan(galaxies):
+    about = {"bands": ("g", "r", "z"), "pixscale_arcsec": float("nan"), "calibrated": False}
+    plan = make(Target.of(galaxies[1].numpy()), about=about).plan
+    assert plan["about"] == {"bands": ["g", "r", "z"], "calibrated": False}
+    json.dumps(plan, allow_nan=False)
+
+
+def test_an_encoder_of_another_backbone_is_not_taken_for_a_multimodal_one(galaxies):
+    about = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "calibrated": True}
+    resnet = fresh_encoder(
+        seed=0, backbone="resnet18", stem="small", crop_px=32, softening=[0.03] * 3, **about
+    )
+    head = Target.of(galaxies[1].numpy())
+    assert make(head, "resnet", pretrained=resnet).plan["arguments"]["backbone"] == "resnet18"
+    with pytest.raises(MismatchError, match="has the backbone resnet18"):
+        make(head, "multimodal", pretrained=resnet)
 
 
 def test_no_band_and_an_unknown_band_cannot_be_left_out(galaxies):

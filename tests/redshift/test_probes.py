@@ -223,6 +223,18 @@ def test_intervals_widen_where_errors_do():
     np.testing.assert_allclose(half[0], 0.994 * 0.012, rtol=0.35)
 
 
+def test_an_estimate_below_zero_is_within_its_interval():
+    interval = Interval(np.empty(0), np.array([0.01]))
+    predicted = np.array([-0.02, 0.005, 0.1])
+    low, high = interval.around(predicted)
+    z = np.expm1(predicted)
+    assert (low <= z).all()
+    assert (z <= high).all()
+    assert low == pytest.approx([z[0], 0.0, np.expm1(0.09)])
+    again = Interval.read(interval.for_json()).around(predicted)
+    np.testing.assert_array_equal(again, (low, high))
+
+
 def test_interval_follows_the_spread_it_is_given():
     rng = np.random.default_rng(0)
     spread = rng.uniform(0.5, 2, 4000)
