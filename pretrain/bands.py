@@ -4,19 +4,25 @@
 
 On the network's own test galaxies, each band is shuffled among them, and set to zero. For the fair
 figure of leaving a band out, train without it (``supervise without=[g]``) and give those folders as
-``left_out``.
+``left_out``: the predictions that were saved after each training are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz import runs
 from ssl_photoz.errors import ConfigError, MismatchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ssl_photoz.redshift.band_importance import Loss
+    from ssl_photoz.types import Array, Doubles
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Settings:
         out: Folder to write.
         left_out: Probe folders of the same training without one band each.
         draws: Shuffles of each band.
-        orientations: Predictions are averaged over 1, 2, 4 or 8 exact orientations.
+        orientations: Of shuffled and blanked galaxies, and of the whole ones that they are compared
+            with, so many exact ones are averaged: 1, 2, 4 or 8.
         seed: Of the shuffles.
     """
 
@@ -48,7 +55,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Predict without each band, compare, save."""
-    from ssl_photoz.redshift.band_importance import draw_losses, losses, table_of
+    from ssl_photoz.redshift.artefact import read_predictions
+    from ssl_photoz.redshift.band_importance import draw_losses, table_of
 
     parents = {"cutouts": runs.fingerprint(settings.data)}
     parents |= {"network": runs.sha256_of(settings.network)}
@@ -60,61 +68,75 @@ def main(settings: Settings) -> None:
     card = runs.read_card(settings.network, "probe")
     if card["parents"].get("cutouts") != parents["cutouts"]:
         raise MismatchError(f"{settings.network} was trained on another file than {settings.data}")
-    z_spec, z_phot, without = _predict(settings, card)
-    found = losses(z_spec, z_phot, without)
+    table = read_predictions(settings.network)
+    found = _retrained(settings.left_out, table) + _asked(settings, table)
     notes = " \N{EN DASH} ".join([card["label"], *["SIMULATED"] * card["simulated"]])
     draw_losses(settings.out / "bands.png", found, title=notes)
-    said = {"galaxies": len(z_spec), "losses": [asdict(one) for one in found]}
+    said = {"galaxies": len(table["id"]), "losses": [asdict(one) for one in found]}
     facts = {"label": card["label"], "simulated": card["simulated"]}
     runs.write_json(settings.out / "metrics.json", {**facts, **said})
     runs.write_card(settings.out, "bands", **same, **facts)
-    print(f"{notes}, {len(z_spec)} test galaxies\n{table_of(found)}\n-> {settings.out}")
+    print(f"{notes}, {len(table['id'])} test galaxies\n{table_of(found)}\n-> {settings.out}")
 
 
-def _predict(settings: Settings, card: runs.Card) -> tuple[Any, Any, dict[str, Any]]:
-    from ssl_photoz.baselines.artefact import load_network
+def _asked(settings: Settings, table: Mapping[str, Array]) -> list[Loss]:
+    """Ask the network, or all of a committee, again, each band shuffled or set to zero."""
+    import numpy as np
+
+    from ssl_photoz.baselines.artefact import load_members
     from ssl_photoz.baselines.bands import predict_blanked, predict_permuted
-    from ssl_photoz.baselines.predict import predict
+    from ssl_photoz.baselines.predict import answer_together
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
-    from ssl_photoz.redshift.artefact import read_predictions
+    from ssl_photoz.redshift.band_importance import losses
     from ssl_photoz.redshift.protocol import to_redshift
 
-    network, head, _ = load_network(settings.network)
-    table = read_predictions(settings.network)
+    networks, head, _ = load_members(settings.network)
+    # Bands are shuffled within batches: neighbours in a file may be alike.
+    order = np.random.default_rng(settings.seed).permutation(len(table["id"]))
+
+    def redshifts(given: Iterable[Tensor]) -> Doubles:
+        answers = answer_together(networks, given, head=head, orientations=settings.orientations)
+        return to_redshift(head.ln_one_plus_z(answers))
+
     with Cutouts.open(settings.data) as cutouts:
-        rows, bands = rows_of_ids(cutouts, table["id"]), cutouts.source.bands
-        crops = partial(central_crops, cutouts, rows, size_px=network.input_shape[-1])
-
-        def answers(given: Any) -> Any:  # noqa: ANN401 - crops to redshifts
-            ours = predict(network, given, head=head, orientations=settings.orientations)
-            return to_redshift(ours)
-
-        known: dict[str, Any] = {"crops": crops, "bands": len(bands)}
-        shuffled = predict_permuted(answers, draws=settings.draws, seed=settings.seed, **known)
-        blanked = predict_blanked(answers, **known)
-        whole = answers(crops())
+        rows, bands = rows_of_ids(cutouts, table["id"][order]), cutouts.source.bands
+        crops = partial(central_crops, cutouts, rows, size_px=networks[0].input_shape[-1])
+        draws = {"draws": settings.draws, "seed": settings.seed}
+        shuffled = predict_permuted(redshifts, crops, bands=len(bands), **draws)
+        blanked = predict_blanked(redshifts, crops, bands=len(bands))
+        whole = redshifts(crops())
     without = {
         "permuted": {bands[number]: draws for number, draws in shuffled.items()},
         "blanked": {bands[number]: [one] for number, one in blanked.items()},
     }
-    if settings.left_out:
-        without["left_out"] = _retrained(settings.left_out, bands, table["id"])
-    return table["z_spec"], whole, without
+    return losses(table["z_spec"][order], whole, without)
 
 
-def _retrained(folders: Sequence[Path], bands: Sequence[str], ids: Any) -> dict[str, Any]:  # noqa: ANN401
+def _retrained(folders: Sequence[Path], table: Mapping[str, Array]) -> list[Loss]:
+    """Compare what was predicted after the trainings, with and without a band."""
+    import numpy as np
+
     from ssl_photoz.redshift.artefact import read_predictions
+    from ssl_photoz.redshift.band_importance import losses
 
-    found: dict[str, Any] = {}
+    found: dict[str, list[Array]] = {}
     for folder in folders:
         without = runs.read_card(folder, "probe")["config"].get("without", [])
-        table = read_predictions(folder)
-        if len(without) != 1 or without[0] not in bands or (table["id"] != ids).any():
+        theirs = read_predictions(folder)
+        if len(without) != 1 or not np.array_equal(theirs["id"], table["id"]):
             raise MismatchError(
-                f"{folder} was trained without {without or 'nothing'}: expected one of {bands}, "
-                f"and the test galaxies of the whole network"
+                f"{folder} was trained without {without or 'nothing'} and tested on "
+                f"{len(theirs['id'])} galaxies: expected one band, and the {len(table['id'])} test "
+                f"galaxies of the whole network"
             )
-        name = next(one for one in table if one.startswith("z_phot_") and one != "z_phot_mean")
-        found[without[0]] = [table[name]]
-    return found
+        found[without[0]] = [_estimates(theirs)]
+    return losses(table["z_spec"], _estimates(table), {"left_out": found})
+
+
+def _estimates(table: Mapping[str, Array]) -> Array:
+    return next(
+        column
+        for name, column in table.items()
+        if name.startswith("z_phot_") and name != "z_phot_mean"
+    )

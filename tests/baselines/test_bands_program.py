@@ -1,5 +1,7 @@
 """`bands` and `clip_sigma`, on a SIMULATED toy survey in which r - g alone tells the redshift."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from ssl_photoz.recipes.pretrain.supervised import Settings, main
 
 from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.cutouts import supervision
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.errors import DataError, MismatchError
@@ -17,21 +20,25 @@ from ssl_photoz.redshift.end_to_end import labelled_galaxies
 ROWS = 220
 
 
+def survey(path, *, rows, z):
+    rng = np.random.default_rng(0)
+    x = np.arange(32) - 15.5
+    blob = np.exp(-(x[:, None] ** 2 + x**2) / 30)
+    flux = np.stack([np.full(rows, 0.2), 1.5 * z, np.full(rows, 0.3)], axis=1)
+    with h5py.File(path, "w") as file:
+        images = flux[:, :, None, None] * blob
+        file["images"] = (images + rng.normal(0, 0.005, images.shape)).astype("f4")
+        file["NOISE"], file["Z"] = np.full((rows, 3), 0.005, "f4"), z.astype("f4")
+        file["TARGETID"] = rng.permutation(rows) + 2**60
+        file["RA"], file["DEC"] = rng.uniform(0, 360, rows), rng.uniform(-60, 60, rows)
+        file.attrs["simulated"] = True
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bands")
-    rng = np.random.default_rng(0)
-    z = rng.uniform(0.03, 0.4, ROWS)
-    x = np.arange(32) - 15.5
-    blob = np.exp(-(x[:, None] ** 2 + x**2) / 30)
-    flux = np.stack([np.full(ROWS, 0.2), 1.5 * z, np.full(ROWS, 0.3)], axis=1)
-    with h5py.File(folder / "cutouts.h5", "w") as file:
-        images = flux[:, :, None, None] * blob
-        file["images"] = (images + rng.normal(0, 0.005, images.shape)).astype("f4")
-        file["NOISE"], file["Z"] = np.full((ROWS, 3), 0.005, "f4"), z.astype("f4")
-        file["TARGETID"] = rng.permutation(ROWS) + 2**60
-        file["RA"], file["DEC"] = rng.uniform(0, 360, ROWS), rng.uniform(-60, 60, ROWS)
-        file.attrs["simulated"] = True
+    z = np.random.default_rng(0).uniform(0.03, 0.4, ROWS)
+    survey(folder / "cutouts.h5", rows=ROWS, z=z)
     supervise(folder, "whole")
     supervise(folder, "without_r", without=("r",))
     return folder
@@ -78,6 +85,36 @@ def test_whole_and_part_must_be_of_the_same_galaxies(folder):
     )
     with pytest.raises(MismatchError, match="trained without nothing"):
         program.main(wrong)
+    supervise(folder, "few_without_r", without=("r",), clip_sigma=1.0, epochs=1, least_steps=2)
+    other = replace(wrong, left_out=(folder / "few_without_r",))
+    with pytest.raises(MismatchError, match="test galaxies of the whole network"):
+        program.main(other)
+
+
+def test_a_band_left_out_is_judged_by_the_predictions_saved_after_both_trainings(folder):
+    given = {"left_out": (folder / "without_r",), "draws": 1, "orientations": 2}
+    out = folder / "two"
+    program.main(program.Settings(folder / "cutouts.h5", folder / "whole", out, **given))
+    whole, part = (read_predictions(folder / name) for name in ("whole", "without_r"))
+    rmse = [np.sqrt(np.mean((t["z_phot_small_cnn"] - t["z_spec"]) ** 2)) for t in (whole, part)]
+    (said,) = [
+        row["value"]
+        for row in runs.read_json(out / "metrics.json")["losses"]
+        if (row["way"], row["metric"]) == ("left_out", "rmse")
+    ]
+    assert said == pytest.approx(rmse[1] - rmse[0], rel=1e-6)
+
+
+def test_a_committee_is_asked_and_a_sorted_file_is_shuffled_throughout(tmp_path, monkeypatch):
+    """Neighbours in the file have nearly one redshift: among them a band is as good as its own."""
+    monkeypatch.setattr(supervision, "CROPS_AT_ONCE", 8)
+    survey(tmp_path / "cutouts.h5", rows=ROWS, z=np.linspace(0.03, 0.4, ROWS))
+    supervise(tmp_path, "committee", committee=2)
+    out = tmp_path / "bands"
+    program.main(program.Settings(tmp_path / "cutouts.h5", tmp_path / "committee", out, draws=1))
+    losses = runs.read_json(out / "metrics.json")["losses"]
+    rmse = {(row["band"], row["way"]): row["value"] for row in losses if row["metric"] == "rmse"}
+    assert rmse["r", "permuted"] > 0.05
 
 
 def test_clipping_keeps_two_sigma_of_the_training_mean(folder):
