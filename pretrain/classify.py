@@ -108,8 +108,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
-    from ssl_photoz.dwarfs.rivals import FROZEN, frozen_head, save_rivals, validation_precision
-    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.dwarfs import rivals
     from ssl_photoz.embeddings.tables import write_table
     from ssl_photoz.redshift.end_to_end import labelled_galaxies
     from ssl_photoz.redshift.lowz_cuts import select_by_columns
@@ -118,7 +117,8 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     good, _ = good_rows(cutouts)
     rows = labelled_rows(cutouts, good, split)
     rows, galaxies = labelled_galaxies(rows, cutouts.column, labels=settings.labels, seed=seed)
-    truth = {name: some.z < settings.nearby.z_max for name, some in galaxies.items()}
+    z = {name: some.z for name, some in galaxies.items()}
+    truth = rivals.tell_nearby(z, z_max=settings.nearby.z_max)
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
     network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
@@ -128,7 +128,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         z=galaxies["train"].z,
         members=1,
         crops_of={name: partial(central_crops, cutouts, rows[name]) for name in ("val", "test")},
-        score=lambda answer: validation_precision(-answer, truth["val"]),
+        score=lambda answer: rivals.validation_precision(-answer, truth["val"]),
         folder=settings.out,
         network=network,
         head={"kind": "nearby", **asdict(settings.nearby)},
@@ -139,11 +139,11 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     ways: dict[str, Any] = {settings.network: fitted.raw["test"]}
     if settings.embeddings is not None:
         ids = {name: some.id for name, some in galaxies.items()}
-        ways[FROZEN] = frozen_head(Embeddings.open(settings.embeddings), ids, truth)
+        ways[rivals.FROZEN] = rivals.frozen_head(settings.embeddings, ids, truth)
     facts = {"label": f"z < {settings.nearby.z_max:g}", "simulated": source.simulated}
     cut = select_by_columns(settings.cuts, lambda name: cutouts.column(name)[rows["test"]])
     given: dict[str, Any] = {"facts": facts, "selected": cut, "base_rate": settings.base_rate}
-    metrics = save_rivals(settings.out, truth["test"], ways, seed=seed, **given)
+    metrics = rivals.save_rivals(settings.out, truth["test"], ways, seed=seed, **given)
     test = galaxies["test"]
     table = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z, **ways}
     write_table(settings.out / "scores.parquet", table, simulated=source.simulated)

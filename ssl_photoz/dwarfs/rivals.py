@@ -14,7 +14,7 @@ from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
 from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
 from ssl_photoz.dwarfs.scores import gain_over_cuts
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import MismatchError
+from ssl_photoz.errors import ContaminatedError, DataError, MismatchError
 from ssl_photoz.similarity.montage import title_of
 from ssl_photoz.similarity.reduction import take_vectors
 from ssl_photoz.types import Array, Bools, Doubles, Floats
@@ -34,19 +34,47 @@ def validation_precision(score: Doubles, truth: Bools) -> dict[str, float]:
     return {"score": -found, "average_precision": found}
 
 
-def frozen_head(
-    embeddings: Embeddings, ids: Mapping[str, Array], truth: Mapping[str, Bools]
-) -> Doubles:
+def tell_nearby(z: Mapping[str, Array], *, z_max: float) -> dict[str, Bools]:
+    """Return, by split, whether galaxies are nearby; of each kind there must be some to score on.
+
+    Args:
+        z: Split to redshifts, shape (N,).
+        z_max: What is nearby.
+
+    Raises:
+        DataError: If all, or none, of a split are.
+    """
+    truth = {split: some < z_max for split, some in z.items()}
+    for split, some in truth.items():
+        if some.all() or not some.any():
+            raise DataError(
+                f"{int(some.sum())} of {len(some)} galaxies of the {split} split have "
+                f"z < {z_max:g}: expected some, not all; give more labelled cutouts"
+            )
+    return truth
+
+
+def frozen_head(folder: Path, ids: Mapping[str, Array], truth: Mapping[str, Bools]) -> Doubles:
     """Score test galaxies by a logistic regression on their embeddings, chosen on validation.
 
     Args:
-        embeddings: Of the same cutouts.
+        folder: Embeddings of the same cutouts.
         ids: ``train``, ``val`` and ``test`` to identifiers, shape (N,).
         truth: The same to whether each is nearby.
 
     Raises:
         MismatchError: If one of the galaxies has no embedding.
+        ContaminatedError: If the encoder has learnt from redshifts of ``val`` or ``test``.
     """
+    embeddings = Embeddings.open(folder)
+    seen = {str(one) for one in embeddings.card.get("labels_seen", [])}
+    held_out = [str(one) for split in ("val", "test") for one in ids[split].tolist()]
+    if found := [one for one in held_out if one in seen]:
+        raise ContaminatedError(
+            f"the encoder of {folder} learnt from the redshifts of {len(found)} "
+            f"galaxies of the validation and test splits (first: id {found[0]}), so a score there "
+            f"says nothing; give embeddings of an encoder that has not"
+        )
     vectors = {split: _vectors(embeddings, some) for split, some in ids.items()}
     labels = {split: some.astype(np.float32)[:, None] for split, some in truth.items()}
     head = fit_logistic(

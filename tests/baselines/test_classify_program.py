@@ -11,9 +11,10 @@ from ssl_photoz.augment.settings import NuisanceSettings
 from ssl_photoz.baselines.settings import NearbySettings
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
 from ssl_photoz.dwarfs.purity import PurityCurve
+from ssl_photoz.dwarfs.rivals import tell_nearby
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError, MismatchError
+from ssl_photoz.errors import ConfigError, ContaminatedError, DataError, MismatchError
 
 ROWS = 300
 SPLIT = SplitSettings(seed=1, fractions=(0.5, 0.25, 0.25))
@@ -110,6 +111,26 @@ def test_embeddings_of_other_galaxies_are_refused(folder, tmp_path):
     write_embeddings(tmp_path / "e", columns, np.ones((4, 3), "f4"))
     with pytest.raises(MismatchError, match="have no row"):
         program.main(settings(folder, "other", embeddings=tmp_path / "e", epochs=1, least_steps=1))
+
+
+def test_embeddings_that_have_learnt_from_the_redshifts_are_refused(folder, made, tmp_path):
+    known = pq.read_table(made / "scores.parquet").to_pydict()["id"]
+    with h5py.File(folder / "cutouts.h5") as file:
+        ids, places = file["TARGETID"][:], [file[name][:] for name in ("RA", "DEC", "Z")]
+    columns = dict(zip(("id", "ra", "dec", "z"), (ids, *places), strict=True))
+    columns["split"] = np.full(ROWS, "train")  # as if its sky were split otherwise
+    vectors = np.random.default_rng(0).normal(size=(ROWS, 4)).astype("f4")
+    write_embeddings(tmp_path / "e", columns, vectors, labels_seen=[str(known[0]), "1"])
+    with pytest.raises(ContaminatedError, match="redshifts of 1 galaxies"):
+        program.main(settings(folder, "seen", embeddings=tmp_path / "e", epochs=1, least_steps=1))
+
+
+def test_a_split_without_nearby_galaxies_cannot_be_scored():
+    z = {"train": np.array([0.01, 0.2]), "val": np.array([0.1, 0.2]), "test": np.array([0.01, 0.2])}
+    with pytest.raises(DataError, match="0 of 2 galaxies of the val split"):
+        tell_nearby(z, z_max=0.03)
+    z["val"][0] = 0.02
+    assert tell_nearby(z, z_max=0.03)["val"].tolist() == [True, False]
 
 
 def test_settings_that_cannot_be_meant_are_refused(folder):
