@@ -55,5 +55,6 @@ def main(settings: Settings) -> None:
         f"{built['backbone']} of ssl-legacysurvey, {encoder.width} features, {built['crop_px']} px"
     )
     print(
-        f"encoder -> {settings.out}; their representations: embed with stages=last orientations=1"
+        f"encoder -> {settings.out}; their representations: embed with readout.stages=last "
+        f"readout.orientations=1"
     )

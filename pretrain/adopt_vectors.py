@@ -28,6 +28,8 @@ class Settings:
         out: Embeddings folder to write.
         encoder: The encoder that made them, where it has been adopted too; new cutouts can then
             be compared with them.
+        network: Else a name for what made them: vectors of one name belong together, and vectors
+            without one to no others.
         split: The sky split; the encoder's, where there is one.
         shard_rows: Rows per shard.
     """
@@ -36,12 +38,15 @@ class Settings:
     vectors: Path
     out: Path
     encoder: Path | None = None
+    network: str | None = None
     split: SplitSettings = field(default_factory=SplitSettings)
     shard_rows: int = 8192
 
     def __post_init__(self) -> None:
         if self.shard_rows < 1:
             raise ConfigError("shard_rows must be at least 1")
+        if self.encoder is not None and self.network is not None:
+            raise ConfigError("network is a name for what made the vectors: give it, or encoder")
 
 
 def main(settings: Settings) -> None:
@@ -76,7 +81,8 @@ def main(settings: Settings) -> None:
 
 
 def _encoder(settings: Settings, parents: dict[str, str]) -> tuple[dict[str, Any], SplitSettings]:
-    facts = {"encoder": "", "stages": "last", "orientations": 1, "crop_px": None}
+    facts: dict[str, Any] = {"encoder": settings.network or parents["vectors"]}
+    facts |= {"stages": "last", "orientations": 1, "crop_px": None}
     if settings.encoder is None:
         return facts, settings.split
     card = runs.read_card(settings.encoder, "encoder")

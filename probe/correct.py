@@ -76,6 +76,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Fit, correct, score, draw, save."""
     from ssl_photoz.correct import outcome, tables
+    from ssl_photoz.correct.cells import require_magnitudes
     from ssl_photoz.correct.corrected import correct
     from ssl_photoz.correct.steps import Recipe
     from ssl_photoz.embeddings.store import Embeddings
@@ -95,6 +96,9 @@ def main(settings: Settings) -> None:
         embeddings, features=settings.features, magnitude=settings.magnitude
     )
     splits["train"] = labels.fewer(splits["train"], settings.labels, seed=settings.seed)
+    for some in splits.values():
+        assert some.magnitude is not None
+        require_magnitudes(some.magnitude)
     print(labels.census(embeddings, {split: len(some) for split, some in splits.items()}))
     seen = contamination.label_facts(embeddings, splits["train"].id, settings.label)
     recipe = Recipe.of(

@@ -86,8 +86,8 @@ def label_width(phot: Array, spec: Array, weight: Array, count: int) -> float:
 def scatter(phot: Array, spec: Array, weight: Array, width: float, count: int) -> Doubles:
     """Return how far estimates lie from the truth, bins, at every bin of the truth; shape (G,).
 
-    The mean size of residuals, as if they were Gaussian, in a window a tenth of the range wide;
-    the labels' own width is added in quadrature.
+    The mean size of residuals, as if they were Gaussian, in a Gaussian window with a sigma of a
+    tenth of the range; the labels' own width is added in quadrature.
 
     Args:
         phot: Places of the estimates, shape (N,).

@@ -78,7 +78,7 @@ def correct_estimates(
     """Apply steps 2 and 4 to a table.
 
     Step 2, without the estimator: densities are taken for those of an estimator taught by the
-    training galaxies, and divided by the part of these that a balanced subset keeps [1].
+    training galaxies, and multiplied by the part of these that a balanced subset keeps [1].
 
     Args:
         estimates: Of galaxies of any split.
@@ -182,7 +182,8 @@ def _require(count: int, split: str) -> None:
     if count < FEWEST_LABELS:
         raise DataError(
             f"the table holds {count} galaxies of the {split} split, expected at least "
-            f"{FEWEST_LABELS}; make it with predict rows=all"
+            f"{FEWEST_LABELS}; a table of predict rows=all holds all, one of pdf no labelled ones "
+            f"but those of the test split"
         )
 
 

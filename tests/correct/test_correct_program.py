@@ -107,3 +107,10 @@ def test_what_cannot_be_done_is_refused(make, make_store, tmp_path):
     store = make_store("dark", change=lose)
     with pytest.raises(DataError, match="no finite magnitude"):
         main(Settings(embeddings=store.folder, out=tmp_path / "dark-out"))
+
+    def lose_in_the_test(columns):
+        columns["mag_r"][columns["split"] == "test"] = np.nan
+
+    store = make_store("dim", change=lose_in_the_test)
+    with pytest.raises(DataError, match="no finite magnitude"):
+        main(Settings(embeddings=store.folder, out=tmp_path / "dim-out"))

@@ -48,6 +48,23 @@ def test_published_vectors_are_searched_like_our_own(tmp_path, survey_file):
     assert made.column("row")[found.rows[0]] == 7
 
 
+def test_vectors_of_different_networks_are_not_mixed_up(tmp_path, survey_file):
+    rng = np.random.default_rng(2)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(N, 8)).astype("f4"))
+        given = [f"data={survey_file}", f"vectors={tmp_path / name}.npy"]
+        cli.run("adopt_vectors", [*given, f"out={tmp_path / name}"])
+        cli.run("adopt_vectors", [*given, f"out={tmp_path / name}-named", "network=theirs"])
+    one, other = (Embeddings.open(tmp_path / name).card["encoder"] for name in ("a", "b"))
+    assert one != other
+    with pytest.raises(MismatchError, match="encoder"):
+        cli.run(
+            "join", [f"embeddings=[{tmp_path / 'a'},{tmp_path / 'b'}]", f"out={tmp_path / 'j'}"]
+        )
+    named = [Embeddings.open(tmp_path / f"{name}-named").card["encoder"] for name in ("a", "b")]
+    assert named == ["theirs", "theirs"]
+
+
 def test_vectors_that_do_not_fit_are_refused(tmp_path, survey_file):
     given = [f"data={survey_file}", f"out={tmp_path / 'e'}"]
     short = vectors_of(tmp_path, np.zeros((N - 1, 4), "f4"))
