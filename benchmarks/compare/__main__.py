@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> None:
     plan = named[0] if named else str(HERE / "compare.yaml")
     out = Path(given.get("out", "runs/compare"))
     folder = Path(given.get("results", HERE / "results"))
-    size = Size.read(plan, out)
+    size = _in_order(Size.read(plan, out))
     started = time.perf_counter()
     try:
         inputs = make_inputs(size)
@@ -63,6 +64,13 @@ def main(arguments: list[str]) -> None:
     with atomic_path(folder / f"{size.name}.png") as scratch:
         figure.draw(size, lines, note=note).savefig(scratch, format="png")
     print(text)
+
+
+def _in_order(size: Size) -> Size:
+    """Bring the rungs, and so the table, to the order in which the inputs name them."""
+    named = [rung for about in size.inputs.values() for rung in about.get("rungs", ())]
+    order = dict.fromkeys((*named, *size.rungs))
+    return replace(size, rungs={rung: size.rungs[rung] for rung in order})
 
 
 def _adapted(plan: str, out: Path, results: Path) -> str:
