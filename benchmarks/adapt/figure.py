@@ -30,6 +30,7 @@ def draw(found: Found, out: Path, *, note: str) -> None:
             axis.plot(values, [place] * len(values), ".", color=colour, alpha=0.4)
             axis.errorbar(mean, place, xerr=np.nan_to_num(error), fmt="o", color=colour, capsize=3)
         axis.set_xlabel(title)
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.3)
     axes[0].axvline(0, color="black", lw=0.8)
     axes[0].set_yticks(places, methods)

@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
         inputs = make_inputs(size)
         jobs = [job for job in size.jobs() if job.input in inputs]
         climb_all(size, jobs)
-        adapted = _adapted(plan, out, folder)
+        adapted = _adapted(plan, out, given)
     finally:
         minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
     note = (
@@ -73,12 +74,13 @@ def _in_order(size: Size) -> Size:
     return replace(size, rungs={rung: size.rungs[rung] for rung in order})
 
 
-def _adapted(plan: str, out: Path, results: Path) -> str:
+def _adapted(plan: str, out: Path, given: Mapping[str, str]) -> str:
     """Compare on two surveys, where the plan says so; return that part of the page."""
     size = yaml.safe_load(Path(plan).read_text()).get("adapt")
     if size is None:
         return ""
-    page = adapt([size, f"out={out / 'adapt'}", f"results={results}"])
+    results = [f"results={given['results']}"] if "results" in given else []
+    page = adapt([size, f"out={out / 'adapt'}", *results])
     return f"\n### from one survey, with labels, to another, without\n\n{page}"
 
 
