@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ssl_photoz.errors import DataError
+import numpy as np
+
+from ssl_photoz.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +36,7 @@ class Settings:
         network: Folder that supervise, transfer or classify wrote.
         data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Table to write: .parquet, .fits, .csv or .vot.
+        pdf: Parquet file for the calibrated densities of a network with redshift bins.
         rows: Galaxies without a usable redshift, or all.
         mask: Mask that `clean` wrote for these cutouts; what it rejects is rejected.
         orientations: Answers are averaged over 1, 2, 4 or 8 exact orientations.
@@ -42,9 +45,14 @@ class Settings:
     network: Path
     data: Path
     out: Path
+    pdf: Path | None = None
     rows: Literal["unlabelled", "all"] = "unlabelled"
     mask: Path | None = None
     orientations: Literal[1, 2, 4, 8] = 8
+
+    def __post_init__(self) -> None:
+        if self.pdf is not None and self.pdf.suffix != ".parquet":
+            raise ConfigError(f"pdf={self.pdf} ends in {self.pdf.suffix!r}, expected .parquet")
 
 
 def main(settings: Settings) -> None:
@@ -52,16 +60,24 @@ def main(settings: Settings) -> None:
     import torch
 
     from ssl_photoz.baselines.artefact import load_members, require_cutouts
+    from ssl_photoz.baselines.heads import edges_of
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
+    from ssl_photoz.cutouts.quality import usable_labels
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.rejects import SCAN, write_rejects
     from ssl_photoz.embeddings.tables import require_suffix, write_table
+    from ssl_photoz.redshift.binned import calibrated_parts, load_calibration
+    from ssl_photoz.redshift.density_table import write_densities
 
     require_suffix(settings.out)
     cutout_parents(settings.data, settings.mask)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks, head, card = load_members(settings.network, device=device)
+    edges = edges_of(head)
+    if settings.pdf is not None and edges is None:
+        raise ConfigError(f"{settings.network} gives no densities: pdf wants head.kind=bins")
+    calibration = load_calibration(settings.network) if settings.pdf else None
     with Cutouts.open(settings.data) as cutouts:
         source, ids = cutouts.source, cutouts.column("id")
         require_cutouts(
@@ -70,10 +86,14 @@ def main(settings: Settings) -> None:
         good, bad = good_rows(cutouts, masked=masked_rows(settings.mask))
         rows = _wanted(cutouts, good, settings.rows)
         answers = _ask(networks, cutouts, rows, head=head, orientations=settings.orientations)
-        columns = {"id": ids[rows], **{name: cutouts.column(name)[rows] for name in ("ra", "dec")}}
+        columns = {name: cutouts.column(name)[rows] for name in ("id", "ra", "dec")}
+        z = np.where(usable_labels(cutouts.column("z")), cutouts.column("z"), np.nan)[rows]
+    simulated = bool(card["simulated"] or source.simulated)
+    if settings.pdf and calibration and edges is not None:
+        parts = calibrated_parts(calibration, edges, answers, {**columns, "z_spec": z})
+        write_densities(settings.pdf, parts, simulated=simulated)
     rejects = settings.out.with_name(f"{settings.out.name}.rejects.parquet")
     write_rejects(rejects, ids, {SCAN: bad})
-    simulated = bool(card["simulated"] or source.simulated)
     write_table(settings.out, columns | _read_off(answers, head, card), simulated=simulated)
     print(
         f"{'SIMULATED: ' if simulated else ''}{len(rows)} of {len(ids)} galaxies "

@@ -13,8 +13,9 @@ from ssl_photoz.augment.settings import NuisanceSettings
 from ssl_photoz.baselines.settings import HeadSettings
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.redshift.artefact import read_predictions
+from ssl_photoz.redshift.density_table import read_densities
 
 ROWS = 150
 BAD = 7  # a cutout without pixels
@@ -91,6 +92,24 @@ def test_galaxies_of_the_test_sky_get_the_redshifts_they_had(folder, network):
         )  # bfloat16
 
 
+def test_densities_are_those_of_the_test_sky(folder):
+    apply(folder, "bins", "z.parquet", pdf=folder / "pdfs.parquet")
+    known, theirs = read_densities(folder / "bins" / "pdfs.parquet")
+    table, ours = read_densities(folder / "pdfs.parquet")
+    assert all(table["simulated"])
+    assert np.isnan(table["z_spec"]).all()
+    order = np.argsort(table["id"])
+    places = order[np.searchsorted(table["id"][order], known["id"])]
+    np.testing.assert_array_equal(table["id"][places], known["id"])
+    np.testing.assert_allclose(ours.cdf()[places], theirs.cdf(), atol=5e-3)  # bfloat16
+    np.testing.assert_allclose(table["odds"][places], known["odds"], atol=5e-3)
+    with pytest.raises(ConfigError, match="gives no densities"):
+        apply(folder, "cnn", "none.parquet", pdf=folder / "none-pdfs.parquet")
+    (folder / "bins" / "densities.safetensors").write_bytes(b"0" * 20)
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        apply(folder, "bins", "none.parquet", pdf=folder / "none-pdfs.parquet")
+
+
 def test_a_classifier_gives_probabilities(folder):
     table = by_id(pq.read_table(apply(folder, "nearby", "nearby.parquet")).to_pydict())
     known = by_id(pq.read_table(folder / "nearby" / "scores.parquet").to_pydict())
@@ -113,6 +132,8 @@ def test_what_cannot_be_asked_is_refused(folder):
         apply(folder, "cnn", "none.parquet", data="cutouts.h5")
     with pytest.raises(ConfigError, match="expected"):
         apply(folder, "cnn", "none.txt")
+    with pytest.raises(ConfigError, match="ends in"):
+        apply(folder, "bins", "none.parquet", pdf=folder / "none.fits")
     write(folder / "coarse.h5", pixscale=0.5)
     with pytest.raises(MismatchError, match="pixscale_arcsec"):
         apply(folder, "cnn", "none.parquet", data="coarse.h5")
