@@ -78,7 +78,7 @@ def test_a_catalogue_is_no_cutout_file_but_can_be_inspected(
         ["pretrain", f"data={file}", f"out={tmp_path / 'o'}"], capsys, untouched=tmp_path
     )
     assert "no dataset `images`; it has" in said
-    assert cli.main(["inspect", f"data={file}"]) == 0
+    assert cli.main(["inspect", f"data={file}", f"out={tmp_path / 'seen'}"]) == 0
     said = capsys.readouterr().out
     assert "a catalogue without cutouts" in said
     assert re.search(rf"rows +{N}\n", said)
