@@ -3,8 +3,7 @@
     ssl-photoz classify configs/classify.yaml data=cutouts.h5 out=runs/classifier
 
 Validation chooses the epoch by average precision; test is scored once, at the sample's and at the
-sky's base rate, beside photometric cuts and a head on frozen embeddings. Killed and started again,
-it goes on after its last epoch.
+sky's base rate, beside photometric cuts and a head on frozen embeddings. Started again, it goes on.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
     from ssl_photoz.dwarfs import rivals
     from ssl_photoz.embeddings.tables import write_table
-    from ssl_photoz.redshift.end_to_end import labelled_galaxies
+    from ssl_photoz.redshift.end_to_end import labelled_galaxies, seen_before
     from ssl_photoz.redshift.lowz_cuts import select_by_columns
 
     source, split, seed = cutouts.source, settings.split, settings.seed
@@ -138,6 +137,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     )
     ways: dict[str, Any] = {settings.network: fitted.raw["test"]}
     if settings.embeddings is not None:
+        seen_before(runs.read_card(settings.embeddings, "embeddings"), galaxies)
         ids = {name: some.id for name, some in galaxies.items()}
         ways[rivals.FROZEN] = rivals.frozen_head(settings.embeddings, ids, truth)
     facts = {"label": f"z < {settings.nearby.z_max:g}", "simulated": source.simulated}

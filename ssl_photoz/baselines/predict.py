@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from ssl_photoz.encoders.readout import orient_exactly
 from ssl_photoz.types import Doubles
 
 
-@torch.inference_mode()
 def answer(
     network: Network, crops: Iterable[Tensor], *, head: Head, orientations: int = 8
 ) -> Doubles:
@@ -27,29 +25,30 @@ def answer(
         head: What it was asked for.
         orientations: How many exact orientations to average over: 1, 2, 4 or 8.
     """
-    network.eval()
-    device = next(network.parameters()).device
-    found = []
-    for crop in crops:
-        flux = crop.to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
-            answers = [network(orient_exactly(flux, turn)) for turn in range(orientations)]
-        found.append(head.averaged(torch.stack(answers)).cpu().numpy())
-    nothing = np.empty(0) if head.outputs == 1 else np.empty((0, head.outputs))
-    return np.concatenate(found) if found else nothing
+    return answer_together([network], crops, head=head, orientations=orientations)
 
 
 def answer_together(
     networks: Sequence[Network], crops: Iterable[Tensor], *, head: Head, orientations: int = 8
 ) -> Doubles:
-    """Return the mean answers of a committee, or of one; each batch of crops is read once.
-
-    Arguments else as of `answer`.
-    """
-    ask = partial(answer, head=head, orientations=orientations)
-    found = [np.mean([ask(network, [crop]) for network in networks], axis=0) for crop in crops]
+    """Return the mean answers of a committee; each batch is read once. Arguments as of `answer`."""
+    found = []
+    for crop in crops:
+        each = [_answer(network, crop, head, orientations) for network in networks]
+        found.append(np.mean(each, axis=0))
     nothing = np.empty(0) if head.outputs == 1 else np.empty((0, head.outputs))
     return np.concatenate(found) if found else nothing
+
+
+@torch.inference_mode()
+def _answer(network: Network, crop: Tensor, head: Head, orientations: int) -> Doubles:
+    network.eval()
+    device = next(network.parameters()).device
+    flux = crop.to(device).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16):
+        answers = [network(orient_exactly(flux, turn)) for turn in range(orientations)]
+    averaged: Doubles = head.averaged(torch.stack(answers)).cpu().numpy()
+    return averaged
 
 
 def predict(

@@ -200,10 +200,10 @@ def require_rivals(name: str, folders: Sequence[Path]) -> None:
 
 
 def seen_before(card: Mapping[str, Any], galaxies: Mapping[str, Labelled]) -> dict[str, int]:
-    """Say what redshifts the encoder to be fine-tuned has learnt from.
+    """Say what redshifts the encoder behind a network, or behind embeddings, has learnt from.
 
     Args:
-        card: The encoder's, which may list ``labels_seen``.
+        card: The encoder's, or that of its embeddings, which may list ``labels_seen``.
         galaxies: ``train``, ``val`` and ``test``.
 
     Returns:
@@ -219,9 +219,9 @@ def seen_before(card: Mapping[str, Any], galaxies: Mapping[str, Labelled]) -> di
     held_out = [*galaxies["val"].id.tolist(), *galaxies["test"].id.tolist()]
     if found := [one for one in held_out if str(one) in seen]:
         raise ContaminatedError(
-            f"the encoder to start from learnt from the redshifts of {len(found)} galaxies of the "
-            f"validation and test splits (first: id {found[0]}), so a score there says nothing; "
-            f"start from an encoder that has not"
+            f"the encoder learnt from the redshifts of {len(found)} galaxies of the validation and "
+            f"test splits (first: id {found[0]}), so a score there says nothing; give one, or "
+            f"embeddings of one, that has not"
         )
     train = {str(one) for one in galaxies["train"].id.tolist()}
     return {"labels_seen": len(seen), "labels_seen_beyond": len(seen - train)}
