@@ -64,7 +64,7 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy pretrain probe
+	@$(BIN)/mypy survey pretrain probe
 
 # To move to newer versions: make clean, empty constraints.txt but for its header, make constraints.
 constraints: $(INSTALLED)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
 from ssl_photoz.cutouts.split import SplitSettings
 
 
@@ -36,9 +36,9 @@ def main(settings: Settings) -> None:
     from ssl_photoz.encoders.legacysurvey_import import import_legacysurvey
 
     encoder, facts = import_legacysurvey(settings.checkpoint)
-    parents = {"checkpoint": runs.sha256_of(settings.checkpoint)}
+    parents = {"checkpoint": artefact.sha256_of(settings.checkpoint)}
     ignore = ("checkpoint", "out")
-    if not runs.begin(settings.out, "encoder", config=settings, parents=parents, ignore=ignore):
+    if not artefact.begin(settings.out, "encoder", config=settings, parents=parents, ignore=ignore):
         return print(f"{settings.out} is already made")
     save_encoder(
         settings.out,

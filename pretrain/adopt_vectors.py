@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,12 @@ def main(settings: Settings) -> None:
     from ssl_photoz.cutouts.split import sky_split
     from ssl_photoz.embeddings.adopting import adopt_vectors, open_vectors
 
-    parents = {name: runs.fingerprint(getattr(settings, name)) for name in ("data", "vectors")}
+    parents = {name: artefact.fingerprint(getattr(settings, name)) for name in ("data", "vectors")}
     facts, split = _encoder(settings, parents)
     ignore = ("data", "vectors", "out", "encoder")
-    if not runs.begin(settings.out, "embeddings", config=settings, parents=parents, ignore=ignore):
+    if not artefact.begin(
+        settings.out, "embeddings", config=settings, parents=parents, ignore=ignore
+    ):
         return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as cutouts:
         columns = {name: cutouts.column(name) for name in cutouts.columns}
@@ -85,7 +87,7 @@ def _encoder(settings: Settings, parents: dict[str, str]) -> tuple[dict[str, Any
     facts |= {"stages": "last", "orientations": 1, "crop_px": None}
     if settings.encoder is None:
         return facts, settings.split
-    card = runs.read_card(settings.encoder, "encoder")
-    parents["encoder"] = runs.sha256_of(settings.encoder)
+    card = artefact.read_card(settings.encoder, "encoder")
+    parents["encoder"] = artefact.sha256_of(settings.encoder)
     facts |= {"encoder": parents["encoder"], "crop_px": card["encoder"]["crop_px"]}
     return facts, SplitSettings.of(card["split"])

@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
-from ssl_photoz.contrast.settings import AlignSettings, MachineSettings, MocoSettings
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.errors import DataError
+from ssl_photoz.training.moco_settings import AlignSettings, MachineSettings, MocoSettings
 
 if TYPE_CHECKING:
-    from ssl_photoz.contrast.account import Account
+    from ssl_photoz.core.types import Ints
     from ssl_photoz.encoders.encoder import Encoder
-    from ssl_photoz.types import Ints
+    from ssl_photoz.training.account import Account
 
 IGNORE = ("data", "mask", "start", "out", "checkpoint_steps", "machine")
 RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
@@ -72,28 +72,28 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Align, go on aligning, or say that it has been done; alone, or as one of several."""
-    from ssl_photoz.contrast import ranks
     from ssl_photoz.cutouts.mask import cutout_parents
     from ssl_photoz.encoders.artefact import load_encoder
+    from ssl_photoz.training import ranks
 
     with ranks.joined():
         parents = cutout_parents(settings.data, settings.mask)
-        parents["encoder"] = runs.sha256_of(settings.start)
+        parents["encoder"] = artefact.sha256_of(settings.start)
         given: dict[str, Any] = {"config": settings, "parents": parents}
-        begin = partial(runs.begin, settings.out, "encoder", ignore=IGNORE, **given)
+        begin = partial(artefact.begin, settings.out, "encoder", ignore=IGNORE, **given)
         if not ranks.first_does(begin):
             return print(f"{settings.out} is already made")
         _make(settings, *load_encoder(settings.start), given)
 
 
-def _make(settings: Settings, encoder: Encoder, card: runs.Card, given: dict[str, Any]) -> None:
-    from ssl_photoz.contrast import ranks
-    from ssl_photoz.contrast.account import Account
-    from ssl_photoz.contrast.checkpoints import forget_checkpoints
+def _make(settings: Settings, encoder: Encoder, card: artefact.Card, given: dict[str, Any]) -> None:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
     from ssl_photoz.encoders.artefact import save_encoder
-    from ssl_photoz.redshift.labels import choose
+    from ssl_photoz.photoz.labels import choose
+    from ssl_photoz.training import ranks
+    from ssl_photoz.training.account import Account
+    from ssl_photoz.training.checkpoints import forget_checkpoints
 
     split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
     with Cutouts.open(settings.data) as cutouts:
@@ -118,10 +118,10 @@ def _train(
 ) -> int:
     import torch
 
-    from ssl_photoz.contrast import ranks
-    from ssl_photoz.contrast.order import make_order
-    from ssl_photoz.contrast.pretraining import pretrain
     from ssl_photoz.cutouts.stream import LabelledStream, label_column, labelled_per_batch
+    from ssl_photoz.training import ranks
+    from ssl_photoz.training.order import make_order
+    from ssl_photoz.training.pretraining import pretrain
 
     given, batch_size, seed = asdict(settings.align), settings.batch_size, settings.seed
     weight, share = given.pop("weight"), given.pop("labelled_share")

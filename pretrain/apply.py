@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ssl_photoz.baselines.heads import Head
-    from ssl_photoz.baselines.network import Network
+    from ssl_photoz.core.artefact import Card
+    from ssl_photoz.core.types import Doubles, Ints
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.runs import Card
-    from ssl_photoz.types import Doubles, Ints
+    from ssl_photoz.training.supervised.heads import Head
+    from ssl_photoz.training.supervised.network import Network
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ def main(settings: Settings) -> None:
     """Read the network, ask it, write the table and its rejects."""
     import torch
 
-    from ssl_photoz.baselines.artefact import load_members, require_cutouts
-    from ssl_photoz.baselines.heads import edges_of
+    from ssl_photoz.catalog.tables import require_suffix, write_table
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
     from ssl_photoz.cutouts.quality import usable_labels
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.rejects import SCAN, write_rejects
-    from ssl_photoz.embeddings.tables import require_suffix, write_table
-    from ssl_photoz.redshift.binned import calibrated_parts, load_calibration
-    from ssl_photoz.redshift.density_table import write_densities
+    from ssl_photoz.photoz.binned import calibrated_parts, load_calibration
+    from ssl_photoz.photoz.density_table import write_densities
+    from ssl_photoz.training.supervised.artefact import load_members, require_cutouts
+    from ssl_photoz.training.supervised.heads import edges_of
 
     require_suffix(settings.out)
     cutout_parents(settings.data, settings.mask)
@@ -116,8 +116,8 @@ def _ask(
 ) -> Doubles:
     from tqdm import tqdm
 
-    from ssl_photoz.baselines.predict import answer_together
     from ssl_photoz.cutouts.supervision import central_crops
+    from ssl_photoz.training.supervised.predict import answer_together
 
     def counted() -> Iterator[Tensor]:
         with tqdm(total=len(rows), desc="apply", unit="galaxy", leave=False) as bar:
@@ -129,8 +129,8 @@ def _ask(
 
 
 def _read_off(answers: Doubles, head: Head, card: Card) -> dict[str, Doubles]:
-    from ssl_photoz.redshift.intervals import Interval
-    from ssl_photoz.redshift.protocol import to_redshift
+    from ssl_photoz.photoz.intervals import Interval
+    from ssl_photoz.photoz.protocol import to_redshift
 
     if card["kind"] == "classifier":
         return {"p_nearby": answers}

@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError, MismatchError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, MismatchError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ssl_photoz.redshift.band_importance import Loss
-    from ssl_photoz.types import Array, Doubles
+    from ssl_photoz.core.types import Array, Doubles
+    from ssl_photoz.photoz.band_importance import Loss
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Predict without each band, compare, save."""
-    from ssl_photoz.redshift.artefact import read_predictions
-    from ssl_photoz.redshift.band_importance import draw_losses, table_of
+    from ssl_photoz.photoz.artefact import read_predictions
+    from ssl_photoz.photoz.band_importance import draw_losses, table_of
 
-    parents = {"cutouts": runs.fingerprint(settings.data)}
-    parents |= {"network": runs.sha256_of(settings.network)}
-    parents |= {f"left out {n}": runs.sha256_of(one) for n, one in enumerate(settings.left_out)}
+    parents = {"cutouts": artefact.fingerprint(settings.data)}
+    parents |= {"network": artefact.sha256_of(settings.network)}
+    parents |= {f"left out {n}": artefact.sha256_of(one) for n, one in enumerate(settings.left_out)}
     ignore = ("data", "network", "left_out", "out")
     same: dict[str, Any] = {"config": settings, "parents": parents}
-    if not runs.begin(settings.out, "bands", ignore=ignore, **same):
+    if not artefact.begin(settings.out, "bands", ignore=ignore, **same):
         return print(f"{settings.out} is already made")
-    card = runs.read_card(settings.network, "probe")
+    card = artefact.read_card(settings.network, "probe")
     if card["parents"].get("cutouts") != parents["cutouts"]:
         raise MismatchError(f"{settings.network} was trained on another file than {settings.data}")
     table = read_predictions(settings.network)
@@ -74,8 +74,8 @@ def main(settings: Settings) -> None:
     draw_losses(settings.out / "bands.png", found, title=notes)
     said = {"galaxies": len(table["id"]), "losses": [asdict(one) for one in found]}
     facts = {"label": card["label"], "simulated": card["simulated"]}
-    runs.write_json(settings.out / "metrics.json", {**facts, **said})
-    runs.write_card(settings.out, "bands", **same, **facts)
+    artefact.write_json(settings.out / "metrics.json", {**facts, **said})
+    artefact.write_card(settings.out, "bands", **same, **facts)
     print(f"{notes}, {len(table['id'])} test galaxies\n{table_of(found)}\n-> {settings.out}")
 
 
@@ -83,13 +83,13 @@ def _asked(settings: Settings, table: Mapping[str, Array]) -> list[Loss]:
     """Ask the network, or all of a committee, again, each band shuffled or set to zero."""
     import numpy as np
 
-    from ssl_photoz.baselines.artefact import load_members
-    from ssl_photoz.baselines.bands import predict_blanked, predict_permuted
-    from ssl_photoz.baselines.predict import answer_together
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
-    from ssl_photoz.redshift.band_importance import losses
-    from ssl_photoz.redshift.protocol import to_redshift
+    from ssl_photoz.photoz.band_importance import losses
+    from ssl_photoz.photoz.protocol import to_redshift
+    from ssl_photoz.training.supervised.artefact import load_members
+    from ssl_photoz.training.supervised.bands import predict_blanked, predict_permuted
+    from ssl_photoz.training.supervised.predict import answer_together
 
     networks, head, _ = load_members(settings.network)
     # Bands are shuffled within batches: neighbours in a file may be alike.
@@ -117,12 +117,12 @@ def _retrained(folders: Sequence[Path], table: Mapping[str, Array]) -> list[Loss
     """Compare what was predicted after the trainings, with and without a band."""
     import numpy as np
 
-    from ssl_photoz.redshift.artefact import read_predictions
-    from ssl_photoz.redshift.band_importance import losses
+    from ssl_photoz.photoz.artefact import read_predictions
+    from ssl_photoz.photoz.band_importance import losses
 
     found: dict[str, list[Array]] = {}
     for folder in folders:
-        without = runs.read_card(folder, "probe")["config"].get("without", [])
+        without = artefact.read_card(folder, "probe")["config"].get("without", [])
         theirs = read_predictions(folder)
         if len(without) != 1 or not np.array_equal(theirs["id"], table["id"]):
             raise MismatchError(

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
-from ssl_photoz.baselines.settings import NearbySettings, NetworkName, NetworkSettings
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.training.supervised.settings import NearbySettings, NetworkName, NetworkSettings
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
@@ -86,16 +86,16 @@ def main(settings: Settings) -> None:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.dwarfs.rivals import describe_rivals
 
-    parents = {"cutouts": runs.fingerprint(settings.data)}
+    parents = {"cutouts": artefact.fingerprint(settings.data)}
     if settings.embeddings is not None:
-        parents["embeddings"] = runs.sha256_of(settings.embeddings)
+        parents["embeddings"] = artefact.sha256_of(settings.embeddings)
     same: dict[str, Any] = {"config": settings, "parents": parents}
     ignore = ("data", "out", "embeddings")
-    if not runs.begin(settings.out, "classifier", ignore=ignore, **same):
+    if not artefact.begin(settings.out, "classifier", ignore=ignore, **same):
         return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as cutouts:
         facts = _classify(settings, cutouts)
-    runs.write_card(settings.out, "classifier", **same, **facts)
+    artefact.write_card(settings.out, "classifier", **same, **facts)
     for checkpoint in settings.out.glob("*.ckpt"):
         checkpoint.unlink()
     print(describe_rivals(facts["metrics"]))
@@ -103,14 +103,14 @@ def main(settings: Settings) -> None:
 
 
 def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
-    from ssl_photoz.baselines.committee import fit_committee
+    from ssl_photoz.catalog.lowz_cuts import select_by_columns
+    from ssl_photoz.catalog.tables import write_table
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
     from ssl_photoz.dwarfs import rivals
-    from ssl_photoz.embeddings.tables import write_table
-    from ssl_photoz.redshift.end_to_end import labelled_galaxies, seen_before
-    from ssl_photoz.redshift.lowz_cuts import select_by_columns
+    from ssl_photoz.photoz.end_to_end import labelled_galaxies, seen_before
+    from ssl_photoz.training.supervised.committee import fit_committee
 
     source, split, seed = cutouts.source, settings.split, settings.seed
     good, _ = good_rows(cutouts)
@@ -137,7 +137,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     )
     ways: dict[str, Any] = {settings.network: fitted.raw["test"]}
     if settings.embeddings is not None:
-        seen_before(runs.read_card(settings.embeddings, "embeddings"), galaxies)
+        seen_before(artefact.read_card(settings.embeddings, "embeddings"), galaxies)
         ids = {name: some.id for name, some in galaxies.items()}
         ways[rivals.FROZEN] = rivals.frozen_head(settings.embeddings, ids, truth)
     facts = {"label": f"z < {settings.nearby.z_max:g}", "simulated": source.simulated}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
 from ssl_photoz.encoders.settings import ReadOutSettings
 
 
@@ -52,11 +52,11 @@ def main(settings: Settings) -> None:
     from ssl_photoz.embeddings.embed import embed
 
     parents = {
-        "encoder": runs.sha256_of(settings.encoder),
+        "encoder": artefact.sha256_of(settings.encoder),
         **cutout_parents(settings.data, settings.mask),
     }
     paths = ("data", "encoder", "mask", "out")
-    if not runs.begin(
+    if not artefact.begin(
         settings.out,
         "embeddings",
         config=settings,

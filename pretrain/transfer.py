@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ssl_photoz import runs
 from ssl_photoz.augment.settings import NuisanceSettings
-from ssl_photoz.baselines.settings import NetworkSettings
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.training.supervised.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
@@ -86,13 +86,15 @@ class Settings:
 def main(settings: Settings) -> None:
     """Train, go on training, or say that it has been done; score on the target, save."""
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.redshift import end_to_end, figures, scores
+    from ssl_photoz.photoz import end_to_end, figures, scores
 
     end_to_end.require_rivals(NAME, settings.versus)
-    parents = {name: runs.fingerprint(getattr(settings, name)) for name in ("data", "target")}
-    parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
+    parents = {name: artefact.fingerprint(getattr(settings, name)) for name in ("data", "target")}
+    parents |= {
+        f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(settings.versus)
+    }
     same: dict[str, Any] = {"config": settings, "parents": parents}
-    if not runs.begin(settings.out, "probe", ignore="data target out versus".split(), **same):
+    if not artefact.begin(settings.out, "probe", ignore="data target out versus".split(), **same):
         return print(f"{settings.out} is already made")
     with Cutouts.open(settings.data) as source, Cutouts.open(settings.target) as target:
         trained = _train(settings, source, target)
@@ -103,15 +105,15 @@ def main(settings: Settings) -> None:
 
 
 def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, Any]:
-    from ssl_photoz.adapt.adversary import make_adversary
-    from ssl_photoz.adapt.fields import TwoFields, matched_views, target_rows
-    from ssl_photoz.adapt.nz import compare_nz
-    from ssl_photoz.baselines.fitting import fit_and_predict
-    from ssl_photoz.baselines.target import Target
     from ssl_photoz.cutouts.batches import good_rows
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows
-    from ssl_photoz.redshift.end_to_end import labelled_galaxies, validation_score, without_features
+    from ssl_photoz.photoz.end_to_end import labelled_galaxies, validation_score, without_features
+    from ssl_photoz.training.supervised.fitting import fit_and_predict
+    from ssl_photoz.training.supervised.target import Target
+    from ssl_photoz.training.transfer.adversary import make_adversary
+    from ssl_photoz.training.transfer.fields import TwoFields, matched_views, target_rows
+    from ssl_photoz.training.transfer.nz import compare_nz
 
     about, split, seed = source.source.about, settings.split, settings.seed
     rows = labelled_rows(source, good_rows(source)[0], split)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 
 StepName = Literal["channels", "balanced", "extended", "calibrated"]
 
@@ -75,21 +75,21 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Fit, correct, score, draw, save."""
-    from ssl_photoz.correct import outcome, tables
-    from ssl_photoz.correct.cells import require_magnitudes
-    from ssl_photoz.correct.corrected import correct
-    from ssl_photoz.correct.steps import Recipe
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.redshift import contamination, labels
-    from ssl_photoz.redshift.figures import title_of
+    from ssl_photoz.photoz import contamination, labels
+    from ssl_photoz.photoz.bias import outcome, tables
+    from ssl_photoz.photoz.bias.cells import require_magnitudes
+    from ssl_photoz.photoz.bias.corrected import correct
+    from ssl_photoz.photoz.bias.steps import Recipe
+    from ssl_photoz.photoz.figures import title_of
 
     embeddings = Embeddings.open(settings.embeddings)
     contamination.refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
     parents = {"embeddings": embeddings.sha256}
     if settings.predictions is not None:
-        parents["predictions"] = runs.sha256_of(settings.predictions)
+        parents["predictions"] = artefact.sha256_of(settings.predictions)
     paths = ("out", "embeddings", "predictions", "contaminated")
-    if runs.already_made(settings.out, "probe", config=settings, parents=parents, ignore=paths):
+    if artefact.already_made(settings.out, "probe", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
         return
     splits = labels.read_labelled(

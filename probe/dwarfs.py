@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 
 MethodName = Literal["vote", "logistic", "mlp", "one_class"]
 
@@ -75,25 +75,25 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Fit, measure on the test split, rank the unlabelled galaxies."""
+    from ssl_photoz.catalog.lowz_cuts import select_by_columns
     from ssl_photoz.dwarfs import candidates, scores, truth
     from ssl_photoz.dwarfs.fitting import fit_dwarf_search
     from ssl_photoz.dwarfs.search import candidate_rows, score_together
     from ssl_photoz.dwarfs.strata import read_strata
     from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.redshift.contamination import label_facts, refuse_contaminated
-    from ssl_photoz.redshift.lowz_cuts import select_by_columns
+    from ssl_photoz.photoz.contamination import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
     from ssl_photoz.similarity.index import Index
 
     embeddings, index = Embeddings.open(settings.embeddings), Index.load(settings.index)
     index.check_belongs(embeddings)
     refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
-    parents = {"embeddings": embeddings.sha256, "index": runs.sha256_of(settings.index)}
+    parents = {"embeddings": embeddings.sha256, "index": artefact.sha256_of(settings.index)}
     if settings.verdicts is not None:
-        parents["verdicts"] = runs.sha256_of(settings.verdicts)
+        parents["verdicts"] = artefact.sha256_of(settings.verdicts)
     same = ("out", "embeddings", "index", "verdicts", "contaminated")
-    if runs.already_made(settings.out, "dwarfs", config=settings, parents=parents, ignore=same):
+    if artefact.already_made(settings.out, "dwarfs", config=settings, parents=parents, ignore=same):
         print(f"{settings.out} is already made")
         return
     catalogue = Catalogue.read(embeddings)
@@ -130,6 +130,6 @@ def main(settings: Settings) -> None:
     )
     about = {"ranked": among, "candidates": len(rows), "simulated": metrics["simulated"]}
     about |= {"config": settings, "parents": parents, "metrics": metrics}
-    runs.write_card(settings.out, "dwarfs", **about)
+    artefact.write_card(settings.out, "dwarfs", **about)
     print(scores.describe(metrics))
     print(f"{listed} of {len(rows)} {among} listed in {settings.out}/candidates.csv")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
@@ -90,7 +90,9 @@ def _made_before(settings: Settings, embeddings: Embeddings) -> Index:
 
     index = Index.load(settings.out)
     parents = {"embeddings": str(index.facts["embeddings"])}
-    runs.already_made(settings.out, "index", config=settings, parents=parents, ignore=CHANGEABLE)
+    artefact.already_made(
+        settings.out, "index", config=settings, parents=parents, ignore=CHANGEABLE
+    )
     return index
 
 
@@ -98,7 +100,7 @@ def _build(settings: Settings, embeddings: Embeddings) -> Index:
     from ssl_photoz.similarity.index_building import build_index
 
     parents = {"embeddings": embeddings.sha256}
-    runs.begin(settings.out, "index", config=settings, parents=parents, ignore=CHANGEABLE)
+    artefact.begin(settings.out, "index", config=settings, parents=parents, ignore=CHANGEABLE)
     print(f"making {settings.out}")
     return build_index(
         settings.out,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ def main(settings: Settings) -> None:
     parts = [Embeddings.open(folder) for folder in settings.embeddings]
     parents = {f"embeddings {n}": part.sha256 for n, part in enumerate(parts)}
     paths = ("embeddings", "out")
-    if not runs.begin(settings.out, "embeddings", config=settings, parents=parents, ignore=paths):
+    if not artefact.begin(
+        settings.out, "embeddings", config=settings, parents=parents, ignore=paths
+    ):
         print(f"{settings.out} is already made")
         return
     card = join(settings.out, parts, config=settings)

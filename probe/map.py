@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Lay out, measure, write ``map.parquet``, ``map.png`` and ``atlas.png``, card last."""
+    from ssl_photoz.catalog.tables import write_table
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.embeddings.tables import write_table
     from ssl_photoz.similarity import map_figure, map_table
     from ssl_photoz.similarity.catalogue import Catalogue
     from ssl_photoz.similarity.map import lay_out, reduce_all
@@ -69,10 +69,10 @@ def main(settings: Settings) -> None:
     catalogue = Catalogue.read(embeddings)
     if settings.predictions is not None:
         catalogue = catalogue.with_photoz(settings.predictions)
-        parents["predictions"] = runs.sha256_of(settings.predictions)
+        parents["predictions"] = artefact.sha256_of(settings.predictions)
     colours = map_table.colours_of(embeddings, catalogue, magnitude=settings.magnitude)
     paths = ("out", "embeddings", "predictions")
-    if runs.already_made(settings.out, "map", config=settings, parents=parents, ignore=paths):
+    if artefact.already_made(settings.out, "map", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
         return
     simulated = bool(embeddings.card["simulated"])
@@ -94,7 +94,7 @@ def main(settings: Settings) -> None:
     if embeddings.has_thumbnails:
         title = title_of(says, simulated=simulated)
         map_figure.draw_atlas(settings.out / "atlas.png", layout.places, embeddings, title=title)
-    runs.write_card(
+    artefact.write_card(
         settings.out,
         "map",
         config=settings,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ def main(settings: Settings) -> None:
     """Choose, and write the table."""
     import numpy as np
 
+    from ssl_photoz.catalog.tables import read_table
+    from ssl_photoz.core.errors import DataError, MismatchError
     from ssl_photoz.dwarfs import next_looks
     from ssl_photoz.dwarfs.truth import words_of
     from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.embeddings.tables import read_table
-    from ssl_photoz.errors import DataError, MismatchError
     from ssl_photoz.similarity.catalogue import Catalogue
     from ssl_photoz.similarity.index import Index
 
     embeddings, index = Embeddings.open(settings.embeddings), Index.load(settings.index)
     index.check_belongs(embeddings)
-    card = runs.read_card(settings.dwarfs, "dwarfs")
+    card = artefact.read_card(settings.dwarfs, "dwarfs")
     if card["parents"]["embeddings"] != embeddings.sha256:
         raise MismatchError(
             f"{settings.dwarfs} was made from embeddings {card['parents']['embeddings'][:12]}, but "

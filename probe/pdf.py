@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Settings:
 def main(settings: Settings) -> None:
     """Fit, calibrate, score, draw, write."""
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.redshift import contamination, density_table, labels, qp_export
-    from ssl_photoz.redshift.density_experiment import fit_calibrated, score_calibrated
-    from ssl_photoz.redshift.density_figures import save_density_figures
-    from ssl_photoz.redshift.figures import title_of
-    from ssl_photoz.redshift.scores import for_json
+    from ssl_photoz.photoz import contamination, density_table, labels, qp_export
+    from ssl_photoz.photoz.density_experiment import fit_calibrated, score_calibrated
+    from ssl_photoz.photoz.density_figures import save_density_figures
+    from ssl_photoz.photoz.figures import title_of
+    from ssl_photoz.photoz.scores import for_json
 
     embeddings = Embeddings.open(settings.embeddings)
     contamination.refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
     parents = {"embeddings": embeddings.sha256}
     paths = ("out", "embeddings", "contaminated")
-    if runs.already_made(settings.out, "pdf", config=settings, parents=parents, ignore=paths):
+    if artefact.already_made(settings.out, "pdf", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
         return
     splits = labels.read_labelled(
@@ -99,7 +99,7 @@ def main(settings: Settings) -> None:
     }
     metrics = for_json({**facts, **scores})
     save_density_figures(settings.out, density, test.z, metrics)
-    runs.write_json(settings.out / "metrics.json", metrics)
+    artefact.write_json(settings.out / "metrics.json", metrics)
     written = density_table.write_densities(
         settings.out / "pdfs.parquet",
         density_table.density_parts(
@@ -111,7 +111,7 @@ def main(settings: Settings) -> None:
         simulated=bool(facts["simulated"]),
     )
     exported = qp_export.export(settings.out, wanted=settings.qp)
-    runs.write_card(
+    artefact.write_card(
         settings.out,
         "pdf",
         config=settings,

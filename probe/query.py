@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from ssl_photoz.similarity.query import LookAlikes
@@ -86,7 +86,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Answer one query with a table and a montage, or several examples with a folder."""
-    from ssl_photoz.embeddings.tables import require_suffix
+    from ssl_photoz.catalog.tables import require_suffix
     from ssl_photoz.similarity.search import Search
 
     if not settings.examples:
@@ -136,15 +136,15 @@ def _show_examples(search: Search, settings: Settings) -> None:
     from ssl_photoz.similarity.gallery import make_gallery
     from ssl_photoz.similarity.query import spread_in_redshift
 
-    parents = {"embeddings": search.embeddings.sha256, "index": runs.sha256_of(settings.index)}
+    parents = {"embeddings": search.embeddings.sha256, "index": artefact.sha256_of(settings.index)}
     if settings.photoz is not None:
-        parents["photoz"] = runs.sha256_of(settings.photoz)
+        parents["photoz"] = artefact.sha256_of(settings.photoz)
     paths = ("out", "embeddings", "index", "photoz")
-    if runs.already_made(settings.out, "query", config=settings, parents=parents, ignore=paths):
+    if artefact.already_made(settings.out, "query", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
         return
     rows = spread_in_redshift(search.catalogue, settings.examples, seed=settings.seed)
     answers = search.like_rows(rows, k=settings.k, where=settings.where)
     facts = make_gallery(settings.out, search.embeddings, search.catalogue, answers)
-    runs.write_card(settings.out, "query", config=settings, parents=parents, **facts)
+    artefact.write_card(settings.out, "query", config=settings, parents=parents, **facts)
     print(f"look-alikes of {len(rows)} galaxies in {settings.out}/lookalikes.png")

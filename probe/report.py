@@ -29,7 +29,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Write the page and say where it is."""
-    from ssl_photoz.report.page import write_report
+    from ssl_photoz.reports.page import write_report
 
     out = settings.out or settings.run / "report.html"
     page = write_report(settings.run, out, title=settings.title, yardsticks=settings.yardsticks)

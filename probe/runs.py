@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ssl_photoz.report.ledger import Training
+    from ssl_photoz.reports.ledger import Training
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Print two lines for each: where it stands; what differs from the one before of its kind."""
-    from ssl_photoz.report.ledger import find_trainings
+    from ssl_photoz.reports.ledger import find_trainings
 
     trainings = find_trainings(settings.folder)
     if not trainings:

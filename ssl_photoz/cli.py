@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from ssl_photoz import __version__
-from ssl_photoz.errors import ConfigError, SslPhotozError
-from ssl_photoz.stopping import StoppedError, stopping_at_once
+from ssl_photoz.core.errors import ConfigError, SslPhotozError
+from ssl_photoz.core.signals import StoppedError, stopping_at_once
 
 
 class Verb(NamedTuple):
@@ -30,16 +30,16 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "inspect": Verb("pretrain.inspect", "Settings", "main", "take a census of a cutout file"),
-    "select": Verb("pretrain.select", "Settings", "main", "select galaxies from a catalogue"),
-    "fetch": Verb("pretrain.fetch", "Settings", "main", "get the cutouts of a catalogue"),
-    "clean": Verb("pretrain.clean", "Settings", "main", "write a mask of cutouts to do without"),
-    "simulate": Verb("pretrain.simulate", "Settings", "main", "make a simulated survey"),
-    "convert": Verb("pretrain.convert", "Settings", "main", "copy cutouts of any format, exactly"),
-    "pack": Verb("pretrain.pack", "Settings", "main", "copy cutouts smaller and faster"),
-    "pretrain": Verb("pretrain.moco", "Settings", "main", "train an encoder without labels"),
+    "inspect": Verb("survey.inspect", "Settings", "main", "take a census of a cutout file"),
+    "select": Verb("survey.select", "Settings", "main", "select galaxies from a catalogue"),
+    "fetch": Verb("survey.fetch", "Settings", "main", "get the cutouts of a catalogue"),
+    "clean": Verb("survey.clean", "Settings", "main", "write a mask of cutouts to do without"),
+    "simulate": Verb("survey.simulate", "Settings", "main", "make a simulated survey"),
+    "convert": Verb("survey.convert", "Settings", "main", "copy cutouts of any format, exactly"),
+    "pack": Verb("survey.pack", "Settings", "main", "copy cutouts smaller and faster"),
+    "pretrain": Verb("pretrain.pretrain", "Settings", "main", "train an encoder without labels"),
     "align": Verb("pretrain.align", "Settings", "main", "let redshifts order an encoder"),
-    "supervise": Verb("pretrain.supervised", "Settings", "main", "train a network on redshifts"),
+    "supervise": Verb("pretrain.supervise", "Settings", "main", "train a network on redshifts"),
     "transfer": Verb("pretrain.transfer", "Settings", "main", "train on one survey for another"),
     "embed": Verb("pretrain.embed", "Settings", "main", "run an encoder over a cutout file"),
     "classify": Verb("pretrain.classify", "Settings", "main", "train a network to tell nearby"),
@@ -50,9 +50,9 @@ VERBS = {
         "pretrain.adopt_vectors", "Settings", "main", "take embeddings of another project"
     ),
     "join": Verb("probe.join", "Settings", "main", "join embeddings folders into one"),
-    "adapt": Verb("probe.adapt", "Settings", "main", "bring embeddings to another survey's"),
-    "probe": Verb("probe.redshift", "Settings", "main", "fit and score redshift probes"),
-    "predict": Verb("probe.redshift", "PredictSettings", "predict", "apply a fitted probe"),
+    "adapt": Verb("probe.harmonize", "Settings", "main", "bring embeddings to another survey's"),
+    "probe": Verb("probe.probe", "Settings", "main", "fit and score redshift probes"),
+    "predict": Verb("probe.probe", "PredictSettings", "predict", "apply a fitted probe"),
     "pdf": Verb("probe.pdf", "Settings", "main", "give galaxies redshift densities"),
     "correct": Verb("probe.correct", "Settings", "main", "correct redshifts for their biases"),
     "index": Verb("probe.index", "Settings", "main", "build a similarity index"),
@@ -63,7 +63,7 @@ VERBS = {
     "explore": Verb("probe.explore", "Settings", "main", "look at a run in a browser"),
     "report": Verb("probe.report", "Settings", "main", "write one HTML page about a run"),
     "runs": Verb("probe.runs", "Settings", "main", "list trainings and what was changed"),
-    "demo": Verb(".path", "Settings", "main", "run a whole path of verbs from one YAML"),
+    "demo": Verb(".pipeline", "Settings", "main", "run a whole path of verbs from one YAML"),
 }
 
 
@@ -91,7 +91,7 @@ def parse(verb: str, arguments: Sequence[str]) -> object:
     Raises:
         ConfigError: If there is no such verb, or the arguments are not its settings.
     """
-    from ssl_photoz import config
+    from ssl_photoz.core import config
 
     says = VERBS[verb].says if verb in VERBS else ""
     return config.parse(

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.adapt import figure, table
 from benchmarks.adapt.jobs import FROZEN, NETWORKS, Plan, _flat
 from ssl_photoz import cli
-from ssl_photoz.runs import write_json
+from ssl_photoz.core.artefact import write_json
 
 HERE = Path(__file__).parents[1] / "benchmarks" / "adapt"
 

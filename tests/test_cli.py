@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from ssl_photoz import __version__, cli
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
 
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "faiss", "umap", "galsim", "numba"),
@@ -81,7 +81,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     def fail(settings: object) -> None:
         raise program.error
 
-    from ssl_photoz.path import Settings
+    from ssl_photoz.pipeline import Settings
 
     program.Settings, program.fail = Settings, fail  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ssl_photoz.recipes.failing", program)

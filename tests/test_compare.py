@@ -10,7 +10,7 @@ from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size
 from benchmarks.redshift_ladder.results import Key, Result
 from ssl_photoz import cli
-from ssl_photoz.runs import write_json
+from ssl_photoz.core.artefact import write_json
 
 PLAN = str(HERE / "compare.yaml")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_photoz import cli, path
-from ssl_photoz.report.scores import read_yardsticks
+from ssl_photoz import cli, pipeline
+from ssl_photoz.reports.scores import read_yardsticks
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 YAMLS = sorted(CONFIGS.rglob("*.yaml"))
@@ -33,8 +33,8 @@ def test_the_launch_command_parses(yaml: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SSL_PHOTOZ_DATA", "/nowhere")
     verb, arguments = launch_command(yaml)
     settings = cli.parse(verb, arguments)
-    if isinstance(settings, path.Settings):
-        assert path.plan(settings)
+    if isinstance(settings, pipeline.Settings):
+        assert pipeline.plan(settings)
 
 
 @pytest.mark.parametrize("yaml", sorted(set(YAMLS) - set(RUNNABLE)), ids=lambda p: p.name)

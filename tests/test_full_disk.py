@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ssl_photoz.cli import main
-from ssl_photoz.contrast.checkpoints import checkpoint_path
-from ssl_photoz.contrast.watch import Watch
-from ssl_photoz.runs import sha256_of
+from ssl_photoz.core.artefact import sha256_of
+from ssl_photoz.training.checkpoints import checkpoint_path
+from ssl_photoz.training.watch import Watch
 
 TRAIN = (
     "epochs=2 batch_size=20 moco.queue_size=20 encoder.crop_px=36 checkpoint_steps=1 "

@@ -20,7 +20,7 @@ from ssl_photoz import cli
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.redshift.labels import read_labelled
+from ssl_photoz.photoz.labels import read_labelled
 
 SIZES = sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "rungs")
 

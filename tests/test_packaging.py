@@ -14,7 +14,7 @@ import yaml
 import ssl_photoz
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("ssl_photoz", "pretrain", "probe", "configs")
+SOURCES = ("ssl_photoz", "survey", "pretrain", "probe", "configs")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
@@ -47,7 +47,7 @@ def test_the_wheel_holds_every_module_and_config(wheel: list[str]) -> None:
             ):
                 name = path.relative_to(ROOT).as_posix()
                 expected.add(name if top == "ssl_photoz" else f"ssl_photoz/recipes/{name}")
-    assert {"ssl_photoz/py.typed", "ssl_photoz/report/page.html"} <= expected
+    assert {"ssl_photoz/py.typed", "ssl_photoz/reports/page.html"} <= expected
     assert "ssl_photoz/recipes/configs/demo.yaml" in expected
     assert expected - set(wheel) == set()
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from ssl_photoz import cli, runs
+from ssl_photoz import cli
+from ssl_photoz.core import artefact
 from ssl_photoz.embeddings.store import Embeddings
 
 ROWS = 240
@@ -85,7 +86,7 @@ def test_the_numbers_of_galaxies_are_those_asked_for_and_on_every_card(made):
     side = embeddings.column("split")
     assert tuple(int(np.sum(side == name)) for name in ("train", "val", "test")) == COUNTS
     for folder, kind in (("encoder", "encoder"), ("embeddings", "embeddings")):
-        assert runs.read_card(out[folder], kind)["split"]["counts"] == list(COUNTS)
+        assert artefact.read_card(out[folder], kind)["split"]["counts"] == list(COUNTS)
 
 
 def test_a_copy_of_other_rows_is_not_taken_for_this_one(made, tmp_path):

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ssl_photoz.runs import read_card, sha256_of
+from ssl_photoz.core.artefact import read_card, sha256_of
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pretrain" / "slurm").glob("*.sbatch"))

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ssl_photoz.runs import sha256_of
+from ssl_photoz.core.artefact import sha256_of
 
 ROWS = 400
 STATUS = {signal.SIGUSR1: 75, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}

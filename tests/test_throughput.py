@@ -15,8 +15,8 @@ from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import orient
 from ssl_photoz.augment.psf import widen
 from ssl_photoz.augment.views import Views
+from ssl_photoz.core.artefact import read_json
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.runs import read_json
 
 CROP, SIZE, COPIES = 32, 64, 400
 

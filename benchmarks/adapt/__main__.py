@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.adapt import figure, table
 from benchmarks.adapt.jobs import Job, Plan, do, observe
-from ssl_photoz.runs import atomic_path, read_json, write_json
+from ssl_photoz.core.artefact import atomic_path, read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 

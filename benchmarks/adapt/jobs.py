@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ssl_photoz import cli, runs
-from ssl_photoz.adapt.nz import compare_nz
+from ssl_photoz import cli
+from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.redshift.apply import predict_rows
-from ssl_photoz.redshift.artefact import load_probe, read_predictions
-from ssl_photoz.redshift.metrics import summarise
-from ssl_photoz.types import Array
+from ssl_photoz.photoz.apply import predict_rows
+from ssl_photoz.photoz.artefact import load_probe, read_predictions
+from ssl_photoz.photoz.metrics import summarise
+from ssl_photoz.training.transfer.nz import compare_nz
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "no adaptation": {},
@@ -111,7 +112,7 @@ def do(job: Job, plan: Plan) -> None:
     log = job.folder / "log.txt"
     with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         result = _frozen(job, plan) if job.name == "frozen" else _network(job, plan)
-    runs.write_json(job.result, result)
+    artefact.write_json(job.result, result)
 
 
 def _network(job: Job, plan: Plan) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _network(job: Job, plan: Plan) -> dict[str, Any]:
     data = sky / ("north.h5" if job.name == HOME else "south.h5")
     given = {"data": data, "target": sky / "north.h5", "out": out, "seed": job.seed}
     _run("transfer", {**given, **plan.settings["transfer"], **NETWORKS[job.name]})
-    table, card = read_predictions(out), runs.read_card(out, "probe")
+    table, card = read_predictions(out), artefact.read_card(out, "probe")
     training = {name: card["training"].get(name) for name in ("seconds", "told_apart")}
     return {job.name: _scored(table["z_phot_transferred"], table["z_spec"]) | training}
 

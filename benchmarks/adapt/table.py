@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.adapt.jobs import Plan
-from ssl_photoz.runs import read_json
+from ssl_photoz.core.artefact import read_json
 
 COLUMNS = {
     "bias": ("bias", ".4f"),

@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 
-from ssl_photoz.census.pixels import blank_lines, brighter_peak, plateau_px
-from ssl_photoz.census.positions import find_neighbours
-from ssl_photoz.types import Array, Doubles
+from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.qa.pixels import blank_lines, brighter_peak, plateau_px
+from ssl_photoz.qa.positions import find_neighbours
 
 ROWS = (250_000, 5_000_000)
 SIDE_PX, PIXSCALE_ARCSEC = 128, 0.262

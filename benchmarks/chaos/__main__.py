@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.chaos.attempts import Attempt, disturb, leave_alone
-from ssl_photoz.runs import atomic_path, read_card, sha256_of
+from ssl_photoz.core.artefact import atomic_path, read_card, sha256_of
 
 ROWS, SIZE_PX, BAD = 400, 36, (7, 250)
 RESULT = Path(__file__).with_name("results") / "chaos.md"

@@ -71,8 +71,8 @@ def disturb(
 
 def _start(command: list[str]) -> int:
     from ssl_photoz import cli
-    from ssl_photoz.contrast import pretraining  # noqa: F401 (imported here, once, for all)
     from ssl_photoz.embeddings import embed  # noqa: F401
+    from ssl_photoz.training import pretraining  # noqa: F401 (imported here, once, for all)
 
     sys.stdout.flush()
     if process := os.fork():

@@ -27,7 +27,7 @@ from benchmarks.redshift_ladder.__main__ import climb_all, spent
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import Size
 from benchmarks.redshift_ladder.table import nearby_markdown
-from ssl_photoz.runs import atomic_path
+from ssl_photoz.core.artefact import atomic_path
 
 HERE = Path(__file__).resolve().parent
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.compare.table import SHOWN_AS, Line
 from benchmarks.redshift_ladder.plan import Size, says
-from ssl_photoz.redshift.figures import new_figure
+from ssl_photoz.photoz.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

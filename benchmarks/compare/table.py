@@ -11,8 +11,8 @@ from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size, says
 from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors
 from benchmarks.redshift_ladder.table import described, rung_titles
-from ssl_photoz import runs
-from ssl_photoz.redshift import metrics
+from ssl_photoz.core import artefact
+from ssl_photoz.photoz import metrics
 
 COSTS = ("train_seconds", "parameters")
 CLASSIFIED = {
@@ -91,7 +91,7 @@ def classified_markdown(jobs: Iterable[Job]) -> str:
     for job in jobs:
         if job.verb == "classify" and (job.folder / DONE).exists():
             assert job.labels is not None
-            for way, said in runs.read_json(job.folder / DONE)["classified"].items():
+            for way, said in artefact.read_json(job.folder / DONE)["classified"].items():
                 found.setdefault((job.input, says(job.labels), way), []).append(said)
     lines: list[str] = []
     for (name, labels, way), said in found.items():
@@ -148,7 +148,7 @@ def _costs(jobs: Iterable[Job]) -> dict[tuple[str, str, str], dict[str, float]]:
     for job in jobs:
         if (job.folder / DONE).exists():
             key = (job.input, job.rung, "" if job.labels is None else says(job.labels))
-            found.setdefault(key, []).append(runs.read_json(job.folder / DONE))
+            found.setdefault(key, []).append(artefact.read_json(job.folder / DONE))
     return {
         key: {
             name: float(np.mean([facts[name] for facts in said]))

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.correct.catalogue import make_embeddings
 from ssl_photoz import cli
-from ssl_photoz.correct.figures import draw_mean_residuals
-from ssl_photoz.redshift.figures import title_of
-from ssl_photoz.runs import atomic_path, read_json
+from ssl_photoz.core.artefact import atomic_path, read_json
+from ssl_photoz.photoz.bias.figures import draw_mean_residuals
+from ssl_photoz.photoz.figures import title_of
 
 HERE = Path(__file__).resolve().parent
 OWN = {"galaxies": "6000", "seeds": "3", "out": "runs/correct", "name": "simulated"}

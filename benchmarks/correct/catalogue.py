@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.cutouts.simulator.colours import ColourTable
-from ssl_photoz.cutouts.simulator.population import Universe
+from ssl_photoz.core.types import Doubles, Floats
 from ssl_photoz.embeddings.store import Embeddings, write_embeddings
-from ssl_photoz.types import Doubles, Floats
+from ssl_photoz.simulator.colours import ColourTable
+from ssl_photoz.simulator.population import Universe
 
 R_LIMIT_MAG = 19.5
 NOISE_MAG, LIMIT_NOISE_MAG = 0.03, 0.08

@@ -22,14 +22,14 @@ from tqdm import tqdm
 
 from benchmarks.dwarfs.compare import near
 from benchmarks.redshift_ladder.photometry import rows_of
+from ssl_photoz.core.errors import ContaminatedError
+from ssl_photoz.core.types import Doubles, Ints
 from ssl_photoz.dwarfs.heads import LinearHead, fit_logistic
 from ssl_photoz.dwarfs.next_looks import propose_looks
 from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ContaminatedError
-from ssl_photoz.redshift.labels import Labelled, read_labelled
+from ssl_photoz.photoz.labels import Labelled, read_labelled
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.types import Doubles, Ints
 
 Strategy = Callable[[Index, Ints, Doubles, float, int], Ints]
 

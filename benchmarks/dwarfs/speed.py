@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from ssl_photoz.recipes.probe import dwarfs
 
+from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.types import Array
 
 HIDDEN, LABELLED = 24, 0.1
 

@@ -36,9 +36,9 @@ def make_run(folder: Path, galaxies: int) -> None:
     """Write embeddings in 500 clumps, their index and a map of them."""
     from PIL import Image
 
-    from ssl_photoz import runs
+    from ssl_photoz.catalog.tables import write_table
+    from ssl_photoz.core import artefact
     from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
-    from ssl_photoz.embeddings.tables import write_table
     from ssl_photoz.similarity.index_building import build_index
 
     rng = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def make_run(folder: Path, galaxies: int) -> None:
     x, y = np.concatenate(places).T
     table = {"row": np.arange(galaxies), "x": x, "y": y}
     write_table(folder / "map" / "map.parquet", table, simulated=True)
-    runs.write_card(folder / "map", "map", parents={"embeddings": embeddings.sha256})
+    artefact.write_card(folder / "map", "map", parents={"embeddings": embeddings.sha256})
 
 
 async def click(address: str, galaxies: int, *, clients: int, clicks: int, pause_s: float) -> None:

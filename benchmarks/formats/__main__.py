@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks.formats.galaxies import draw
 from benchmarks.formats.writers import BANDS, WRITERS
 from benchmarks.throughput.measure import caption, machine
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.types import Ints
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Ints
 
 HERE = Path(__file__).parent
 DEFAULTS: dict[str, Any] = {

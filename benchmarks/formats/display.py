@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from benchmarks.formats.galaxies import Galaxies
-from ssl_photoz.types import Array
+from ssl_photoz.core.types import Array
 
 PER_TAR = 1000
 

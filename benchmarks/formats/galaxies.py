@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.types import Array
+from ssl_photoz.core.types import Array
 
 NOISE_NMGY = {"u": 0.02, "g": 0.0031, "r": 0.0044, "i": 0.006, "z": 0.0117}
 PIXSCALE_ARCSEC = 0.262

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.formats import display
 from benchmarks.formats.display import write_catalogue
 from benchmarks.formats.galaxies import NOISE_NMGY, PIXSCALE_ARCSEC, Galaxies
-from ssl_photoz.types import Array
+from ssl_photoz.core.types import Array
 
 Writer = Callable[[Path, Galaxies], Path]
 PER_ROW_GROUP = 200

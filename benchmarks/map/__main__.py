@@ -25,7 +25,7 @@ from benchmarks.map.layouts import WAYS
 from benchmarks.map.pages import write_page
 from benchmarks.map.vectors import make_store
 from benchmarks.similarity.measure import apart
-from ssl_photoz.runs import write_json
+from ssl_photoz.core.artefact import write_json
 
 HERE = Path(__file__).parent
 LIMIT = 25_000

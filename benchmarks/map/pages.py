@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.map.layouts import WAYS
-from ssl_photoz.runs import atomic_path, read_json
+from ssl_photoz.core.artefact import atomic_path, read_json
 
 HEAD = """# What was measured
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.core.types import Floats
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
-from ssl_photoz.types import Floats
 
 DIM = 512
 CROWDS, ISLANDS = 60, 10

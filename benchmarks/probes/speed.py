@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 
-from ssl_photoz.redshift.artefact import PROBES
-from ssl_photoz.redshift.metrics import residuals, sigma_nmad
-from ssl_photoz.types import Doubles, Floats
+from ssl_photoz.core.types import Doubles, Floats
+from ssl_photoz.photoz.artefact import PROBES
+from ssl_photoz.photoz.metrics import residuals, sigma_nmad
 
 LABELLED, VALIDATION, ASKED = 250_000, 10_000, 50_000
 DIM, HIDDEN = 512, 24

@@ -25,7 +25,7 @@ from benchmarks.redshift_ladder.climb import DONE, climb, end_with_parent
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import HERE, TRAININGS, Job, Size
 from ssl_photoz import cli
-from ssl_photoz.runs import atomic_path, read_json, write_json
+from ssl_photoz.core.artefact import atomic_path, read_json, write_json
 
 
 def main(arguments: list[str]) -> None:

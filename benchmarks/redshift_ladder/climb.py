@@ -22,17 +22,19 @@ from benchmarks.redshift_ladder.inputs import labelled_file
 from benchmarks.redshift_ladder.likeness import likeness
 from benchmarks.redshift_ladder.photometry import photometry, rows_of
 from benchmarks.redshift_ladder.plan import Job, Size, count, says
-from ssl_photoz import cli, runs
+from ssl_photoz import cli
+from ssl_photoz.catalog.lowz_cuts import select_lowz
+from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.backbones import STAGE_WIDTHS
-from ssl_photoz.redshift.artefact import PROBES, read_predictions
-from ssl_photoz.redshift.blend import Blend
-from ssl_photoz.redshift.contamination import refuse_contaminated
-from ssl_photoz.redshift.density_experiment import fit_calibrated
-from ssl_photoz.redshift.labels import Labelled, fewer, read_labelled
-from ssl_photoz.redshift.lowz_cuts import score_selection, select_lowz
-from ssl_photoz.redshift.protocol import Probe
-from ssl_photoz.types import Array, Doubles, Floats
+from ssl_photoz.photoz.artefact import PROBES, read_predictions
+from ssl_photoz.photoz.blend import Blend
+from ssl_photoz.photoz.contamination import refuse_contaminated
+from ssl_photoz.photoz.density_experiment import fit_calibrated
+from ssl_photoz.photoz.labels import Labelled, fewer, read_labelled
+from ssl_photoz.photoz.metrics import score_selection
+from ssl_photoz.photoz.protocol import Probe
 
 DONE = "facts.json"
 Splits = dict[str, Labelled]
@@ -64,7 +66,7 @@ def climb(job: Job, size: Size) -> Job:
         work = special.get(job.verb, _frozen)
         with _logged(job.folder / "log.txt"):
             facts = work(job, size)
-        runs.write_json(job.folder / DONE, facts)
+        artefact.write_json(job.folder / DONE, facts)
     return job
 
 
@@ -82,7 +84,7 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
     embeddings = Embeddings.open(embedded)
     refuse_contaminated(embeddings, allow=False)
     splits = read_labelled(embeddings)
-    card = runs.read_card(encoder, "encoder")
+    card = artefact.read_card(encoder, "encoder")
     read_outs = {"all": slice(None)}
     if card["encoder"]["backbone"] in STAGE_WIDTHS:  # a ResNet
         read_outs["last"] = last_stage(card["encoder"])
@@ -113,7 +115,7 @@ def _supervised(job: Job, size: Size) -> dict[str, Any]:
     test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{name}"])
     assert job.labels is not None
     _write(job, [_table(job.labels, "", name, "test", *test)])
-    training = runs.read_json(folder / "metrics.json")["training"]
+    training = artefact.read_json(folder / "metrics.json")["training"]
     return {"train_seconds": trained, "parameters": training["parameters"]}
 
 
@@ -124,7 +126,7 @@ def _corrected(job: Job, size: Size) -> dict[str, Any]:
     given = {"embeddings": str(job.after / "embeddings"), "out": str(folder), **_settings_of(job)}
     trained = _timed(job, job.verb, given)
     predicted = read_predictions(folder)
-    last = runs.read_json(folder / "card.json")["config"]["steps"][-1]
+    last = artefact.read_json(folder / "card.json")["config"]["steps"][-1]
     assert job.labels is not None
     test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{last}"])
     _write(job, [_table(job.labels, "", "corrected", "test", *test)])
@@ -144,8 +146,8 @@ def _classified(job: Job, size: Size) -> dict[str, Any]:
     _write(job, [_table(job.labels or 0, "", "classifier", "test", none, none, none)])
     return {
         "train_seconds": trained,
-        "parameters": runs.read_json(folder / "card.json")["training"]["parameters"],
-        "classified": runs.read_json(folder / "metrics.json")["methods"],
+        "parameters": artefact.read_json(folder / "card.json")["training"]["parameters"],
+        "classified": artefact.read_json(folder / "metrics.json")["methods"],
     }
 
 
@@ -250,7 +252,7 @@ def _table(
 
 
 def _write(job: Job, tables: list[pa.Table]) -> None:
-    with runs.atomic_path(job.folder / "predictions.parquet") as scratch:
+    with artefact.atomic_path(job.folder / "predictions.parquet") as scratch:
         pq.write_table(pa.concat_tables(tables), scratch, compression="zstd")
 
 
@@ -269,13 +271,13 @@ def _settings_of(job: Job) -> dict[str, Any]:
 def _timed(job: Job, verb: str, settings: Mapping[str, Any]) -> float:
     """Run a verb with settings kept beside its result; return its seconds, also if done before."""
     config, clock = job.folder / f"{verb}.yaml", job.folder / f"{verb}.seconds.json"
-    with runs.atomic_path(config) as scratch:
+    with artefact.atomic_path(config) as scratch:
         scratch.write_text(yaml.safe_dump(dict(settings)))
     started = time.perf_counter()
     cli.run(verb, [str(config)])
     if not clock.exists():
-        runs.write_json(clock, {"seconds": time.perf_counter() - started})
-    return float(runs.read_json(clock)["seconds"])
+        artefact.write_json(clock, {"seconds": time.perf_counter() - started})
+    return float(artefact.read_json(clock)["seconds"])
 
 
 @contextlib.contextmanager

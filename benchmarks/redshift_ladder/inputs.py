@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.redshift_ladder.plan import Size
 from ssl_photoz import cli
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Array, Ints
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.types import Array, Ints
 
 DATA = Path(os.environ.get("SSL_PHOTOZ_DATA", Path(__file__).parents[3] / "shared" / "data"))
 

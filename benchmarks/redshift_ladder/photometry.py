@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.redshift.labels import Labelled
-from ssl_photoz.types import Array, Doubles, Ints
+from ssl_photoz.photoz.labels import Labelled
 
 FLOOR_MAG = 0.02
 RADIUS_ERROR = 0.05

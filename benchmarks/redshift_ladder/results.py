@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job
-from ssl_photoz.redshift import metrics
-from ssl_photoz.types import Array, Doubles
+from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.photoz import metrics
 
 SHOWN = ("sigma_nmad", "outliers_05", "r2")
 BETTER = {"sigma_nmad": -1, "outliers_05": -1, "r2": 1}

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size, says
 from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors, gains
-from ssl_photoz import runs
-from ssl_photoz.redshift import metrics
+from ssl_photoz.core import artefact
+from ssl_photoz.photoz import metrics
 
 RIVALS = ("resnet18", "aperture")
 FROZEN, LABEL_AWARE = "moco+pretext-0.2", "align"
@@ -79,7 +79,7 @@ def likeness_markdown(size: Size, jobs: Iterable[Job]) -> str:
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for job in jobs:
         if job.labels is None and job.verb and (job.folder / DONE).exists():
-            said = runs.read_json(job.folder / DONE)["likeness"]
+            said = artefact.read_json(job.folder / DONE)["likeness"]
             found.setdefault((job.input, job.rung), []).append(said)
     lines: list[str] = []
     for name, about in size.inputs.items():
@@ -100,7 +100,7 @@ def nearby_markdown(size: Size, results: list[Result], jobs: Iterable[Job]) -> s
     found: dict[str, list[dict[str, float]]] = {}
     for job in jobs:
         if not job.verb and (job.folder / DONE).exists():
-            facts = runs.read_json(job.folder / DONE)
+            facts = artefact.read_json(job.folder / DONE)
             found.setdefault(job.input, []).extend([facts["lowz"]] if "lowz" in facts else [])
     lines: list[str] = []
     for name, cuts in found.items():
@@ -158,7 +158,7 @@ def gather_facts(jobs: Iterable[Job]) -> dict[str, dict[str, float]]:
     for job in jobs:  # the most labels come first
         if (job.folder / DONE).exists():
             of_rung = found.setdefault(f"{job.input}/{job.rung}", {})
-            of_rung.setdefault(job.seed, runs.read_json(job.folder / DONE))
+            of_rung.setdefault(job.seed, artefact.read_json(job.folder / DONE))
     return {
         name: {
             key: float(np.mean([facts[key] for facts in of_rung.values()]))

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.similarity import stages
 from benchmarks.similarity.measure import apart
 from benchmarks.similarity.pages import write_pages
-from ssl_photoz.runs import write_json
+from ssl_photoz.core.artefact import write_json
 
 HERE = Path(__file__).parent
 TYPES = "auto,hnsw,ivf_flat,ivf_sq8,ivf_pq"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.types import Array
+from ssl_photoz.core.types import Array
 
 SINGLES = 500
 REPEATS = 5

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz.runs import atomic_path, read_json
+from ssl_photoz.core.artefact import atomic_path, read_json
 from ssl_photoz.similarity.index_building import SHARD_ROWS
 from ssl_photoz.similarity.index_types import lists_for
 

@@ -20,14 +20,14 @@ from benchmarks.similarity.measure import (
     singles_ms,
 )
 from benchmarks.similarity.vectors import make_store, queries
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Floats
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
 from ssl_photoz.similarity.index_faiss import search_faiss
 from ssl_photoz.similarity.index_recall import recall_of
 from ssl_photoz.similarity.index_search import Approximate
 from ssl_photoz.similarity.reduction import BATCH, Reduction
-from ssl_photoz.types import Floats
 
 K = 10
 SLOW_SINGLES = 20
@@ -84,7 +84,7 @@ def flat(folder: Path, index_type: str, true: Path) -> dict[str, Any]:
     index.add(unit)
     build_s = time.perf_counter() - started
     asked = reduction.apply(queries())
-    with runs.atomic_path(true) as scratch:
+    with artefact.atomic_path(true) as scratch:
         np.save(scratch, index.search(asked, K)[1])
     del unit
     return {

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.types import Floats
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
-from ssl_photoz.types import Floats
 
 DIM = 128
 CLUSTERS = 2000

@@ -21,10 +21,10 @@ from astropy.table import Table
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ssl_photoz.cutouts.simulator.colours import ColourTable
-from ssl_photoz.cutouts.simulator.conditions import EXTINCTION_PER_EBV
-from ssl_photoz.cutouts.simulator.population import POPULATIONS, Galaxies, Universe
-from ssl_photoz.types import Doubles
+from ssl_photoz.core.types import Doubles
+from ssl_photoz.simulator.colours import ColourTable
+from ssl_photoz.simulator.conditions import EXTINCTION_PER_EBV
+from ssl_photoz.simulator.population import POPULATIONS, Galaxies, Universe
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("SSL_PHOTOZ_DATA", HERE.parents[1].parent / "shared" / "data"))

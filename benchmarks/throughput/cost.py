@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.throughput.measure import caption
-from ssl_photoz.runs import atomic_path
+from ssl_photoz.core.artefact import atomic_path
 
 GALAXIES = {"250 thousand": 250e3, "42 million": 42e6, "1 billion": 1e9}
 EPOCHS, ORIENTATIONS = 50, 8

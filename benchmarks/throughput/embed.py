@@ -12,7 +12,7 @@ import torch
 from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
 from benchmarks.throughput.survey import make_file
 from benchmarks.throughput.train import new_encoder
-from ssl_photoz.allocation import keep_freed_memory
+from ssl_photoz.core.memory import keep_freed_memory
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.readout import read_out

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_photoz.runs import atomic_path, write_json
+from ssl_photoz.core.artefact import atomic_path, write_json
 
 Turn = Callable[[], float]  # does some work, returns images per second
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from skimage.transform import EuclideanTransform, warp
 
-from ssl_photoz.types import Floats
+from ssl_photoz.core.types import Floats
 
 BANDS = ("g", "r", "z")
 # Shape, location and scale of lognormals, and extinction per E(B-V): DR9 at 0.262 arcsec/px [1].

@@ -22,9 +22,9 @@ from benchmarks.throughput.measure import (
     sequential_mb_per_s,
 )
 from benchmarks.throughput.survey import STORAGE, make_file, make_packed
+from ssl_photoz.core.artefact import atomic_path, write_json
 from ssl_photoz.cutouts.batches import Batches
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.runs import atomic_path, write_json
 
 GOAL = 10_000
 

@@ -17,7 +17,7 @@ from benchmarks.throughput.embed import ceiling_step as embedding_step
 from benchmarks.throughput.measure import caption, machine, rate_of
 from benchmarks.throughput.train import ceiling_step as training_step
 from benchmarks.throughput.train import new_encoder
-from ssl_photoz.runs import atomic_path, write_json
+from ssl_photoz.core.artefact import atomic_path, write_json
 
 CROPS = (64, 96, 128)
 BATCHES = (64, 256)  # of training, where the crop is the first of CROPS

@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks.throughput.measure import caption, machine
 from ssl_photoz import cli
+from ssl_photoz.core.artefact import atomic_path, write_json
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.runs import atomic_path, write_json
 
 SEEDS = (0, 1, 2)
 EPOCHS = 6

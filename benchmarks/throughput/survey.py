@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import torch
 
+from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.cutouts.packing import pack
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.runs import atomic_path
 
 SIZE_PX, BLOCK = 128, 64
 NOISE_NMGY = (0.0031, 0.0044, 0.0117)

@@ -18,16 +18,16 @@ import torch
 
 from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
 from benchmarks.throughput.survey import make_file, make_packed
-from ssl_photoz.allocation import keep_freed_memory
 from ssl_photoz.augment.settings import NuisanceSettings
-from ssl_photoz.contrast.account import Account
-from ssl_photoz.contrast.pretraining import pretrain
-from ssl_photoz.contrast.settings import MocoSettings
+from ssl_photoz.core.memory import keep_freed_memory
 from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings
 from ssl_photoz.cutouts.stream import TrainingStream
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
+from ssl_photoz.training.account import Account
+from ssl_photoz.training.moco_settings import MocoSettings
+from ssl_photoz.training.pretraining import pretrain
 
 WARM_STEPS = 3
 CEILING = "ceiling: the encoder alone"

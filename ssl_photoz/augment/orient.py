@@ -17,7 +17,7 @@ from torch.nn import functional
 from ssl_photoz.augment.draws import uniform
 from ssl_photoz.augment.precision import exact_products
 from ssl_photoz.augment.shapes import as_flux, require_shape
-from ssl_photoz.errors import ShapeError
+from ssl_photoz.core.errors import ShapeError
 
 Rotation = Literal["free", "quarter", "none"]
 BILINEAR_VARIANCE_PX2 = 1 / 6

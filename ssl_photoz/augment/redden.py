@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import normal, uniform
 from ssl_photoz.augment.shapes import as_flux, require_shape
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 Dust = Literal["own", "survey", "uniform", "none"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ssl_photoz.errors import DataError, ShapeError
+from ssl_photoz.core.errors import DataError, ShapeError
 
 
 def as_flux(flux: Tensor) -> Tensor:

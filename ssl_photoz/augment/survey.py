@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ssl_photoz.augment.draws import normal, uniform
-from ssl_photoz.errors import ConfigError, DataError
-from ssl_photoz.types import Array
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Array
 
 PIXSCALE_ARCSEC = 0.262
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_photoz.errors import DataError, ShapeError
-from ssl_photoz.types import Floats
+from ssl_photoz.core.errors import DataError, ShapeError
+from ssl_photoz.core.types import Floats
 
 RADII_ARCSEC = (1.0, 1.5, 2.5, 4.0, 6.0, 9.0, 12.0)
 # Medians of the Legacy Surveys' noise at 0.262 arcsec/px; `OTHER_BAND` where none is known.

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.types import Array, Ints
 
 Item = TypeVar("Item")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.types import Array, Ints
 
 
 class Chosen:

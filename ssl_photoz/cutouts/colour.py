@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_photoz.errors import ShapeError
+from ssl_photoz.core.errors import ShapeError
 
 Pictures = NDArray[np.uint8]
 

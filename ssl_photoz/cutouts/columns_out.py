@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.types import Array, Ints
 
 NAMES = {"id": "TARGETID"}
 STATED = ("bands", "pixscale_arcsec", "pixel_scale_arcsec", "pixscale", "calibrated", "simulated")

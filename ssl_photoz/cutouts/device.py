@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Ints
 from ssl_photoz.cutouts.batches import Batch, prefetched
 from ssl_photoz.cutouts.packing import as_half
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import ConfigError
-from ssl_photoz.types import Ints
 
 HOLD_ROWS = 1024
 SHARE_OF_FREE = 0.5  # the rest is for weights and activations

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import prefetched, read_batch
 from ssl_photoz.cutouts.colour import jpeg_bytes, to_rgb
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.types import Array, Floats, Ints
 
 THUMBNAIL_PX = 48
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from ssl_photoz.types import Array, Ints
+from ssl_photoz.core.types import Array, Ints
 
 SCRATCH_BYTES = 1 << 21  # about what stays in a processor's cache
 

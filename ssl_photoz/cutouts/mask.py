@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ArtefactError, MismatchError
-from ssl_photoz.types import Array, Bools
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError, MismatchError
+from ssl_photoz.core.types import Array, Bools
 
 TABLE = "mask.parquet"
 KIND = "mask"
@@ -42,7 +42,7 @@ def write_mask(
     reason = np.full(len(ids), "") if reason is None else reason
     columns = {"row": np.arange(len(ids)), "id": ids, **flags, "keep": reason == ""}
     arrays = {name: pa.array(values) for name, values in columns.items()}
-    with runs.atomic_path(folder / TABLE) as scratch:
+    with artefact.atomic_path(folder / TABLE) as scratch:
         pq.write_table(pa.table({**arrays, "reason": pa.array(reason)}), scratch)
     return {name: int((reason == name).sum()) for name in names}
 
@@ -54,16 +54,16 @@ def cutout_parents(data: Path, mask: Path | None) -> dict[str, str]:
         ArtefactError: If the mask is unfinished or damaged.
         MismatchError: If the mask was made for other data.
     """
-    parents = {"cutouts": runs.fingerprint(data)}
+    parents = {"cutouts": artefact.fingerprint(data)}
     if mask is None:
         return parents
-    made_for = runs.read_card(mask, KIND)["parents"].get("cutouts")
+    made_for = artefact.read_card(mask, KIND)["parents"].get("cutouts")
     if made_for != parents["cutouts"]:
         raise MismatchError(
             f"the mask {mask} was made for other data (fingerprint {str(made_for)[:12]}) than "
             f"{data} ({parents['cutouts'][:12]}); run: ssl-photoz clean data={data} out=..."
         )
-    return {**parents, "mask": runs.sha256_of(mask / TABLE)}
+    return {**parents, "mask": artefact.sha256_of(mask / TABLE)}
 
 
 def masked_rows(mask: Path | None) -> dict[int, str]:

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.columns_out import write_columns
 from ssl_photoz.cutouts.formats.hdf5 import open_hdf5
 from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
@@ -23,8 +25,6 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.rejects import SCAN, TRAINING, write_rejects
 from ssl_photoz.cutouts.sample import typical_noise
 from ssl_photoz.cutouts.schema import Source
-from ssl_photoz.errors import DataError, MismatchError
-from ssl_photoz.types import Array, Ints
 
 HALF = np.finfo(np.float16)
 BLOCK_BYTES = 1 << 25
@@ -81,7 +81,7 @@ def pack(
     source = cutouts.source
     size_px, dtype = kept_size(source, size_px), source.dtype if source.dtype == "uint8" else dtype
     identity = {
-        "packed_from": runs.fingerprint(source.path),
+        "packed_from": artefact.fingerprint(source.path),
         "packed_size_px": size_px,
         "packed_dtype": dtype,
         "packed_where": where or "",
@@ -103,7 +103,7 @@ def pack(
         write_rejects(listed, cutouts.column("id"), {SCAN: masked, TRAINING: {}})
     # Pixels begin on a page of memory, where reading is cheapest.
     aligned = {"alignment_threshold": PAGE_BYTES, "alignment_interval": PAGE_BYTES}
-    with runs.atomic_path(out) as scratch, h5py.File(scratch, "w", **aligned) as file:
+    with artefact.atomic_path(out) as scratch, h5py.File(scratch, "w", **aligned) as file:
         left_out = write_columns(cutouts, file, kept if masked else None)
         if masked and "SOURCE_ROW" not in file:
             file["SOURCE_ROW"] = kept

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.columns_out import stored_columns
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.types import Array, Ints
 
 NAMES = {"id": "object_id", "z": "z_spec"}
 IN_STRUCT = ("psfsize",)
@@ -61,9 +61,9 @@ def write_parquet(
     source = cutouts.source
     given: dict[str, Any] = {
         "config": config,
-        "parents": {"cutouts": runs.fingerprint(source.path)},
+        "parents": {"cutouts": artefact.fingerprint(source.path)},
     }
-    if not runs.begin(folder, "cutouts", ignore=("data", "out"), **given):
+    if not artefact.begin(folder, "cutouts", ignore=("data", "out"), **given):
         return None
     columns, left_out = _columns(cutouts)
     with tqdm(total=len(cutouts), desc="convert", unit="cutout") as bar:
@@ -81,7 +81,7 @@ def write_parquet(
         "dtype": source.dtype,
         "read_as": source.read_as,
     }
-    runs.write_card(
+    artefact.write_card(
         folder, "cutouts", rows_in=len(cutouts), rows_written=written, left_out=left_out,
         **about, **given,
     )  # fmt: skip
@@ -109,7 +109,7 @@ def _write_part(
 ) -> None:
     """Write rows a group at a time, so that no more than a group is in memory."""
     writer: pq.ParquetWriter | None = None
-    with runs.atomic_path(path) as scratch:
+    with artefact.atomic_path(path) as scratch:
         try:
             for some in _groups(cutouts, rows, size_px):
                 table = _table(cutouts, columns, some, size_px)

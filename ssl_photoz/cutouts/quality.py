@@ -1,4 +1,4 @@
-"""Which rows cannot be used, and why; which redshifts can."""
+"""Which rows cannot be used, and why; which redshifts can; how noisy the sky around a galaxy is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_photoz.types import Array, Bools
+from ssl_photoz.core.statistics import SIGMA_PER_MAD
+from ssl_photoz.core.types import Array, Bools, Floats
 
 NOT_FINITE = "nan or inf pixels"
 ALL_ZERO = "all-zero cutout"
@@ -82,3 +83,26 @@ def usable_labels(z: Array) -> Bools:
     motion outweighs the expansion. Such rows stay, without a label.
     """
     return np.isfinite(z) & (z > 0)
+
+
+def border_noise(images: NDArray[Any]) -> Floats:
+    """Estimate the noise per pixel from the border of each cutout, where the sky mostly is.
+
+    1.4826 times the median absolute deviation from the median, which a neighbour in a corner
+    hardly changes.
+
+    Args:
+        images: Pixels, shape (B, C, H, W).
+
+    Returns:
+        Standard deviation in the unit of the pixels, shape (B, C).
+    """
+    width = max(1, images.shape[-1] // 16)
+    top_bottom = np.concatenate([images[..., :width, :], images[..., -width:, :]], axis=-2)
+    middle = images[..., width:-width, :]
+    sides = np.concatenate([middle[..., :width], middle[..., -width:]], axis=-1)
+    parts = [part.reshape(*images.shape[:2], -1) for part in (top_bottom, sides)]
+    sky = np.concatenate(parts, axis=-1).astype(np.float32)
+    deviation = np.abs(sky - np.median(sky, axis=-1, keepdims=True))
+    noise: Floats = (SIGMA_PER_MAD * np.median(deviation, axis=-1)).astype(np.float32)
+    return noise

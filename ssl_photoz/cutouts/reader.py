@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError, SslPhotozError
+from ssl_photoz.core.statistics import FWHM_PER_SIGMA
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.cutouts.formats import registry
 from ssl_photoz.cutouts.formats.hdf5 import damaged
 from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import Asked, Source
-from ssl_photoz.errors import DataError, SslPhotozError
-from ssl_photoz.types import Array, Floats, Ints
 
 __all__ = ["Cutouts", "Source"]
 
-FWHM_PER_SIGMA = 2.3548
 ALWAYS = ("id", "ra", "dec", "z")
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError, DataError
+from ssl_photoz.core.types import Array, Bools, Ints
 from ssl_photoz.cutouts.quality import reject_reasons
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import ArtefactError, DataError
-from ssl_photoz.types import Array, Bools, Ints
 
 UNREADABLE = "pixels cannot be read"
 SCAN, TRAINING = "scan", "training"
@@ -35,7 +35,7 @@ def write_rejects(path: Path, ids: Array, reasons: Mapping[str, Mapping[int, str
         "reason": pa.array([reasons[found][row] for row, found in listed], pa.string()),
         "found": pa.array([found for _, found in listed], pa.string()),
     }
-    with runs.atomic_path(path) as scratch:
+    with artefact.atomic_path(path) as scratch:
         pq.write_table(pa.table(columns), scratch)
 
 

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import read_batch
-from ssl_photoz.cutouts.census import border_noise
-from ssl_photoz.cutouts.quality import usable_labels
+from ssl_photoz.cutouts.quality import border_noise, usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
-from ssl_photoz.types import Floats, Ints
 
 SAMPLE = 2048
 FEWEST_LABELS = 20

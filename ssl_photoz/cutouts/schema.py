@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
 
 LEGACY_SURVEYS_PIXSCALE_ARCSEC = 0.262
 SDSS_PIXSCALE_ARCSEC = 0.396

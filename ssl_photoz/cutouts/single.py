@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array
 
 SUFFIXES = (".fits", ".fit", ".npy")
 MAX_SIDE_PX = 1024

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_photoz.errors import ConfigError, ShapeError
-from ssl_photoz.types import Array, Doubles, Ints
+from ssl_photoz.core.errors import ConfigError, ShapeError
+from ssl_photoz.core.types import Array, Doubles, Ints
 
 SPLITS = ("train", "val", "test")
 NO_CELL = np.iinfo(np.int64).max

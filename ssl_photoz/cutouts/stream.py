@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ssl_photoz.core.errors import ContaminatedError, DataError
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.cutouts.batches import Batch, Batches, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
-from ssl_photoz.errors import ContaminatedError, DataError
-from ssl_photoz.types import Floats, Ints
 
 
 class TrainingStream:
@@ -149,7 +149,7 @@ def deal(rows: Ints, seed: list[int], first: int, count: int) -> Ints:
 def training_labels(cutouts: Cutouts, rows: Ints, split: SplitSettings) -> Ints:
     """Return those of the rows that lie on the training sky and have a usable redshift, in order.
 
-    They are the labelled training galaxies of `ssl_photoz.redshift.labels.read_labelled`, in its
+    They are the labelled training galaxies of `ssl_photoz.photoz.labels.read_labelled`, in its
     order, where ``rows`` are all good rows of the file.
     """
     on_training_sky = (_sides(cutouts, split) == "train")[rows]

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_photoz.core.errors import MismatchError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.batches import Batch, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SPLITS, SplitSettings, sky_split
 from ssl_photoz.cutouts.stream import TrainingStream, label_column
-from ssl_photoz.errors import MismatchError
-from ssl_photoz.types import Array, Ints
 
 CROPS_AT_ONCE = 256
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_photoz.errors import ConfigError
-from ssl_photoz.types import Doubles
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Doubles
 
 SKY = 0.01
 

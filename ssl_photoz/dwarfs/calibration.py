@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ssl_photoz.types import Bools, Doubles
+from ssl_photoz.core.types import Bools, Doubles
 
 FEWEST_FOR_STEPS = 50
 FEWEST_FOR_SIGMOID = 10

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.catalog.sky import chord_of, sphere_points
+from ssl_photoz.catalog.tables import write_table
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.dwarfs.base_rate import SKY
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.embeddings.tables import write_table
 from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index, exact_neighbours
 from ssl_photoz.similarity.montage import Panel, draw_montage, pictures_of, title_of, wrap
-from ssl_photoz.similarity.sky import chord_of, sphere_points
-from ssl_photoz.types import Array, Bools, Doubles, Floats, Ints
 
 VIEWER = "https://www.legacysurvey.org/viewer?ra={:.6f}&dec={:.6f}&layer=ls-dr9&zoom=16"
 EVIDENCE = 3

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.dwarfs.calibration import calibrate
 from ssl_photoz.dwarfs.heads import (
     Head,
@@ -30,12 +32,10 @@ from ssl_photoz.dwarfs.search import (
 from ssl_photoz.dwarfs.truth import Truth
 from ssl_photoz.dwarfs.votes import VoteHead
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError, DataError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import products_in_one_thread
 from ssl_photoz.similarity.reduction import take_vectors
-from ssl_photoz.types import Array, Bools, Floats, Ints
 
 BACKGROUND = 20_000
 VALIDATION = 20_000

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ssl_photoz.core.types import Bools, Doubles, Floats
 from ssl_photoz.dwarfs.purity import PurityCurve
-from ssl_photoz.types import Bools, Doubles, Floats
 
 PENALTIES = (1e-3, 1e-2, 1e-1)
 PERCEPTRON_PENALTY = 10.0

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.catalog.tables import write_table
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Doubles, Floats, Ints
 from ssl_photoz.dwarfs.candidates import sky_columns
-from ssl_photoz.embeddings.tables import write_table
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.types import Doubles, Floats, Ints
 
 POOL = 20
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.types import Array, Bools, Doubles
 from ssl_photoz.dwarfs.base_rate import SKY, purity_at_base_rate
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Array, Bools, Doubles
 
 COMPLETENESS = 0.9
 PURITY = 0.2

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.dwarfs.base_rate import SKY
 from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
 from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
 from ssl_photoz.dwarfs.scores import gain_over_cuts
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import DataError, MismatchError
 from ssl_photoz.similarity.montage import title_of
 from ssl_photoz.similarity.reduction import take_vectors
-from ssl_photoz.types import Array, Bools, Doubles, Floats
 
 FROZEN = "frozen"
 
@@ -107,7 +107,7 @@ def save_rivals(
     if selected is not None:
         methods["cuts"] = measure_selection(truth, selected, base_rate=base_rate, seed=seed)
     metrics = {**facts, "methods": methods}
-    runs.write_json(folder / "metrics.json", metrics)
+    artefact.write_json(folder / "metrics.json", metrics)
     draw_purity(
         folder / "purity_completeness.png",
         truth,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.dwarfs.base_rate import SKY
 from ssl_photoz.dwarfs.purity import (
     COMPLETENESS,
@@ -20,7 +21,6 @@ from ssl_photoz.dwarfs.purity import (
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
 from ssl_photoz.dwarfs.strata import measure_strata
 from ssl_photoz.similarity.montage import title_of
-from ssl_photoz.types import Array, Bools, Doubles, Floats
 
 
 def measure_search(
@@ -156,7 +156,7 @@ def save_scores(
         *(search, scores, labels), selected=selected, strata=strata, base_rate=base_rate, seed=seed
     )
     metrics = {**facts, **measured}
-    runs.write_json(folder / "metrics.json", metrics)
+    artefact.write_json(folder / "metrics.json", metrics)
     known = np.isfinite(labels[:, 0])
     title = f"{metrics['label']}, {int(known.sum())} galaxies of the test split"
     draw_purity(

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Bools, Doubles, Ints
 from ssl_photoz.dwarfs.base_rate import SKY, probability_at_base_rate
 from ssl_photoz.dwarfs.calibration import Calibration
 from ssl_photoz.dwarfs.heads import Head
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import DataError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import products_in_one_thread
 from ssl_photoz.similarity.reduction import BATCH, take_batches
-from ssl_photoz.types import Bools, Doubles, Ints
 
 METHODS = VOTE, LOGISTIC, PERCEPTRON, ONE_CLASS = "vote", "logistic", "mlp", "one_class"
 

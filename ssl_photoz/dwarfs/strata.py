@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.dwarfs.purity import COMPLETENESS, PurityCurve
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Bools, Doubles, Ints
 
 MAGNITUDE_BINS = 5
 

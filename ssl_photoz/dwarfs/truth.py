@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
-from ssl_photoz.types import Array, Bools, Floats, Ints
 
 DWARF = "dwarf"
 

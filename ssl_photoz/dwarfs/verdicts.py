@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
 
 WORDS = ("dwarf", "not_dwarf", "junk")
 COLUMNS = ("id", "ra", "dec", "verdict", "when")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Doubles, Floats
 from ssl_photoz.dwarfs.heads import choose_settings
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.index import exact_neighbours
-from ssl_photoz.types import Doubles, Floats
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
-from ssl_photoz.errors import DataError, MismatchError
-from ssl_photoz.types import Array
 
 NOT_FINITE = "vector holds nan or inf, or numbers beyond float16"
 
@@ -46,7 +46,7 @@ def adopt_vectors(
     config: object = None,
     parents: Mapping[str, str],
     **facts: object,
-) -> runs.Card:
+) -> artefact.Card:
     """Write an embeddings folder; call again after an interruption to go on.
 
     Args:

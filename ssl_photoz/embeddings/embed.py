@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ssl_photoz import runs
-from ssl_photoz.allocation import keep_freed_memory
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.memory import keep_freed_memory
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.cutouts.batches import read_batch
 from ssl_photoz.cutouts.colour import to_rgb
 from ssl_photoz.cutouts.examined import Examined, central_crop, examined
@@ -26,8 +28,6 @@ from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Floats, Ints
 
 OWN_COLUMNS = ("row", "split", "embedding", "aperture", "thumbnail")
 
@@ -45,7 +45,7 @@ def embed(
     device: str = "cpu",
     mask: Path | None = None,
     config: object = None,
-) -> runs.Card:
+) -> artefact.Card:
     """Embed a cutout file; call again after an interruption to go on.
 
     Shards that are there and whole are kept; the others are written. The card, written last,
@@ -88,7 +88,7 @@ def embed(
         # One stream for all shards: what is read ahead does not stop where a shard ends.
         stream = examined(
             cutouts,
-            (rows for runs in runs_of.values() for rows in runs),
+            (rows for artefact in runs_of.values() for rows in artefact),
             crop_px=encoder.input_shape[-1],
             thumbnails=thumbnails,
             masked=masked_rows(mask),
@@ -111,10 +111,10 @@ def embed(
             rows_in=source.rows,
             config=config,
             parents={
-                "encoder": runs.sha256_of(encoder_folder),
+                "encoder": artefact.sha256_of(encoder_folder),
                 **cutout_parents(data, mask),
             },
-            encoder=runs.sha256_of(encoder_folder),
+            encoder=artefact.sha256_of(encoder_folder),
             simulated=source.simulated,
             calibrated=source.calibrated,
             bands=list(source.bands),
@@ -129,7 +129,7 @@ def embed(
 
 
 def embed_cutout(
-    encoder_folder: Path, data: Path, row: int, *, like: runs.Card
+    encoder_folder: Path, data: Path, row: int, *, like: artefact.Card
 ) -> tuple[Floats, Array]:
     """Embed one row of a cutout file, as the embeddings it will be compared with were made.
 

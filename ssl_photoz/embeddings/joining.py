@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.embeddings.store import (
     Embeddings,
     finish,
@@ -21,7 +22,6 @@ from ssl_photoz.embeddings.store import (
     read_account,
     write_arrow_shard,
 )
-from ssl_photoz.errors import ConfigError, MismatchError
 
 # What must agree for vectors to be comparable, and for one card to speak of all.
 ALIKE = (
@@ -31,7 +31,7 @@ ALIKE = (
 HANDED_ON = (*ALIKE, "trained_steps", "labels_seen")
 
 
-def join(folder: Path, parts: Sequence[Embeddings], *, config: object = None) -> runs.Card:
+def join(folder: Path, parts: Sequence[Embeddings], *, config: object = None) -> artefact.Card:
     """Write an embeddings folder that holds the galaxies of several, in the order given.
 
     The shards of the first are taken as they are, so that an index of it can grow to the whole;
@@ -117,5 +117,5 @@ def _link_or_copy(shard: Path, target: Path) -> None:
     try:
         os.link(shard, target)
     except OSError:  # another disk, or one without links
-        with runs.atomic_path(target) as scratch:
+        with artefact.atomic_path(target) as scratch:
             shutil.copyfile(shard, scratch)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.cutouts.single import SUFFIXES, read_single, write_single
 from ssl_photoz.embeddings.embed import embed_cutout
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Floats
 
 
 def embed_file(
-    encoder_folder: Path, path: Path, row: int, *, like: runs.Card
+    encoder_folder: Path, path: Path, row: int, *, like: artefact.Card
 ) -> tuple[Floats, Array]:
     """Embed one cutout of a file, as the embeddings it will be compared with were made.
 

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ArtefactError, DataError, ShapeError
-from ssl_photoz.types import Array, Floats
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError, DataError, ShapeError
+from ssl_photoz.core.types import Array, Floats
 
 ACCOUNT = b"ssl_photoz.rows"
 
@@ -68,7 +68,7 @@ def write_arrow_shard(
     account = {"rows_in": table.num_rows + len(rejects), "rejects": [list(r) for r in rejects]}
     table = table.replace_schema_metadata({ACCOUNT: json.dumps(account).encode()})
     path = folder / f"part-{number:05d}.parquet"
-    with runs.atomic_path(path) as scratch:
+    with artefact.atomic_path(path) as scratch:
         # Numbers hardly repeat: a dictionary of them is dead weight, slow to read back.
         words = [field.name for field in table.schema if pa.types.is_string(field.type)]
         pq.write_table(table, scratch, compression="zstd", use_dictionary=words)
@@ -105,7 +105,7 @@ def is_whole(shard: Path, rows_in: int) -> bool:
 
 def finish(
     folder: Path, *, rows_in: int, config: object, parents: Mapping[str, str], **facts: object
-) -> runs.Card:
+) -> artefact.Card:
     """Account for every row, write ``rejects.parquet`` and then the card.
 
     Args:
@@ -127,7 +127,7 @@ def finish(
         raise ArtefactError(
             f"{folder} accounts for {accounted} rows, the cutout file has {rows_in}"
         )
-    with runs.atomic_path(folder / "rejects.parquet") as scratch:
+    with artefact.atomic_path(folder / "rejects.parquet") as scratch:
         table = {
             "row": pa.array([r.row for r in rejects], pa.int64()),
             "id": pa.array([r.id for r in rejects], pa.string()),
@@ -139,7 +139,7 @@ def finish(
         why = rejects[0].reason if rejects else "there are none"
         raise DataError(f"not one of {rows_in} rows could be embedded (first: {why})")
     schema = pq.read_schema(filled[0])
-    return runs.write_card(
+    return artefact.write_card(
         folder,
         "embeddings",
         config=config,
@@ -149,7 +149,7 @@ def finish(
         rows_rejected=len(rejects),
         dim=schema.field("embedding").type.list_size,
         columns=schema.names,
-        shards={shard.name: runs.sha256_of(shard) for shard in filled},
+        shards={shard.name: artefact.sha256_of(shard) for shard in filled},
         **facts,
     )
 
@@ -187,10 +187,10 @@ class Embeddings:
         columns: Names of the per-row columns.
     """
 
-    def __init__(self, folder: Path, card: runs.Card) -> None:
+    def __init__(self, folder: Path, card: artefact.Card) -> None:
         self.folder = folder
         self.card = card
-        self.sha256 = runs.sha256_of(folder)
+        self.sha256 = artefact.sha256_of(folder)
         self.columns: tuple[str, ...] = tuple(card["columns"])
         self._shards = [folder / name for name in sorted(card["shards"])]
 
@@ -201,7 +201,7 @@ class Embeddings:
         Raises:
             ArtefactError: If it is unfinished, or a shard is missing or empty.
         """
-        card = runs.read_card(folder, "embeddings")
+        card = artefact.read_card(folder, "embeddings")
         for name in card["shards"]:
             if not (folder / name).is_file():
                 raise ArtefactError(f"{folder} lacks its shard {name}; run embed again")

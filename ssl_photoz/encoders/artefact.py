@@ -9,16 +9,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders.encoder import Encoder
-from ssl_photoz.errors import ArtefactError
 
 WEIGHTS = "weights.safetensors"
 
 
 def save_encoder(
     folder: Path, encoder: Encoder, *, config: object, parents: Mapping[str, str], **facts: object
-) -> runs.Card:
+) -> artefact.Card:
     """Write an encoder artefact.
 
     Args:
@@ -32,20 +32,22 @@ def save_encoder(
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in encoder.state_dict().items()
     }
-    with runs.atomic_path(folder / WEIGHTS) as scratch:
+    with artefact.atomic_path(folder / WEIGHTS) as scratch:
         scratch.write_bytes(save(weights))
-    return runs.write_card(
+    return artefact.write_card(
         folder,
         "encoder",
         config=config,
         parents=parents,
         encoder=encoder.description,
-        weights_sha256=runs.sha256_of(folder / WEIGHTS),
+        weights_sha256=artefact.sha256_of(folder / WEIGHTS),
         **facts,
     )
 
 
-def load_encoder(folder: Path, *, device: torch.device | str = "cpu") -> tuple[Encoder, runs.Card]:
+def load_encoder(
+    folder: Path, *, device: torch.device | str = "cpu"
+) -> tuple[Encoder, artefact.Card]:
     """Read an encoder artefact, in evaluation mode.
 
     Args:
@@ -58,9 +60,9 @@ def load_encoder(folder: Path, *, device: torch.device | str = "cpu") -> tuple[E
     Raises:
         ArtefactError: If the card or the weights are missing, damaged, or disagree.
     """
-    card = runs.read_card(folder, "encoder")
+    card = artefact.read_card(folder, "encoder")
     path = folder / WEIGHTS
-    if runs.sha256_of(path) != card.get("weights_sha256"):
+    if artefact.sha256_of(path) != card.get("weights_sha256"):
         raise ArtefactError(
             f"{path} is not the file its card describes (checksum differs): it was damaged or "
             f"replaced; copy the whole folder again"

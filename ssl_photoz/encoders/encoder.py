@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_photoz.alike import differences
+from ssl_photoz.core.compatible import differences
+from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
-from ssl_photoz.errors import ConfigError, MismatchError, ShapeError
 
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
 

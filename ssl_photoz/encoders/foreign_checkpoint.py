@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_photoz.errors import ArtefactError
+from ssl_photoz.core.errors import ArtefactError
 
 LIGHTNING = ("pytorch_lightning.", "lightning_fabric.", "lightning.")
 PLAIN = (str, int, float, bool, type(None))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders.artefact import WEIGHTS, load_encoder
 from ssl_photoz.encoders.model_card import model_card
-from ssl_photoz.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def from_pretrained(
     cache: Path | None = None,
     token: str | None = None,
     endpoint: str | None = None,
-) -> tuple[Encoder, runs.Card]:
+) -> tuple[Encoder, artefact.Card]:
     """Fetch an encoder, or take it from the cache, in evaluation mode.
 
     Args:

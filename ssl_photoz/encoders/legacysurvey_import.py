@@ -17,9 +17,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.foreign_checkpoint import read_checkpoint
-from ssl_photoz.errors import ArtefactError
 
 BANDS = ("g", "r", "z")
 PIXSCALE_ARCSEC = 0.262

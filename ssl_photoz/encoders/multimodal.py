@@ -9,9 +9,9 @@ from itertools import combinations, pairwise
 import torch
 from torch import Tensor, nn
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders.small_maps import use_on_small_maps
 from ssl_photoz.encoders.torchvision_import import import_torchvision
-from ssl_photoz.errors import ConfigError
 
 STAGES = 4
 FUSED_AFTER = {"early": 1, "middle": 2, "late": STAGES}  # stages of a branch

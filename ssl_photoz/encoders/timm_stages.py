@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders.torchvision_import import import_torchvision
-from ssl_photoz.errors import ConfigError
 
 
 class TimmStages(nn.Module):

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 SCALES = {"u": 1.5, "g": 6.0, "r": 3.4, "i": 1.0, "z": 2.2}
 FLOOR, Q = 0.03, 20.0

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from ssl_photoz import __version__
-from ssl_photoz.errors import SslPhotozError
+from ssl_photoz.core.errors import SslPhotozError
 from ssl_photoz.explorer.galaxies import Facts, Format, Galaxies
 from ssl_photoz.explorer.guards import Guard
 from ssl_photoz.explorer.search import LONGEST_QUERY, search

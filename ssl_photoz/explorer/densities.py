@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_photoz.errors import ArtefactError
-from ssl_photoz.redshift.density_table import GRID
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.photoz.density_table import GRID
 from ssl_photoz.similarity.catalogue import Catalogue
-from ssl_photoz.types import Array, Floats, Ints
 
 SUMMARY = ("z_phot", "z_lo", "z_hi", "odds", "p_below_003", "p_below_005")
 GROUPS_KEPT = 32

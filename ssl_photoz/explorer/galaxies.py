@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ssl_photoz.embeddings.tables import write_table
-from ssl_photoz.errors import DataError
+from ssl_photoz.catalog.tables import write_table
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.explorer.journal import Journal
 from ssl_photoz.explorer.points import Columns
 from ssl_photoz.explorer.rows import Rows
 from ssl_photoz.explorer.run import Run
 from ssl_photoz.explorer.search import Match
 from ssl_photoz.similarity.query import LookAlikes, look_alikes
-from ssl_photoz.types import Array, Floats, Ints
 
 VIEWER = "https://www.legacysurvey.org/viewer?ra={ra:.6f}&dec={dec:.6f}&layer=ls-dr9&zoom=15"
 Format = Literal["csv", "fits"]

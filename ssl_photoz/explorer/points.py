@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.core.errors import ArtefactError, DataError
+from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ArtefactError, DataError
-from ssl_photoz.types import Array
 
 NOT_SHOWN = ("row", "id", "embedding", "aperture", "thumbnail")
 MOST_WORDS = 12  # a text column with more different words than this has no colours

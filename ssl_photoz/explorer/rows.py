@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ArtefactError
-from ssl_photoz.types import Array, Floats
 
 WIDE = ("embedding", "aperture", "thumbnail")
 ROW_BYTES = 1536  # about what a thumbnail and a catalogue entry take

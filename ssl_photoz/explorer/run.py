@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.find import Artefact, find_artefacts
+from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ArtefactError
 from ssl_photoz.explorer.densities import Densities
 from ssl_photoz.explorer.points import read_places
-from ssl_photoz.report.gather import Artefact, find_artefacts
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.types import Array
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array
 from ssl_photoz.similarity.catalogue import Catalogue
-from ssl_photoz.types import Array
 
 LONGEST_QUERY = 100
 NEAR_ARCSEC = 30.0

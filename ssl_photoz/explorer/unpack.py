@@ -18,8 +18,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ssl_photoz.core.errors import DataError, SslPhotozError
 from ssl_photoz.cutouts.single import read_single, write_single
-from ssl_photoz.errors import DataError, SslPhotozError
 
 MAGIC = {b"\x89HDF\r\n\x1a\n": ".h5", b"\x93NUMPY": ".npy", b"SIMPLE  =": ".fits"}
 MOST_BYTES = 64 << 20  # of one HDF5 chunk, unpacked

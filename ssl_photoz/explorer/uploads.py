@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.explorer.run import Run
 from ssl_photoz.explorer.unpack import suffix_of
-from ssl_photoz.types import Array, Floats
 
 SECONDS = 30.0  # that taking a file apart may last
 

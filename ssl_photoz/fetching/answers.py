@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.types import Floats
 from ssl_photoz.fetching.frame import Frame
-from ssl_photoz.types import Floats
 
 MAX_OFF_CENTRE_PX = 1.0
 MAX_SCALE_ERROR = 0.01

@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz import __version__, provenance, runs
+from ssl_photoz import __version__
+from ssl_photoz.core import artefact, provenance
+from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.rejects import write_rejects
-from ssl_photoz.errors import DataError, MismatchError
 from ssl_photoz.fetching.journal import Journal
-from ssl_photoz.types import Array, Ints
 
 FETCHED_AS = "fetched_as"
 
@@ -46,7 +47,7 @@ def assemble(
         raise DataError(f"not one cutout to write; the first row was rejected: {reason}")
     facts = {"rows_in": len(journal.done), "rows_rejected": len(journal.reasons)}
     write_rejects(rejects_path(out), columns["TARGETID"], {"fetch": journal.reasons})
-    with runs.atomic_path(out) as scratch, h5py.File(scratch, "w") as file:
+    with artefact.atomic_path(out) as scratch, h5py.File(scratch, "w") as file:
         images = file.create_dataset("images", (len(kept), *journal.shape), "<f4")
         _copy(journal, kept, images)
         for name, values in columns.items():
@@ -57,7 +58,7 @@ def assemble(
         file.attrs.update({**attributes, **facts})
         file.attrs[FETCHED_AS] = json.dumps(dict(identity), sort_keys=True)
     card = {
-        "schema_version": runs.SCHEMA_VERSION,
+        "schema_version": artefact.SCHEMA_VERSION,
         "kind": "cutouts",
         "made_by": f"ssl_photoz {__version__}",
         "revision": provenance.git_revision(),
@@ -66,7 +67,7 @@ def assemble(
         "parents": {"catalogue": identity["catalogue_sha256"]},
         "rows_written": len(kept),
     }
-    runs.write_json(out.with_name(out.name + ".card.json"), {**card, **facts, **attributes})
+    artefact.write_json(out.with_name(out.name + ".card.json"), {**card, **facts, **attributes})
 
 
 def _copy(journal: Journal, rows: Ints, images: h5py.Dataset) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.types import Array, Doubles, Ints
+from ssl_photoz.core.types import Array, Doubles, Ints
 
 BRICK_DEG = 0.25
 ROWS = 721

@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer
 from ssl_photoz.fetching.bricks import brick_names, coadd_path
 from ssl_photoz.fetching.frame import Frame
-from ssl_photoz.types import Array, Bools, Doubles, Floats, Ints
 
 AT_ONCE = 128
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_photoz.catalogues.catalogue import Catalogue
-from ssl_photoz.types import Array
+from ssl_photoz.catalog.catalogue import Catalogue
+from ssl_photoz.core.types import Array
 
 PER_BAND = {"PSFSIZE": "psfsize", "PSFDEPTH": "psfdepth"}
 NO_REDSHIFT = -1.0  # catalogues write -1, -9, -99, -999 for none

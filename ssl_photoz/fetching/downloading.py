@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.signals import StoppedError, StopRequest
+from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.fetching.answers import Answer
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.service import Service
-from ssl_photoz.stopping import StoppedError, StopRequest
-from ssl_photoz.types import Array, Doubles, Ints
 
 PATIENCE = 20
 STOP_POLL_S = 0.2

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.catalogues.catalogue import Catalogue
-from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.catalog.catalogue import Catalogue
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.fetching.regions import on_the_sky
-from ssl_photoz.types import Array, Doubles, Floats
 
 # A / E(B-V) of the Legacy Surveys, legacysurvey.org/dr9/catalogs, for SFD98 values.
 EXTINCTION = {"r": 2.165, "g": 3.214, "z": 1.211, "i": 1.592}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ssl_photoz.core.types import Floats
 from ssl_photoz.cutouts.quality import reject_reasons
 from ssl_photoz.cutouts.schema import LEGACY_SURVEYS_PIXSCALE_ARCSEC
-from ssl_photoz.types import Floats
 
 FLOAT_BYTES = 4
 

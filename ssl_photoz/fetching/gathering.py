@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.catalogues.catalogue import Catalogue
+from ssl_photoz.catalog.catalogue import Catalogue
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.signals import stopping_when_asked
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.quality import BAD_POSITION
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.fetching.coadds import cut_all, tasks
 from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.regions import layers_of, on_the_sky
 from ssl_photoz.fetching.settings import ServiceSettings
-from ssl_photoz.stopping import stopping_when_asked
-from ssl_photoz.types import Array, Ints
 
 MANY = 100_000
 

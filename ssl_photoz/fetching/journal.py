@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Bools, Floats
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Bools, Floats
 
 PIXELS, LINES = "pixels.raw", "journal.tsv"
 FORGOTTEN = "forgotten"

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_photoz.errors import ConfigError
-from ssl_photoz.types import Array, Bools
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Array, Bools
 
 SPLIT_DEC_DEG = 32.375
 # North pole of the Galaxy, J2000.

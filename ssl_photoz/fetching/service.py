@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import httpx
 
 from ssl_photoz import __version__
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.fetching.answers import HEADER_BYTES, Answer, examine
 from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.pace import Pace, back_off_s, retry_after_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Doubles, Floats, Ints
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.types import Doubles, Floats, Ints
 
 Mode = Literal["centroid", "any"]
 BATCH = 64

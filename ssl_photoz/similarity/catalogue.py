@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.sky import Sky
+from ssl_photoz.catalog.tables import read_table
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.embeddings.tables import read_table
-from ssl_photoz.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.similarity.sky import Sky
-from ssl_photoz.types import Array, Doubles, Ints
 
 SAME_OBJECT_ARCSEC = 2.0
 PHOTOZ = ("z_phot", "z_lo", "z_hi")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.tables import require_suffix, write_table
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.embeddings.tables import require_suffix, write_table
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.montage import (
     Panel,

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
+from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError, MismatchError, ShapeError
 from ssl_photoz.similarity.index_faiss import faiss, write_faiss
 from ssl_photoz.similarity.index_files import (
     REDUCTION,
@@ -33,7 +34,6 @@ from ssl_photoz.similarity.index_search import (
 )
 from ssl_photoz.similarity.index_vectors import Vectors
 from ssl_photoz.similarity.reduction import BATCH, Reduction
-from ssl_photoz.types import Array, Bools, Floats, Ints
 
 __all__ = ["Index", "exact_neighbours", "search_rows"]
 EXACT_ROWS = 1_000_000  # a selection of more from an approximate index is searched like the whole
@@ -46,7 +46,7 @@ ON_EVERY_CARD = (
 class Index:
     """Every catalogue vector, reduced to unit length, and how to search among them.
 
-    Implements `ssl_photoz.types.Neighbours`; distance is 1 - cosine, from 0 to 2.
+    Implements `ssl_photoz.core.types.Neighbours`; distance is 1 - cosine, from 0 to 2.
 
     Attributes:
         reduction: From embedding space to unit vectors.
@@ -101,7 +101,7 @@ class Index:
         Raises:
             ArtefactError: If it is unfinished, or a file is missing or not the one written.
         """
-        card = runs.read_card(folder, "index")
+        card = artefact.read_card(folder, "index")
         check_files(folder, card["files"])
         return cls.open(folder, {**card, "embeddings": card["parents"]["embeddings"]})
 
@@ -113,7 +113,7 @@ class Index:
         index = cls(reduction, stored, searcher, facts)
         return index.hiding(read_hidden(folder, facts["files"], rows=len(stored)))
 
-    def save(self, folder: Path, *, config: object = None, **facts: object) -> runs.Card:
+    def save(self, folder: Path, *, config: object = None, **facts: object) -> artefact.Card:
         """Write the index artefact: what is not there yet of its files, then the card.
 
         Args:
@@ -129,7 +129,7 @@ class Index:
             files = self._write_files(folder)
         files = {name: sha for name, sha in files.items() if not name.startswith("hidden-")}
         known = {n: fact for n, fact in self.facts.items() if n not in (*ON_EVERY_CARD, *facts)}
-        card = runs.write_card(
+        card = artefact.write_card(
             folder,
             "index",
             config=config,
@@ -150,7 +150,7 @@ class Index:
         name = index_file(len(self.stored))
         self.reduction.save(folder / REDUCTION)
         write_faiss(self.stored.faiss_index, folder / name)
-        return {one: runs.sha256_of(folder / one) for one in (name, REDUCTION)}
+        return {one: artefact.sha256_of(folder / one) for one in (name, REDUCTION)}
 
     def __len__(self) -> int:
         return len(self.searcher)
@@ -173,7 +173,7 @@ class Index:
         Raises:
             MismatchError: Naming both sides.
         """
-        given, expected = runs.sha256_of(folder), str(self.facts["encoder"])
+        given, expected = artefact.sha256_of(folder), str(self.facts["encoder"])
         if given != expected:
             raise MismatchError(
                 f"{folder} is encoder {given[:12]}, but the index holds embeddings made by "

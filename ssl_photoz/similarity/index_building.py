@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError, MismatchError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import Faiss, read_faiss
 from ssl_photoz.similarity.index_files import (
@@ -118,9 +118,9 @@ def grow_index(
     check_continues(index, embeddings)
     facts, reduction = index.facts, index.reduction
     growing = {"embeddings": embeddings.sha256}
-    if not (folder / GROWING).exists() or runs.read_json(folder / GROWING) != growing:
+    if not (folder / GROWING).exists() or artefact.read_json(folder / GROWING) != growing:
         delete_strays(folder, facts["files"])
-        runs.write_json(folder / GROWING, growing)
+        artefact.write_json(folder / GROWING, growing)
     if not (folder / index_file(len(embeddings))).exists():
         (old,) = (one for one in facts["files"] if one.startswith("index"))
         whole = read_faiss(folder / old, mapped=False)
@@ -155,24 +155,24 @@ def check_continues(index: Index, embeddings: Embeddings) -> None:
 
 def _clear_other_work(folder: Path, asked: dict[str, Any]) -> None:
     """Delete what a build of another index left; note which one is being built."""
-    if (folder / PLAN).exists() and runs.read_json(folder / PLAN).get("asked") == asked:
+    if (folder / PLAN).exists() and artefact.read_json(folder / PLAN).get("asked") == asked:
         return
     delete_strays(folder, ())
     for name in (REDUCTION, TRAINED):
         (folder / name).unlink(missing_ok=True)
-    runs.write_json(folder / PLAN, {"asked": asked})
+    artefact.write_json(folder / PLAN, {"asked": asked})
 
 
 def _chosen_type(
     folder: Path, index_type: str, *, rows: int, dim: int, memory_bytes: float | None
 ) -> IndexType:
     """Choose once, since an interrupted build may go on when less memory is free."""
-    plan = runs.read_json(folder / PLAN)
+    plan = artefact.read_json(folder / PLAN)
     if "chosen" in plan:
         return IndexType(**plan["chosen"])
     memory_bytes = available_bytes() if memory_bytes is None else memory_bytes
     kind = choose_type(index_type, rows=rows, dim=dim, memory_bytes=memory_bytes)
-    runs.write_json(folder / PLAN, {**plan, "chosen": kind})
+    artefact.write_json(folder / PLAN, {**plan, "chosen": kind})
     return kind
 
 
@@ -226,7 +226,7 @@ def _opened(folder: Path, facts: dict[str, Any], *, seed: int) -> Index:
     vectors = sorted(path.name for path in folder.glob("vectors-*.npy"))
     names = [index_file(facts["rows"]), REDUCTION, *vectors]
     names += [TRAINED] if (folder / TRAINED).exists() else []
-    files = {one: known.get(one) or runs.sha256_of(folder / one) for one in names}
+    files = {one: known.get(one) or artefact.sha256_of(folder / one) for one in names}
     facts = {**facts, "files": files}
     if facts["index_type"] != "flat":
         facts["effort"] = 1

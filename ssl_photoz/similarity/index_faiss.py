@@ -10,9 +10,9 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
-from ssl_photoz.errors import ArtefactError
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Floats, Ints
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.types import Floats, Ints
 
 faiss: Any = _faiss  # its own types lack much of what it has
 Faiss = Any

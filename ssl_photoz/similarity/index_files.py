@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.types import Bools
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ArtefactError
 from ssl_photoz.similarity.index_faiss import read_faiss
 from ssl_photoz.similarity.index_search import Approximate, Exact, FlatVectors, Searcher
 from ssl_photoz.similarity.index_vectors import StoredVectors, Vectors
 from ssl_photoz.similarity.reduction import Reduction
-from ssl_photoz.types import Bools
 
 REDUCTION = "reduction.safetensors"
 TRAINED = "trained.faiss"
@@ -73,7 +73,7 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
     for name, sha256 in files.items():
         if Path(name).name != name:
             raise ArtefactError(f"the card of {folder} names the file {name!r} outside of it")
-        if runs.sha256_of(folder / name) != sha256:
+        if artefact.sha256_of(folder / name) != sha256:
             raise ArtefactError(
                 f"{folder / name} is not the file its card describes: damaged or replaced; "
                 f"delete {folder} and run index again"
@@ -115,9 +115,9 @@ def write_hidden(folder: Path, hidden: Bools | None) -> dict[str, str]:
     """Write which rows are hidden, shape (N,); return the file's name and sha256, or nothing."""
     if hidden is None:
         return {}
-    with runs.atomic_path(folder / "hidden.npy") as scratch:
+    with artefact.atomic_path(folder / "hidden.npy") as scratch:
         np.save(scratch, hidden, allow_pickle=False)
-    sha256 = runs.sha256_of(folder / "hidden.npy")
+    sha256 = artefact.sha256_of(folder / "hidden.npy")
     name = f"hidden-{sha256[:12]}.npy"
     (folder / "hidden.npy").replace(folder / name)
     return {name: sha256}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Bools
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import DataError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.uploads import read_list
-from ssl_photoz.types import Bools
 
 
 def rows_to_hide(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.similarity.index_search import Approximate, exact_neighbours
 from ssl_photoz.similarity.index_vectors import StoredVectors
-from ssl_photoz.types import Floats, Ints
 
 K = 10
 QUERIES = 500

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.types import Bools, Floats, Ints, Neighbours
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.index_faiss import Faiss, core_of, faiss, search_faiss
 from ssl_photoz.similarity.index_vectors import Vectors
 from ssl_photoz.similarity.reduction import take_batches
-from ssl_photoz.types import Bools, Floats, Ints, Neighbours
 
 GPU_MAX_K = 2048  # faiss refuses more neighbours than this on a GPU
 LISTED_PER_NEIGHBOUR = 8  # many neighbours asked: look through at least so many rows for each

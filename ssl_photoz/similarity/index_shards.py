@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Floats
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.index_faiss import Faiss, core_of, faiss, read_faiss, write_faiss
 from ssl_photoz.similarity.index_files import TRAINED, lists_file, vectors_file
 from ssl_photoz.similarity.index_types import NAMES
 from ssl_photoz.similarity.index_vectors import write_vectors
 from ssl_photoz.similarity.reduction import BATCH, Reduction, take_batches
-from ssl_photoz.types import Floats
 
 POINTS_PER_LIST = 64  # vectors that each list's centroid is trained on
 LEAST_POINTS = 20_000  # enough for codes of one byte

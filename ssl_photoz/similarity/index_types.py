@@ -11,7 +11,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 NAMES = ("flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq")
 FLAT_ROWS = 100_000  # exact search of these takes milliseconds on one core

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ssl_photoz.errors import ArtefactError
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Array, Floats, Ints
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.types import Array, Floats, Ints
 
 
 class Vectors(Protocol):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Bools, Floats
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import DataError
 from ssl_photoz.similarity.index import exact_neighbours
 from ssl_photoz.similarity.map_sample import spread_sample
 from ssl_photoz.similarity.reduction import BATCH, Reduction
-from ssl_photoz.types import Bools, Floats
 
 
 class Layout(NamedTuple):

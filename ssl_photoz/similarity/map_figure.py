@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Array, Floats, Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Floats
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Floats
 
 DISTANCES_HELD = 1 << 24
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.similarity.index import exact_neighbours
-from ssl_photoz.types import Floats, Ints
 
 REFERENCES = 4096
 NEIGHBOUR = 10

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.map import Layout
 from ssl_photoz.similarity.map_figure import Colour
-from ssl_photoz.types import Array
 
 OTHER_NAMES = {"row", "z", "embedding", "aperture", "thumbnail"}  # said otherwise, or left out
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.runs import atomic_path
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.query import LookAlikes
-from ssl_photoz.types import Array, Ints
 
 PANEL_INCHES = 1.25
 FRAME = "#d9480f"

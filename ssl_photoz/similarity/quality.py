@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Array, Bools, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index, exact_neighbours
-from ssl_photoz.types import Array, Bools, Ints
 
 MARK = "CONTAMINATED: "
 AT_1, AT_K = {"precision_at_1": "precision_at_1"}, {"precision_at_k": "precision_at_k"}

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.catalog.sky import arcsec_of, chord_of, sphere_points
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.similarity.aims import Aim
 from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.sky import arcsec_of, chord_of, sphere_points
-from ssl_photoz.types import Array, Bools, Doubles, Floats, Ints
 
 NONE: Ints = np.empty(0, np.int64)
 

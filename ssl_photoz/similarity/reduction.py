@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import ConfigError, DataError, ShapeError
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError, DataError, ShapeError
-from ssl_photoz.runs import atomic_path
 from ssl_photoz.similarity.index_faiss import unit_projector
-from ssl_photoz.types import Floats, Ints
 
 BATCH = 8192
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.catalog.where import rows_where
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.aims import Aim, Mode, aim_at
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
-from ssl_photoz.similarity.filters import rows_where
 from ssl_photoz.similarity.gallery import save_answer
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.query import NONE, LookAlikes, best_of, look_alikes
 from ssl_photoz.similarity.uploads import Listed, Missing, match_ids, read_list
-from ssl_photoz.types import Array, Floats, Ints
 
 MAX_ANY = 1_000
 Galaxies = Path | Sequence[int | str]
@@ -33,7 +33,7 @@ class Search:
     """Answers what looks like what, each object once and never the query itself.
 
     Every method takes ``k``, the galaxies wanted, and ``where``, a filter as
-    `ssl_photoz.similarity.filters.parse_where` takes it: only galaxies that pass are searched, so
+    `ssl_photoz.catalog.where.parse_where` takes it: only galaxies that pass are searched, so
     that k come back if k pass.
 
     Attributes:

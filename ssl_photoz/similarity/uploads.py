@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ssl_photoz.embeddings.tables import read_table
-from ssl_photoz.errors import ConfigError, DataError
+from ssl_photoz.catalog.tables import read_table
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Array, Bools, Ints
 from ssl_photoz.similarity.catalogue import Catalogue, find_ids
-from ssl_photoz.types import Array, Bools, Ints
 
 Missing = Literal["refuse", "skip"]
 MAX_ROWS = 100_000

@@ -7,7 +7,7 @@ from scipy import stats
 
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import PARTS, WORTH_SHARING, generator, normal, uniform
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 
 def stream(*counters, size=64):

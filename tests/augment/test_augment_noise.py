@@ -8,7 +8,7 @@ from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.noise import add_noise, draw_noise, noise_after_widening, noise_deficit
 from ssl_photoz.augment.orient import draw_orientation, orient
 from ssl_photoz.augment.psf import widen
-from ssl_photoz.errors import ShapeError
+from ssl_photoz.core.errors import ShapeError
 
 GRZ = survey.of_bands(survey.NOISE_NMGY, ("g", "r", "z"), pixscale_arcsec=0.262, power=1)
 WIDTHS_PX = torch.tensor([[0.0, 0.2, 0.5, 1.0, 2.0]])

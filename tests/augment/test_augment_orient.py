@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import draw_orientation, largest_jitter_px, orient, plain_crop
-from ssl_photoz.errors import DataError, ShapeError
+from ssl_photoz.core.errors import DataError, ShapeError
 
 
 def place(flux, crop_px, *, angle_rad=0.0, flip=False, shift_px=(0.0, 0.0)):

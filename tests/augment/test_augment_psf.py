@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.psf import draw_extra_sigma, widen
-from ssl_photoz.errors import ShapeError
+from ssl_photoz.core.errors import ShapeError
 
 GRZ = survey.of_bands(survey.PSF_SIGMA_PX, ("g", "r", "z"), pixscale_arcsec=0.262, power=-1)
 

@@ -9,7 +9,7 @@ from scipy import stats
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.redden import R_BAND, draw_ebv_change, r_band_of, redden
-from ssl_photoz.errors import ConfigError, ShapeError
+from ssl_photoz.core.errors import ConfigError, ShapeError
 
 R_GRZ = torch.tensor(r_band_of(("g", "r", "z")))
 EBV = st.floats(-0.5, 0.5)

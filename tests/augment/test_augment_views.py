@@ -8,8 +8,8 @@ from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import plain_crop
 from ssl_photoz.augment.settings import NuisanceSettings
 from ssl_photoz.augment.views import Views
-from ssl_photoz.config import parse
-from ssl_photoz.errors import ConfigError, ShapeError
+from ssl_photoz.core.config import parse
+from ssl_photoz.core.errors import ConfigError, ShapeError
 
 OFF = NuisanceSettings(
     rotation="none", jitter_px=0.0, psf_strength=0.0, noise_strength=0.0, dust="none"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.cutouts.apertures import ApertureFluxes, disc
-from ssl_photoz.errors import DataError, ShapeError
 
 
 def gaussian(size_px, sigma_px, total):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ssl_photoz import cli
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 IMAGES = np.zeros((12, 3, 16, 16), np.float32)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.batches import Batches, epoch_order, good_rows, prefetched, read_batch
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 
 def threads():

@@ -5,8 +5,8 @@ import pytest
 from astropy.visualization import make_lupton_rgb
 from PIL import Image
 
+from ssl_photoz.core.errors import ShapeError
 from ssl_photoz.cutouts.colour import contact_sheet, jpeg_bytes, to_rgb
-from ssl_photoz.errors import ShapeError
 
 STRETCH = {"minimum": 0, "stretch": 0.06, "Q": 8}
 

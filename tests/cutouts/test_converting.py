@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ssl_photoz import cli, runs
+from ssl_photoz import cli
+from ssl_photoz.core import artefact
 from ssl_photoz.cutouts.reader import Cutouts
 
 N = 30
@@ -82,7 +83,7 @@ def test_parquet_has_the_layout_of_the_multimodal_universe(path, tmp_path, capsy
         "calibrated": True,
         "simulated": False,
     }
-    card = runs.read_card(tmp_path / "p", "cutouts")
+    card = artefact.read_card(tmp_path / "p", "cutouts")
     assert (card["rows_in"], card["rows_written"], card["left_out"]) == (N, N, ["image_ivar"])
 
 

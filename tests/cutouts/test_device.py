@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.batches import Batches, read_batch
 from ssl_photoz.cutouts.device import Halved, Held, bytes_of, for_training
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import ConfigError
 
 CPU = torch.device("cpu")
 

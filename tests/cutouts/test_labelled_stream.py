@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
 from ssl_photoz.cutouts.stream import (
@@ -12,7 +13,6 @@ from ssl_photoz.cutouts.stream import (
     labelled_per_batch,
     training_labels,
 )
-from ssl_photoz.errors import ContaminatedError, DataError
 
 N = 300
 SPLIT = SplitSettings(fractions=(0.5, 0.2, 0.3))

@@ -2,9 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.layout import find_layout
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 ROWS = np.array([4, 5, 6, 29, 0, 6, 5, 4, 4, 12, 28, 29])
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from ssl_photoz import cli
+from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.batches import Batches, good_rows
 from ssl_photoz.cutouts.layout import find_layout
 from ssl_photoz.cutouts.packing import as_half, pack
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError, MismatchError
 
 NOISE = 0.003
 N = 40

@@ -2,6 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ArtefactError, DataError
 from ssl_photoz.cutouts.quality import ALL_ZERO, NOT_FINITE, reject_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.rejects import (
@@ -14,7 +15,6 @@ from ssl_photoz.cutouts.rejects import (
     write_rejects,
 )
 from ssl_photoz.cutouts.stream import TrainingStream
-from ssl_photoz.errors import ArtefactError, DataError
 
 ROWS, TORN = 12, 5
 

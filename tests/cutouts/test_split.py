@@ -3,8 +3,8 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 
+from ssl_photoz.core.errors import ConfigError, ShapeError
 from ssl_photoz.cutouts.split import SplitSettings, sky_split, uniform_hash
-from ssl_photoz.errors import ConfigError, ShapeError
 
 
 def sky(n, seed=0):

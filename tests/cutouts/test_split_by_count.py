@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.split import SplitSettings, sky_split
-from ssl_photoz.errors import ConfigError
 
 N = 1000
 COUNTS = (700, 100, 200)

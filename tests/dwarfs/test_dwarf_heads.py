@@ -5,6 +5,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.dwarfs.calibration import calibrate
 from ssl_photoz.dwarfs.heads import (
     PENALTIES,
@@ -15,7 +16,6 @@ from ssl_photoz.dwarfs.heads import (
     fit_perceptron,
 )
 from ssl_photoz.dwarfs.votes import VoteHead, weigh_votes
-from ssl_photoz.errors import ConfigError
 from ssl_photoz.similarity.reduction import Reduction
 
 DIM = 12

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ArtefactError, ConfigError
 from ssl_photoz.dwarfs.truth import learn_verdicts, read_truth, words_of
 from ssl_photoz.dwarfs.verdicts import Verdict
-from ssl_photoz.errors import ArtefactError, ConfigError
 from ssl_photoz.similarity.catalogue import Catalogue
 
 NAN = np.nan

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from ssl_photoz.recipes.probe import dwarfs as program
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ConfigError, ContaminatedError, MismatchError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, ContaminatedError, MismatchError
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 
@@ -48,13 +48,13 @@ def test_the_program_writes_every_file_once(settings, capsys):
     assert np.isfinite(every["score"]).all()
     assert len(every["score"]) > 100
     assert {"p_z0p08", "p_z0p08_sky", "p_z0p2_vote", "p_z0p08_one_class"} <= set(every)
-    metrics = runs.read_json(out / "metrics.json")
+    metrics = artefact.read_json(out / "metrics.json")
     assert table["score"] == sorted(table["score"], reverse=True)
     assert metrics["average_precision"] > 2 * metrics["base_rate"]
     assert metrics["targets"]["z0p08"]["cuts"]["completeness"] == 1
     assert [part["part"] for part in metrics["strata"]["population"]] == ["0", "1", "2"]
     assert len(metrics["strata"]["mag_r"]) == 5
-    assert runs.read_card(out, "dwarfs")["metrics"] == metrics
+    assert artefact.read_card(out, "dwarfs")["metrics"] == metrics
     for name in ("candidates", "purity_completeness"):
         assert (out / f"{name}.png").stat().st_size > 10_000
     said = capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_no_test_dwarf_gives_candidates_without_purity(make_store, tmp_path, cap
     Index.build(store).save(tmp_path / "index")
     program.main(program.Settings(tmp_path / "index", store.folder, tmp_path / "d", z_max=0.08))
     assert "purity is not known" in capsys.readouterr().out
-    assert runs.read_json(tmp_path / "d" / "metrics.json")["average_precision"] is None
+    assert artefact.read_json(tmp_path / "d" / "metrics.json")["average_precision"] is None
     assert not (tmp_path / "d" / "purity_completeness.png").exists()
     assert (tmp_path / "d" / "candidates.parquet").exists()
 
@@ -89,8 +89,8 @@ def test_no_test_dwarf_gives_candidates_without_purity(make_store, tmp_path, cap
 def test_an_encoder_that_saw_the_answers_is_refused_or_marked(make_store, tmp_path, capsys):
     store = make_store()
     seen = store.column("id")[Catalogue.read(store).rows_where("test", labelled=True)[:4]].tolist()
-    card = runs.read_json(store.folder / "card.json")
-    runs.write_json(store.folder / "card.json", {**card, "labels_seen": seen})
+    card = artefact.read_json(store.folder / "card.json")
+    artefact.write_json(store.folder / "card.json", {**card, "labels_seen": seen})
     again = type(store).open(store.folder)
     Index.build(again).save(tmp_path / "index")
     given = program.Settings(tmp_path / "index", store.folder, tmp_path / "d", z_max=0.08)
@@ -98,7 +98,7 @@ def test_an_encoder_that_saw_the_answers_is_refused_or_marked(make_store, tmp_pa
         program.main(given)
     program.main(replace(given, contaminated="allow"))
     assert "CONTAMINATED: z < 0.08" in capsys.readouterr().out
-    assert runs.read_json(tmp_path / "d" / "metrics.json")["contaminated"] == 4
+    assert artefact.read_json(tmp_path / "d" / "metrics.json")["contaminated"] == 4
 
 
 def test_settings_that_cannot_be_meant_are_refused(tmp_path):

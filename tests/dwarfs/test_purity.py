@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.dwarfs.base_rate import probability_at_base_rate, purity_at_base_rate
 from ssl_photoz.dwarfs.purity import (
     PurityCurve,
@@ -9,7 +10,6 @@ from ssl_photoz.dwarfs.purity import (
     measure_purity,
     measure_selection,
 )
-from ssl_photoz.errors import ConfigError
 
 
 def ranked(n, rate, seed=0):

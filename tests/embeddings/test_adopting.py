@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ssl_photoz import cli
+from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.embeddings.adopting import open_vectors
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.errors import DataError, MismatchError
 from ssl_photoz.similarity.search import Search
 
 N = 60

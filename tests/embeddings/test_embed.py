@@ -3,12 +3,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.split import sky_split
 from ssl_photoz.embeddings.embed import embed, embed_cutout
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.errors import DataError, MismatchError
 
 ROWS = 40
 SPLIT = {"seed": 3, "nside": 32, "fractions": [0.7, 0.1, 0.2]}

@@ -6,10 +6,10 @@ import pytest
 from ssl_photoz.recipes.probe import index as index_program
 from ssl_photoz.recipes.probe import join as program
 
+from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.embeddings import joining
 from ssl_photoz.embeddings.joining import join, repeated_ids
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
-from ssl_photoz.errors import ConfigError, MismatchError
 from ssl_photoz.similarity.index import Index
 
 DIM, ROWS = 6, 40

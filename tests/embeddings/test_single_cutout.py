@@ -4,12 +4,12 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.single import read_single
 from ssl_photoz.embeddings.embed import embed_cutout
 from ssl_photoz.embeddings.single import embed_file
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.errors import DataError, MismatchError
 
 CARD = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "stages": "all", "orientations": 1}
 PIXELS = np.random.default_rng(0).normal(0, 0.01, (2, 3, 48, 48)).astype("f4")

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ssl_photoz.core.errors import ArtefactError, ShapeError
 from ssl_photoz.embeddings.store import (
     Embeddings,
     Reject,
@@ -13,7 +14,6 @@ from ssl_photoz.embeddings.store import (
     write_embeddings,
     write_shard,
 )
-from ssl_photoz.errors import ArtefactError, ShapeError
 
 
 def columns(n, rng):

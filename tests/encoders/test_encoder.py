@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from ssl_photoz.core.errors import ArtefactError, MismatchError, ShapeError
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import orient_exactly, pool, read_out
 from ssl_photoz.encoders.settings import EncoderSettings, ReadOutSettings
-from ssl_photoz.errors import ArtefactError, MismatchError, ShapeError
 
 
 def make(bands="grz", crop_px=32, calibrated=True, **changes):

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
+from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders import hub
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.model_card import model_card
-from ssl_photoz.errors import ArtefactError
 
 pytest.importorskip("huggingface_hub")
 REPO, COMMIT = "group/encoder", "c" * 40
@@ -147,7 +147,7 @@ def test_a_folder_without_an_encoder_goes_nowhere(server, tmp_path):
 
 
 def test_the_page_says_what_the_encoder_may_be_fed(folder):
-    from ssl_photoz.runs import read_card
+    from ssl_photoz.core.artefact import read_card
 
     card = read_card(folder, "encoder")
     page = model_card(card, repo_id=REPO, license="cc-by-4.0")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from ssl_photoz.core.errors import ArtefactError, ConfigError
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.foreign_checkpoint import read_checkpoint
@@ -16,7 +17,6 @@ from ssl_photoz.encoders.legacysurvey_import import import_legacysurvey
 from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.encoders.settings import EncoderSettings
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
-from ssl_photoz.errors import ArtefactError, ConfigError
 from tests.encoders.legacysurvey_checkpoints import their_checkpoint, their_input, their_network
 
 

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.multimodal import make_multimodal, modalities_of
 from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.encoders.settings import EncoderSettings, ModalitySettings
-from ssl_photoz.errors import ConfigError
 
 FUSIONS = ("early", "middle", "late")
 

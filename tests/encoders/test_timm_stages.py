@@ -3,12 +3,12 @@ import importlib.util
 import pytest
 import torch
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders import timm_stages
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.errors import ConfigError
 
 NAME = "convnext_atto"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from ssl_photoz import runs
+from ssl_photoz.catalog.tables import write_table
+from ssl_photoz.core import artefact
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.embeddings.tables import write_table
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.explorer.app import make_app
@@ -18,8 +18,8 @@ from ssl_photoz.explorer.journal import Journal
 from ssl_photoz.explorer.rows import Rows
 from ssl_photoz.explorer.run import open_run
 from ssl_photoz.explorer.uploads import Uploads
-from ssl_photoz.redshift.density import Density
-from ssl_photoz.redshift.density_table import write_densities
+from ssl_photoz.photoz.density import Density
+from ssl_photoz.photoz.density_table import write_densities
 from ssl_photoz.similarity.index import Index
 
 ROWS, WIDE = 60, 10  # galaxies stand on a grid, ten to a row of the map
@@ -61,7 +61,7 @@ def densities(folder, embeddings):
         for part in (slice(0, half), slice(half, None))
     ]
     write_densities(folder / "pdfs.parquet", iter(parts), simulated=True)
-    runs.write_card(folder, "pdf", parents={"embeddings": embeddings.sha256})
+    artefact.write_card(folder, "pdf", parents={"embeddings": embeddings.sha256})
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ def run_folder(tmp_path_factory):
     x = np.where(rows == UNPLACED, np.nan, rows % WIDE).astype("f4")
     places = {"row": rows, "id": embeddings.column("id"), "x": x, "y": (rows // WIDE).astype("f4")}
     write_table(folder / "map" / "map.parquet", places, simulated=True)
-    runs.write_card(folder / "map", "map", parents={"embeddings": embeddings.sha256})
+    artefact.write_card(folder / "map", "map", parents={"embeddings": embeddings.sha256})
     densities(folder / "pdf", embeddings)
     return folder
 

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 from ssl_photoz.recipes.probe.explore import Settings, main
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 
 PROGRAM = """
 import sys

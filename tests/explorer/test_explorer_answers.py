@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from ssl_photoz.core.errors import ArtefactError, DataError
 from ssl_photoz.dwarfs.verdicts import read_verdicts
-from ssl_photoz.errors import ArtefactError, DataError
 from ssl_photoz.explorer.points import read_places
 from ssl_photoz.explorer.run import open_run
 
@@ -139,7 +139,7 @@ def test_a_run_that_lacks_a_part_says_which_verb_makes_it(run_folder, tmp_path):
 
 
 def test_a_map_of_other_rows_or_of_no_places_is_refused(tmp_path):
-    from ssl_photoz.embeddings.tables import write_table
+    from ssl_photoz.catalog.tables import write_table
 
     path = tmp_path / "map.parquet"
     write_table(path, {"row": np.array([0, 9]), "x": np.ones(2), "y": np.ones(2)}, simulated=True)

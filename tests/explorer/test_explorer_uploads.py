@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.explorer import unpack
 
 STATED = {"bands": "grz", "pixscale_arcsec": 0.262}

@@ -8,8 +8,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from ssl_photoz import cli
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import ConfigError
 
 SIDE_PX = 3600  # of a brick, legacysurvey.org/dr9/files
 BRICK, RA, DEC = "1801p000", 180.125, 0.0  # a brick on the equator is 0.25 degrees wide

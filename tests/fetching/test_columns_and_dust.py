@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ssl_photoz.catalogues.catalogue import Catalogue
-from ssl_photoz.catalogues.roles import Roles
-from ssl_photoz.errors import DataError
+from ssl_photoz.catalog.catalogue import Catalogue
+from ssl_photoz.catalog.columns import Roles
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.fetching.columns import cutout_columns
 from ssl_photoz.fetching.dust import find_reddening
 

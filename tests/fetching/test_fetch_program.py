@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_photoz import __version__, cli
+from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError, MismatchError
 
 SIDE = 16
 QUICK = [

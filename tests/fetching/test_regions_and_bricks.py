@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.fetching.bricks import (
     ROWS,
     brick_names,

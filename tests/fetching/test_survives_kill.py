@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 from ssl_photoz.fetching.journal import open_journal
 
 ROWS, CONNECTIONS = 60, 3

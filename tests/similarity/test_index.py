@@ -5,8 +5,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
 from ssl_photoz.similarity.index import Index, exact_neighbours, search_rows
 from ssl_photoz.similarity.reduction import Reduction
 
@@ -142,12 +142,12 @@ def test_an_index_of_version_0_1_still_opens(make_store, tmp_path):
     store, folder = make_store(), tmp_path / "index"
     index = Index.build(store)
     index.save(folder)
-    card = runs.read_json(folder / "card.json")
+    card = artefact.read_json(folder / "card.json")
     (folder / "index-000000000300.faiss").rename(folder / "index.faiss")
     card["files"]["index.faiss"] = card["files"].pop("index-000000000300.faiss")
     for name in ("index_type", "shards", "whiten", "vectors", "hidden"):
         del card[name]
-    runs.write_json(folder / "card.json", card)
+    artefact.write_json(folder / "card.json", card)
     for before, after in zip(
         index.search(store.vectors()[:9], 4),
         Index.load(folder).search(store.vectors()[:9], 4),

@@ -5,7 +5,7 @@ from benchmarks.similarity import __main__ as program
 from benchmarks.similarity import stages
 from benchmarks.similarity.pages import write_pages
 from benchmarks.similarity.vectors import DIM, draw
-from ssl_photoz.runs import read_json
+from ssl_photoz.core.artefact import read_json
 
 ROWS = 3000
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
 from ssl_photoz.embeddings.store import write_embeddings
-from ssl_photoz.errors import ArtefactError, ConfigError, DataError
 from ssl_photoz.similarity import index as index_module
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
@@ -94,7 +94,7 @@ def test_flat_on_disk_is_the_index_that_is_built_in_memory(store, made):
 
 @pytest.mark.parametrize("name", ["hnsw", "ivf_flat", "ivf_sq8", "ivf_pq"])
 def test_the_card_says_what_was_built_and_its_recall_is_true(store, made, name):
-    card = runs.read_card(made / name, "index")
+    card = artefact.read_card(made / name, "index")
     assert card["index_type"] == name
     assert (card["rows"], card["pca_dim"], card["metric"]) == (ROWS, 16, "1 - cosine")
     assert "unit length" in card["vectors"]

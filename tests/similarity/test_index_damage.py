@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 import pytest
 
-from ssl_photoz import runs
-from ssl_photoz.errors import ArtefactError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
 
@@ -30,9 +30,9 @@ def test_a_damaged_file_of_an_approximate_index_is_refused(store, tmp_path, pref
 def reseal(folder, name, content):
     """Replace a file and its checksum, as somebody hostile would."""
     (folder / name).write_bytes(content)
-    card = runs.read_json(folder / "card.json")
-    card["files"][name] = runs.sha256_of(folder / name)
-    runs.write_json(folder / "card.json", card)
+    card = artefact.read_json(folder / "card.json")
+    card["files"][name] = artefact.sha256_of(folder / name)
+    artefact.write_json(folder / "card.json", card)
 
 
 @pytest.mark.parametrize("cut", [0, 3, 100, 5000])
@@ -70,9 +70,9 @@ def test_files_that_do_not_belong_together_are_refused(store, tmp_path):
 def test_a_card_that_points_outside_is_refused(store, tmp_path):
     folder = tmp_path / "i"
     build_index(folder, store, index_type="flat", pca_dim=8).save(folder)
-    card = runs.read_json(folder / "card.json")
+    card = artefact.read_json(folder / "card.json")
     card["files"]["../secret"] = "0"
-    runs.write_json(folder / "card.json", card)
+    artefact.write_json(folder / "card.json", card)
     with pytest.raises(ArtefactError, match="outside"):
         Index.load(folder)
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from ssl_photoz.recipes.probe import index as program
 
-from ssl_photoz import runs
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
-from ssl_photoz.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.similarity import index_building
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index, grow_index
@@ -82,10 +82,10 @@ def test_growing_trains_nothing_again(make_shards, tmp_path, monkeypatch):
     old, new = make_shards("old", 2), make_shards("new", 3)
     folder = tmp_path / "index"
     build_index(folder, old, index_type="ivf_sq8").save(folder)
-    kept = {path: runs.sha256_of(path) for path in folder.glob("[rtv]*")}
+    kept = {path: artefact.sha256_of(path) for path in folder.glob("[rtv]*")}
     monkeypatch.setattr(index_building, "train", None)
     grow_index(folder, new).save(folder)
-    assert kept == {path: runs.sha256_of(path) for path in kept}
+    assert kept == {path: artefact.sha256_of(path) for path in kept}
 
 
 @pytest.mark.parametrize("name", ["flat", "hnsw", "ivf_sq8"])
@@ -216,19 +216,19 @@ def test_the_same_command_builds_hides_grows_and_then_has_nothing_to_do(
 
     assert "1200 of 1200 galaxies searchable" in run(old)
     assert "already made" in run(old)
-    made = runs.sha256_of(next(out.glob("index-*")))
+    made = artefact.sha256_of(next(out.glob("index-*")))
     stars = int(old.column("is_star").sum())
     assert f"{1200 - stars} of 1200 galaxies" in run(old, hide=("is_star",))
-    assert runs.sha256_of(next(out.glob("index-*"))) == made
+    assert artefact.sha256_of(next(out.glob("index-*"))) == made
     assert "already made" in run(old, hide=("is_star",))
-    assert runs.read_card(out, "index")["hidden"] == stars
+    assert artefact.read_card(out, "index")["hidden"] == stars
     assert "1200 of 1200 galaxies" in run(old)
     assert not list(out.glob("hidden*"))
     said = run(new, hide=("is_star",))
     assert "adding to" in said
     assert f"{1800 - int(new.column('is_star').sum())} of 1800 galaxies" in said
     assert "already made" in run(new, hide=("is_star",))
-    card = runs.read_card(out, "index")
+    card = artefact.read_card(out, "index")
     assert card["parents"] == {"embeddings": new.sha256}
     assert card["quality"]["queries"] > 0
     with pytest.raises(MismatchError, match="setting pca_dim"):

@@ -3,7 +3,7 @@ import math
 import faiss
 import pytest
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.similarity.index_types import NAMES, available_bytes, choose_type, lists_for
 
 ROOMY = 1e15

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_photoz.errors import ArtefactError
+from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.similarity.index_vectors import StoredVectors, write_vectors
 
 SIZES = (5, 1, 30, 7)

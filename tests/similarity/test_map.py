@@ -5,8 +5,8 @@ from matplotlib.image import imread
 from sklearn.manifold import trustworthiness
 from ssl_photoz.recipes.probe import map as program
 
-from ssl_photoz import runs
-from ssl_photoz.errors import DataError
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.similarity.map import lay_out, reduce_all
 from ssl_photoz.similarity.map_figure import one_per_cell
 from ssl_photoz.similarity.map_sample import spread_sample
@@ -85,7 +85,7 @@ def test_the_map_keeps_neighbours_and_comes_out_the_same_twice(make_store, tmp_p
     assert places.shape == (300, 2)
     true = trustworthiness(reduce_all(store, pca_dim=8, seed=0), places, n_neighbors=15)
     assert true > 0.8
-    card = runs.read_card(tmp_path / "one", "map")
+    card = artefact.read_card(tmp_path / "one", "map")
     assert card["simulated"] is True
     assert (card["rows_fitted"], card["rows_placed"]) == (250, 50)
     assert card["measured"]["trustworthiness"] == pytest.approx(true, abs=1e-5)

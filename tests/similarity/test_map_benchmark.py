@@ -5,7 +5,7 @@ from benchmarks.map import __main__ as program
 from benchmarks.map import stages
 from benchmarks.map.pages import write_page
 from benchmarks.map.vectors import CROWDS, DIM, ISLANDS, draw
-from ssl_photoz.runs import read_json
+from ssl_photoz.core.artefact import read_json
 
 ROWS = 1500
 

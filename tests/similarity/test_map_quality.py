@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness
 
-from ssl_photoz.errors import DataError
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.similarity.map_quality import measure_trust
 
 

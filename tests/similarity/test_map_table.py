@@ -4,9 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 from ssl_photoz.recipes.probe import map as program
 
-from ssl_photoz import runs
-from ssl_photoz.embeddings.tables import write_table
-from ssl_photoz.errors import ConfigError, MismatchError
+from ssl_photoz.catalog.tables import write_table
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, MismatchError
 
 STIL_READS = {  # scalars of TOPCAT's Parquet reader: no 16-bit floats, no unsigned 64-bit numbers
     *(pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16()),
@@ -69,8 +69,8 @@ def test_predictions_find_their_galaxies_and_residuals_those_of_the_test_sky(
     scored = given & np.isfinite(z) & (store.column("split") == "test")
     np.testing.assert_array_equal(np.isfinite(residual), scored)
     np.testing.assert_allclose(residual[scored], 0.01, atol=1e-6)
-    parents = runs.read_card(tmp_path / "map", "map")["parents"]
-    assert parents["predictions"] == runs.sha256_of(predictions)
+    parents = artefact.read_card(tmp_path / "map", "map")["parents"]
+    assert parents["predictions"] == artefact.sha256_of(predictions)
 
 
 def test_predictions_of_other_galaxies_are_refused(store, tmp_path):

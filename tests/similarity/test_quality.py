@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssl_photoz.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.quality import measure_quality, quality_line
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
-from ssl_photoz.errors import DataError
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_ids, find_position
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.query import look_alikes, spread_in_redshift

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from ssl_photoz.embeddings.tables import write_table
-from ssl_photoz.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.catalog.tables import write_table
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
 from ssl_photoz.similarity.search import Search

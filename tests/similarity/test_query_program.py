@@ -7,10 +7,10 @@ import pytest
 from astropy.table import Table
 from ssl_photoz.recipes.probe import query
 
-from ssl_photoz import runs
-from ssl_photoz.config import parse
-from ssl_photoz.embeddings.tables import read_table, write_table
-from ssl_photoz.errors import ConfigError, MismatchError
+from ssl_photoz.catalog.tables import read_table, write_table
+from ssl_photoz.core import artefact
+from ssl_photoz.core.config import parse
+from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.search import Search
 
@@ -102,7 +102,7 @@ def test_examples_make_an_artefact_once(made, tmp_path, capsys):
     _, folders = made
     asked = [f"out={tmp_path}/q", "examples=3"]
     ask(folders, *asked, "k=4")
-    card = runs.read_card(tmp_path / "q", "query")
+    card = artefact.read_card(tmp_path / "q", "query")
     assert card["simulated"] is True
     table = pq.read_table(tmp_path / "q" / "lookalikes.parquet").to_pydict()
     assert [str(one) for one in table["query_id"][::4]] == card["queries"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import PER_BAND
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 NMGY_ZERO_POINT_MAG = 22.5
 

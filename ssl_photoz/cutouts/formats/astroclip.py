@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import (
     examine,
     held_by,
@@ -26,7 +27,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.errors import DataError
 
 CANONICAL = {"targetids": "id", "redshifts": "z", "targetid": "id"}
 SKIP = ("spectra",)

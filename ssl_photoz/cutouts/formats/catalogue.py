@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.quality import has_position
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Doubles, Ints
 
 SUFFIXES = (".csv", ".parquet", ".vot")
 USUAL_NAMES = ("catalog", "catalogue", "metadata", "labels")
@@ -75,7 +75,7 @@ def read_beside(path: Path, stems: Sequence[str], ra: Doubles, dec: Doubles) -> 
     Raises:
         DataError: If it cannot be read, or matches no cutout.
     """
-    from ssl_photoz.embeddings.tables import read_table
+    from ssl_photoz.catalog.tables import read_table
 
     _require_whole_lines(path)
     table = {name.lower(): values for name, values in read_table(path).items()}

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, held_by, looking_into
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
@@ -24,7 +25,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.errors import DataError
 
 PIXSCALE_NAMES = ("pixscale_arcsec", "pixel_scale_arcsec", "pixscale")
 

@@ -22,13 +22,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz.config import load_yaml
+from ssl_photoz.core.config import load_yaml
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.inputs import YAMLS, listing, part_paths
 from ssl_photoz.cutouts.formats.adjusted import Adjusted
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Asked
-from ssl_photoz.errors import ConfigError, DataError
-from ssl_photoz.inputs import YAMLS, listing, part_paths
 
 CUTOUT_SUFFIXES = (".h5", ".hdf5", ".npz")
 MOST_FILES = 100_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.types import Array
+from ssl_photoz.core.types import Array
 
 MOST_COLUMNS = 300
 LONGEST_NAME = 100

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Asked, Source
 from ssl_photoz.cutouts.single import bands_of, place_of
-from ssl_photoz.types import Array
 
 SUFFIXES = (".fits", ".fit")
 SAME_PX = 1e-6

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.cutouts.formats.catalogue import Beside, find_catalogue, read_beside
 from ssl_photoz.cutouts.formats.members import Members, Places
 from ssl_photoz.cutouts.schema import Asked, Source, settle_bands, settle_pixscale
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Bools
 
 SAME_SCALE = 1e-3
 LONGEST_KEY = 256

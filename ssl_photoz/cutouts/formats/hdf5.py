@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.schema import PER_BAND, require_images
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000

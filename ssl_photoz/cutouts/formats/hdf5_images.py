@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import open_hdf5, own_items, read_column
 from ssl_photoz.cutouts.formats.stored import PerProcess
 from ssl_photoz.cutouts.layout import Layout, find_layout
 from ssl_photoz.cutouts.schema import Source
-from ssl_photoz.types import Array, Ints
 
 TOGETHER_BYTES = 1 << 26
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_photoz.errors import DataError
-from ssl_photoz.runs import atomic_path
-from ssl_photoz.types import Array
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array
 
 MOST_FILES = 20_000_000
 DEEPEST = 8

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.types import Array, Bools, Ints
 from ssl_photoz.cutouts.schema import Source
-from ssl_photoz.types import Array, Bools, Ints
 
 READERS = 8  # threads: decoding and slow disks both let others work meanwhile
 

@@ -18,6 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
 from ssl_photoz.cutouts.formats.hdf5 import (
     find_columns,
@@ -32,8 +34,6 @@ from ssl_photoz.cutouts.formats.listing import list_files
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Asked, Source, require_images, settle_bands, settle_pixscale
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 SUFFIXES = (".hdf5", ".h5")
 PIXELS = ("image_array", "image_flux")

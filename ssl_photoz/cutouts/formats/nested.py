@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ssl_photoz.types import Array
+from ssl_photoz.core.types import Array
 
 
 def shape_of_first(column: pa.Array) -> tuple[int, ...]:

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
 from ssl_photoz.cutouts.formats.listing import kept, list_files
 from ssl_photoz.cutouts.formats.nested import as_array, shape_of_first
@@ -38,8 +40,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 TILE = re.compile(r"(^|/)Npix=\d+(/|\.)")

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.catalogue import ID_COLUMNS, REDSHIFTS
 from ssl_photoz.cutouts.formats.nested import number_type, shape_of_first
 from ssl_photoz.cutouts.schema import parse_bands
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array
 
 IMAGES, PIXELS = ("image", "images"), ("flux", "array")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
 from ssl_photoz.cutouts.schema import PER_BAND, Source
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 UNKNOWN_IS_NAN = ("ra", "dec", "z", "ebv", *PER_BAND)
 MOST_OPEN = 16

@@ -17,6 +17,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.layout import Layout
 from ssl_photoz.cutouts.schema import (
@@ -27,8 +29,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 CUBE, LABELS = "cube.npy", "labels.npy"
 # Redshift papers know these galaxies by their spectrum.

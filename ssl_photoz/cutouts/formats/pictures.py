@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Asked, Source
-from ssl_photoz.types import Array
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 BANDS = ("R", "G", "B")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.cutouts.formats import (
     astroclip,
     challenge,
@@ -25,7 +26,6 @@ from ssl_photoz.cutouts.formats import (
 )
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Asked
-from ssl_photoz.errors import ConfigError, DataError
 
 
 class Format(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.nested import as_array
-from ssl_photoz.types import Array, Ints
 
 BATCH_BYTES = 1 << 24
 BUFFER_BYTES = 1 << 20  # or whole column chunks would be held

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import (
     damaged,
     find_columns,
@@ -34,8 +36,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 CANONICAL = {"targetid": "id", "objid": "id"}
 USUAL_BANDS = ("i", "r", "g")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
@@ -19,7 +20,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.types import Array
 
 SIGNS = ("brickid", "objid", "release")
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.schema import Source
-from ssl_photoz.types import Array, Ints
 
 
 class Stored(Protocol):

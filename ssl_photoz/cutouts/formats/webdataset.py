@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.catalogue import Beside, canonical
 from ssl_photoz.cutouts.formats.facts import columns_of, joined
 from ssl_photoz.cutouts.formats.gathered import LONGEST_KEY, Seen, as_arrays
@@ -24,8 +26,6 @@ from ssl_photoz.cutouts.formats.pictures import SUFFIXES as PICTURES
 from ssl_photoz.cutouts.formats.pictures import judge, open_pictures
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Asked
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array
 
 SUFFIXES = (".tar",)
 HEAD_BYTES = MEMBER_BYTES = 1 << 16

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
@@ -26,8 +28,6 @@ from ssl_photoz.cutouts.schema import (
     settle_bands,
     settle_pixscale,
 )
-from ssl_photoz.errors import DataError
-from ssl_photoz.types import Array, Ints
 
 MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 CODECS = {

@@ -2,8 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 SIDE = 10
 

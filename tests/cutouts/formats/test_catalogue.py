@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.catalogue import canonical, find_catalogue, read_beside
-from ssl_photoz.errors import DataError
 
 STEMS = ["gal_12", "gal_7", "gal_30"]
 NOWHERE = np.full(3, np.nan)

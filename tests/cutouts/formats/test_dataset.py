@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.inputs import fingerprint
 from ssl_photoz.cutouts.formats import parts as parts_module
 from ssl_photoz.cutouts.formats.parts import concatenated
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import ConfigError, DataError
-from ssl_photoz.inputs import fingerprint
 
 
 @pytest.fixture

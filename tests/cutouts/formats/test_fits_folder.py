@@ -6,9 +6,9 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 SIDE = 16
 

@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 N, SIDE = 40, 16
 BANDS = np.array([[b"des-g", b"des-r", b"des-i", b"des-z"]] * N)

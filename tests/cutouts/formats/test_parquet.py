@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.formats import row_groups
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 N, SIDE = 9, 8
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ssl_photoz import cli
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 N, SIDE = 9, 12
 FIELDS = [

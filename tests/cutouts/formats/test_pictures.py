@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 SIDE = 20
 

@@ -6,10 +6,10 @@ import pickle
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.cutouts.formats import registry
 from ssl_photoz.cutouts.formats.stored import PerProcess
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import ConfigError, DataError
 
 
 def test_the_challenge_is_recognised_and_says_how(make_file):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 N, SIDE = 6, 24
 

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.errors import DataError
 
 zarr = pytest.importorskip("zarr", reason="the extra zarr is not installed")
 

@@ -78,8 +78,8 @@ def _inspect(data, out):
 def _read(data, out):
     import numpy as np
 
+    from ssl_photoz.core.errors import SslPhotozError
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.errors import SslPhotozError
 
     try:
         with Cutouts.open(data) as cutouts:

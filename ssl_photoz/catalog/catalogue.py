@@ -1,0 +1,175 @@
+"""A catalogue: any table with positions, read whole; its columns are small beside its cutouts."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz.catalog.columns import (
+    DERIVED_ID,
+    ROW_NUMBERS,
+    Roles,
+    guess_roles,
+    survey_id_columns,
+)
+from ssl_photoz.catalog.tables import SUFFIXES, from_astropy, read_table
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Doubles
+
+# Beyond those that `read_table` reads: name of the format in astropy; None: astropy guesses.
+ALSO = {
+    **{".fit": "fits", ".fits.gz": "fits", ".fit.gz": "fits"},
+    **{".csv.gz": "ascii.csv", ".ecsv": "ascii.ecsv", ".tsv": "ascii.tab"},
+    **{".txt": None, ".dat": None},
+}
+OBJID_BITS, BRICKID_BITS = 22, 20
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Columns by name, and which of them are the id, the position and the redshift.
+
+    Attributes:
+        path: The table.
+        columns: Name to values, shape (N,).
+        roles: Names of the columns with a meaning; None where there is none.
+        ids: Whole numbers (int64) or text, shape (N,).
+        ids_from: What the ids are: a column, `DERIVED_ID`, or `ROW_NUMBERS`.
+    """
+
+    path: Path
+    columns: dict[str, Array]
+    roles: Roles
+    ids: Array
+    ids_from: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def find(self, *names: str) -> Array | None:
+        """Return the first column with one of these names, in any case, or None."""
+        lower = {name.lower(): name for name in self.columns}
+        for name in names:
+            if name.lower() in lower:
+                return self.columns[lower[name.lower()]]
+        return None
+
+    @property
+    def ra(self) -> Doubles:
+        """Right ascension, degrees, (N,)."""
+        return self._degrees("ra")
+
+    @property
+    def dec(self) -> Doubles:
+        """Declination, degrees, (N,)."""
+        return self._degrees("dec")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a column says that some of the galaxies are simulated."""
+        found = self.find("simulated")
+        return found is not None and bool((found == True).any())  # noqa: E712
+
+    def as_text(self) -> str:
+        """Say how the catalogue was read, one line for each column with a meaning."""
+        z = f"{self.roles.z} (redshift)" if self.roles.z else "none found; columns.z= names it"
+        repeated = len(self) - len(np.unique(self.ids))
+        lines = [
+            f"{self.path}: {len(self)} rows" + (" (SIMULATED)" if self.simulated else ""),
+            f"  ids        {self.ids_from}; {repeated} rows repeat an id",
+            f"  position   {self.roles.ra}, {self.roles.dec} (degrees)",
+            f"  redshift   {z}",
+        ]
+        if len(self) >= 20 and np.nanmax(self.ra) <= 24:
+            lines.append("  CAUTION    no right ascension is above 24: degrees, or hours?")
+        return "\n".join(lines)
+
+    def _degrees(self, role: str) -> Doubles:
+        name = getattr(self.roles, role)
+        values = self.columns[name]
+        if values.dtype.kind not in "iuf":
+            raise DataError(
+                f"{self.path}: `{name}` holds {values.dtype}, such as {values[0]!r}, expected "
+                f"decimal degrees; convert it, or name another column with columns.{role}="
+            )
+        return values.astype(np.float64)
+
+
+def read_catalogue(path: Path, columns: Roles | None = None) -> Catalogue:
+    """Read a table and guess what its columns mean.
+
+    Args:
+        path: Parquet, FITS, CSV or VOTable by its suffix; also compressed FITS and CSV, ECSV,
+            and text tables that astropy recognises. Columns with a list per row are left out.
+        columns: Names of columns, where the guess would be wrong.
+
+    Raises:
+        DataError: If the table cannot be read, is empty, has no positions, or has ids that lost
+            digits.
+    """
+    read = _read(path)
+    if not read or not len(next(iter(read.values()))):
+        raise DataError(f"{path} has no rows")
+    roles = guess_roles(read, columns or Roles())
+    ids, ids_from = _ids(path, read, roles.id)
+    return Catalogue(path, read, roles, ids, ids_from)
+
+
+def _read(path: Path) -> dict[str, Array]:
+    name = path.name.lower()
+    ending = next((ending for ending in sorted(ALSO, key=len)[::-1] if name.endswith(ending)), None)
+    if ending is None or path.suffix.lower() in SUFFIXES:
+        return read_table(path)
+    if not path.is_file():
+        raise DataError(f"no table {path}")
+    from astropy.table import Table
+
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+            source = file if ALSO[ending] == "fits" else file.read().decode("utf-8-sig")
+            table = Table.read(source, format=ALSO[ending] or "ascii")
+        table.convert_bytestring_to_unicode()
+        return from_astropy(table)
+    except Exception as error:  # readers of foreign formats raise whatever they stumble over
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise DataError(f"{path} cannot be read as a {ending} table ({detail})") from None
+
+
+def _ids(path: Path, columns: dict[str, Array], name: str | None) -> tuple[Array, str]:
+    if name is not None:
+        return _exact(path, name, columns[name]), name
+    parts = survey_id_columns(columns)
+    if parts is not None:
+        return target_id(*(_exact(path, part, columns[part]) for part in parts)), DERIVED_ID
+    return np.arange(len(next(iter(columns.values())))), ROW_NUMBERS
+
+
+def target_id(release: Array, brickid: Array, objid: Array) -> Array:
+    """Return the TARGETID that DESI gives an object of the Legacy Surveys, int64, (N,).
+
+    Bits 0 to 21 hold the number of the object in its brick, 22 to 41 the brick, 42 to 57 the
+    release [1].
+
+    References:
+        [1] desidatamodel.readthedocs.io, TARGETID; Myers et al. 2023, AJ 165, 50, table 2.
+    """
+    parts = (part.astype(np.int64) for part in (release, brickid, objid))
+    release, brickid, objid = parts
+    combined: Array = (release << (OBJID_BITS + BRICKID_BITS)) | (brickid << OBJID_BITS) | objid
+    return combined
+
+
+def _exact(path: Path, name: str, values: Array) -> Array:
+    """Return ids as int64 or text; numbers that may have been rounded are refused."""
+    if values.dtype.kind == "i" or (values.dtype.kind == "u" and (values < 2**63).all()):
+        return values.astype(np.int64)
+    if values.dtype.kind in "OSU" and all(isinstance(one, str) and one for one in values.tolist()):
+        return values.astype(str)
+    raise DataError(
+        f"{path}: ids in `{name}` are {values.dtype}, expected whole numbers of 64 bits or text, "
+        f"none missing; a floating-point id has lost its last digits: write the table again, or "
+        f"name another column with columns.id="
+    )

@@ -1,0 +1,1 @@
+"""What every room stands on: artefact cards, atomic files, configuration, errors, signals."""

@@ -1,0 +1,256 @@
+"""Artefacts: folders that appear whole or not at all, each with a ``card.json``.
+
+A card says what made the artefact, with which settings, and from which parents (by the
+sha256 of their cards or files), so that a mismatch is found before it costs anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_photoz import __version__
+from ssl_photoz.core import provenance
+from ssl_photoz.core.errors import ArtefactError, MismatchError
+from ssl_photoz.core.inputs import fingerprint as fingerprint
+
+SCHEMA_VERSION = 1
+Card = dict[str, Any]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a scratch path beside ``path``; move it into place if the block succeeds.
+
+    A crash or an error leaves whatever was at ``path`` before, and no scratch file on error.
+
+    Args:
+        path: The file to write. Its folder is created.
+
+    Yields:
+        The path to write to; it keeps the suffix of ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent
+    )
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
+        scratch.chmod(0o666 & ~_umask())
+        scratch.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, name):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically; paths become strings, dataclasses become mappings."""
+    text = json.dumps(content, indent=2, default=_plain, allow_nan=False)
+    with atomic_path(path) as scratch:
+        scratch.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ArtefactError: If the file is missing, or does not hold a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path} is not valid JSON ({error}); make it again") from None
+    if not isinstance(content, dict):
+        raise ArtefactError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, or of an artefact folder's card."""
+    if path.is_dir():
+        path = path / "card.json"
+    if not path.exists():
+        raise ArtefactError(f"{path} is missing: nothing to take a checksum of")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_card(
+    folder: Path,
+    kind: str,
+    *,
+    config: object = None,
+    parents: Mapping[str, str] | None = None,
+    **facts: object,
+) -> Card:
+    """Finish an artefact: write its ``card.json``, last of all its files.
+
+    Args:
+        folder: The artefact's folder.
+        kind: What it is: ``encoder``, ``embeddings``, ``probe``, ``index``, ``map`` ...
+        config: The resolved settings (a dataclass or a mapping).
+        parents: Name of each parent artefact to its sha256.
+        **facts: Whatever a reader of the artefact must know.
+
+    Returns:
+        The card as written.
+    """
+    card: Card = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": kind,
+        "made_by": f"ssl_photoz {__version__}",
+        "revision": provenance.git_revision(),
+        "versions": provenance.versions(),
+        "config": config if config is not None else {},
+        "parents": dict(parents or {}),
+        **facts,
+    }
+    write_json(folder / "card.json", card)
+    return read_json(folder / "card.json")
+
+
+def read_card(folder: Path, *kinds: str) -> Card:
+    """Read and check an artefact's card.
+
+    Args:
+        folder: The artefact's folder.
+        *kinds: The kind it must be, or several of which it must be one.
+
+    Raises:
+        ArtefactError: If there is no finished artefact, or its schema is newer than this code.
+        MismatchError: If it is of another kind.
+    """
+    wanted = " or ".join(kinds)
+    if not folder.is_dir():
+        raise ArtefactError(f"{folder} is not a folder; expected a finished {wanted} artefact")
+    if not (folder / "card.json").exists():
+        raise ArtefactError(
+            f"{folder} has no card.json: the {wanted} in it is unfinished or was never made; "
+            f"run the command that makes it again"
+        )
+    card = read_json(folder / "card.json")
+    if card.get("kind") not in kinds:
+        raise MismatchError(f"{folder} holds a {card.get('kind')!r} artefact, expected {wanted!r}")
+    if not isinstance(card.get("schema_version"), int) or card["schema_version"] > SCHEMA_VERSION:
+        raise ArtefactError(
+            f"{folder} has card schema {card.get('schema_version')!r}, this version of ssl_photoz "
+            f"reads up to {SCHEMA_VERSION}; upgrade ssl_photoz"
+        )
+    return card
+
+
+def already_made(
+    folder: Path,
+    kind: str,
+    *,
+    config: object,
+    parents: Mapping[str, str],
+    ignore: Sequence[str] = (),
+) -> bool:
+    """Say whether a finished artefact made with just these settings is already there.
+
+    Args:
+        folder: Where the artefact would go.
+        kind: Its kind.
+        config: The settings it would be made with.
+        parents: The parents it would be made from.
+        ignore: Top-level settings that do not change the result (``out``, ``workers`` ...).
+
+    Returns:
+        True if it is there; False if the folder holds no finished artefact.
+
+    Raises:
+        MismatchError: If a finished artefact made otherwise is in the way.
+    """
+    if not (folder / "card.json").exists():
+        return False
+    _require_same(folder, kind, read_card(folder, kind), config, parents, ignore)
+    return True
+
+
+def begin(
+    folder: Path,
+    kind: str,
+    *,
+    config: object,
+    parents: Mapping[str, str],
+    ignore: Sequence[str] = (),
+) -> bool:
+    """Start an artefact that takes long, or go on with one that was interrupted.
+
+    The settings are kept in ``started.json``, so that a run is never continued with other settings
+    than it was begun with. A run that failed before it wrote anything else does not count.
+
+    Args:
+        folder: Where the artefact goes; created.
+        kind: Its kind.
+        config: The settings.
+        parents: sha256 of each parent.
+        ignore: Top-level settings that do not change the result.
+
+    Returns:
+        True if there is work to do, False if the finished artefact is already there.
+
+    Raises:
+        MismatchError: If the folder holds work, finished or not, made with other settings.
+    """
+    if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
+        return False
+    started = folder / "started.json"
+    if started.exists() and any(path != started for path in folder.iterdir()):
+        _require_same(folder, kind, read_json(started), config, parents, ignore)
+    else:
+        write_json(started, {"kind": kind, "config": config, "parents": dict(parents)})
+    return True
+
+
+def _require_same(
+    folder: Path,
+    kind: str,
+    made: Card,
+    config: object,
+    parents: Mapping[str, str],
+    ignore: Sequence[str],
+) -> None:
+    wanted = json.loads(json.dumps({"config": config, "parents": dict(parents)}, default=_plain))
+    # A setting that is ignored, such as a path, may have the name of a parent, which never is.
+    for part, word, ignored in (("config", "setting", ignore), ("parents", "parent", ())):
+        for name in sorted((set(wanted[part]) | set(made[part])) - set(ignored)):
+            old, new = made[part].get(name), wanted[part].get(name)
+            if old != new:
+                raise MismatchError(
+                    f"{folder} already holds {kind} work made with {word} {name} = {old!r}, asked "
+                    f"for {new!r}; give another out=, or delete the folder"
+                )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a card cannot hold {type(value).__name__}")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""The selection of the DESI redshift challenge: populations, cuts, photometry, spectra."""

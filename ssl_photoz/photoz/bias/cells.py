@@ -1,0 +1,120 @@
+"""Cells of magnitude and redshift: how full they are, and how to even them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from ssl_photoz.core.errors import DataError, ShapeError
+from ssl_photoz.core.types import Array, Doubles, Ints
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A grid of rows of magnitude and columns of ln(1+z); what lies beyond falls in the outermost.
+
+    Attributes:
+        magnitude_edges: Inner edges, mag, shape (R - 1,).
+        target_edges: Inner edges, ln(1+z), shape (Z - 1,).
+    """
+
+    magnitude_edges: Doubles
+    target_edges: Doubles
+
+    @classmethod
+    def over(cls, magnitude: Array, target: Array, *, rows: int, columns: int) -> Self:
+        """Return rows that hold equally many galaxies and columns of equal width.
+
+        Args:
+            magnitude: Of training galaxies, shape (N,).
+            target: Their ln(1+z), shape (N,).
+            rows: R, at most.
+            columns: Z.
+
+        Raises:
+            DataError: If a magnitude is not finite.
+        """
+        require_magnitudes(magnitude)
+        quantiles = np.quantile(magnitude, np.linspace(0, 1, rows + 1)[1:-1])
+        edges = np.linspace(float(np.min(target)), float(np.max(target)), columns + 1)
+        return cls(np.unique(quantiles).astype(np.float64), edges[1:-1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.magnitude_edges) + 1, len(self.target_edges) + 1
+
+    def row(self, magnitude: Array) -> Ints:
+        """Return the row of each magnitude, shape (N,)."""
+        return np.digitize(magnitude, self.magnitude_edges)
+
+    def of(self, magnitude: Array, target: Array) -> Ints:
+        """Return the flat number of each galaxy's cell, shape (N,)."""
+        if np.shape(magnitude) != np.shape(target):
+            raise ShapeError(f"magnitudes {np.shape(magnitude)} for {np.shape(target)} redshifts")
+        column = np.digitize(target, self.target_edges)
+        return np.asarray(self.row(magnitude) * self.shape[1] + column)
+
+    def count(self, cell: Ints, weight: Array | None = None) -> Doubles:
+        """Return how many galaxies, or what weight, each cell holds, shape (R, Z)."""
+        rows, columns = self.shape
+        held = np.bincount(cell, weights=weight, minlength=rows * columns)
+        return held.astype(np.float64).reshape(rows, columns)
+
+
+def most_per_cell(counts: Array, fraction: float) -> float:
+    """Return the most galaxies a cell may keep for this fraction of all to be kept.
+
+    Args:
+        counts: Of every cell, any shape.
+        fraction: Of all galaxies, more than 0, at most 1.
+    """
+    held = np.sort(np.ravel(counts)[np.ravel(counts) > 0]).astype(np.float64)
+    below = np.concatenate([[0.0], np.cumsum(held)[:-1]])
+    kept_at = below + held * np.arange(len(held), 0, -1)
+    which = int(np.searchsorted(kept_at, fraction * held.sum() * (1 - 1e-12)))
+    return float((fraction * held.sum() - below[which]) / (len(held) - which))
+
+
+def nearly_balanced(cell: Ints, most: float, *, seed: int) -> Ints:
+    """Choose at random at most so many galaxies of each cell.
+
+    Args:
+        cell: Of each galaxy, shape (N,).
+        most: Galaxies a cell keeps; rounded up, so that no cell is emptied.
+        seed: Of the choice.
+
+    Returns:
+        Rows kept, in order.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(cell))
+    order = shuffled[np.argsort(cell[shuffled], kind="stable")]
+    numbers = cell[order]
+    first = np.searchsorted(numbers, numbers)
+    return np.sort(order[np.arange(len(order)) - first < np.ceil(most)])
+
+
+def balance_weights(cell: Ints, counts: Array, most: float) -> Doubles:
+    """Return which part of its cell's training galaxies a balanced subset keeps, shape (N,).
+
+    As weights of other galaxies of the same distribution they are what the subset is of the
+    training galaxies.
+
+    Args:
+        cell: Of each galaxy, shape (N,).
+        counts: Training galaxies of every cell, (R, Z).
+        most: Of `most_per_cell`.
+    """
+    return np.asarray(np.minimum(1.0, np.ceil(most) / np.maximum(np.ravel(counts), 1))[cell])
+
+
+def require_magnitudes(magnitude: Array) -> None:
+    """Raise DataError if a magnitude is NaN or infinite."""
+    bad = ~np.isfinite(np.asarray(magnitude, dtype=np.float64))
+    if bad.any():
+        raise DataError(
+            f"{int(bad.sum())} of {len(bad)} galaxies have no finite magnitude to correct by; "
+            f"expected one for each: give another column as magnitude="
+        )

@@ -1,0 +1,150 @@
+"""Tables of redshift densities in Parquet, written a part at a time, and read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.types import Array, Bools
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz.density import Density
+from ssl_photoz.photoz.density_experiment import Calibrated
+from ssl_photoz.photoz.labels import Features, in_step, usable
+from ssl_photoz.photoz.scores import NEARBY
+
+Rows = Literal["test", "unseen"]
+GRID = b"ssl_photoz.grid"
+ROWS_AT_ONCE = 8_192
+
+
+def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
+    """Return the mask of rows to give a density: labelled test galaxies, or those unlabelled too.
+
+    Galaxies that a probe was fitted to or calibrated on are never among them.
+    """
+    labelled = usable(np.asarray(embeddings.column("z"), dtype=np.float64))
+    test = labelled & (embeddings.column("split").astype(str) == "test")
+    return np.asarray(test if rows == "test" else test | ~labelled)
+
+
+def per_test_galaxy(embeddings: Embeddings, name: str) -> Array:
+    """Return a column of the labelled test galaxies, in the order of `labels.read_labelled`; (N,).
+
+    A column with a value per band is averaged over bands.
+    """
+    values = np.asarray(embeddings.column(name), dtype=np.float64)[wanted_rows(embeddings, "test")]
+    return values if values.ndim == 1 else values.mean(axis=1)
+
+
+def density_parts(
+    fitted: Calibrated, embeddings: Embeddings, mask: Bools, *, features: Features
+) -> Iterator[tuple[dict[str, Array], Density]]:
+    """Yield ``id``, ``ra``, ``dec``, ``z_spec`` and the densities of chosen rows, in order.
+
+    Args:
+        fitted: To these features.
+        embeddings: The store.
+        mask: Rows to give a density, shape (N,).
+        features: Which vectors the probe reads.
+    """
+    names = {"id": "id", "ra": "ra", "dec": "dec", "z_spec": "z"}
+    columns = {name: embeddings.column(column) for name, column in names.items()}
+    columns["z_spec"] = np.where(usable(columns["z_spec"]), columns["z_spec"], np.nan)
+    parts = in_step(embeddings, features, np.arange(len(mask)), size=ROWS_AT_ONCE)
+    with tqdm(total=int(mask.sum()), desc="densities", unit="galaxy", leave=False) as bar:
+        for vectors, rows in parts:
+            keep = mask[rows]
+            if keep.any():
+                some = {name: values[rows[keep]] for name, values in columns.items()}
+                yield some, fitted.density(vectors[keep], ids=some["id"])
+                bar.update(int(keep.sum()))
+
+
+def summary(density: Density) -> dict[str, Array]:
+    """Return the columns that are read off a density, shape (N,) each.
+
+    ``z_phot`` (median), ``z_lo`` and ``z_hi`` (central 68 %), ``odds``, ``good`` (odds >= 0.95),
+    ``p_below_003`` and ``p_below_005`` (probability that z < 0.03, 0.05).
+    """
+    low, high = density.interval()
+    below = {f"p_below_{round(100 * z):03d}": density.cdf_at(z) for z in NEARBY}
+    return {
+        "z_phot": density.median(),
+        "z_lo": low,
+        "z_hi": high,
+        "odds": density.odds(),
+        "good": density.good(),
+        **below,
+    }
+
+
+def write_densities(
+    path: Path, parts: Iterator[tuple[Mapping[str, Array], Density]], *, simulated: bool
+) -> int:
+    """Write galaxies and their densities to a Parquet file, atomically.
+
+    The file's metadata holds the grid (``ssl_photoz.grid``, JSON); the column ``pdf`` is a
+    fixed-size list of float32, probability per unit redshift.
+
+    Args:
+        path: Where to.
+        parts: Columns, (n,) each, and densities of the same n galaxies; at least one part.
+        simulated: Becomes a column, so that no copy of the table can lose it.
+
+    Returns:
+        Rows written.
+    """
+    rows, writer = 0, None
+    with atomic_path(path) as scratch:
+        try:
+            for columns, density in parts:
+                table = _table({**columns, **summary(density)}, density, simulated=simulated)
+                if writer is None:
+                    writer = pq.ParquetWriter(scratch, table.schema, compression="zstd")
+                writer.write_table(table)
+                rows += len(density)
+        finally:
+            if writer is not None:
+                writer.close()
+    return rows
+
+
+def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
+    """Return the columns of a table, and its densities.
+
+    Raises:
+        ArtefactError: If it is no table that `write_densities` wrote.
+    """
+    try:
+        table = pq.read_table(path)
+        grid = np.array(json.loads(table.schema.metadata[GRID]))
+        values = table.column("pdf").combine_chunks().flatten().to_numpy().reshape(-1, len(grid))
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{path} is not a readable table of densities ({type(error).__name__}); run pdf again"
+        ) from None
+    names = (name for name in table.column_names if name != "pdf")
+    columns = {name: table.column(name).to_numpy() for name in names}
+    return columns, Density.of(grid, values)
+
+
+def _table(columns: Mapping[str, Array], density: Density, *, simulated: bool) -> pa.Table:
+    plain = {name: pa.array(values.tolist()) for name, values in columns.items()}
+    pdf = pa.array(density.values.astype(np.float32).ravel())
+    table = pa.table(
+        {
+            **plain,
+            "simulated": np.full(len(density), simulated),
+            "pdf": pa.FixedSizeListArray.from_arrays(pdf, len(density.grid)),
+        }
+    )
+    return table.replace_schema_metadata({GRID: json.dumps(density.grid.tolist()).encode()})

@@ -1,0 +1,151 @@
+"""Magnitudes and sizes of galaxies: from the file's catalogue, else measured on its pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.cutouts.apertures import RADII_ARCSEC, disc
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.qa.blocks import read_blocks
+
+MAG_COLUMNS = ("mag_{}_extinction_corrected", "mag_{}", "true_mag_{}")
+RADIUS_COLUMNS = ("shape_r", "true_radius_arcsec", "sersic_th50")
+ZEROPOINT_MAG = 22.5
+EXTINCTION_PER_EBV = {"g": 3.214, "r": 2.165}
+"""A_band / E(B-V), https://www.legacysurvey.org/dr9/catalogs."""
+WHOLE_ARCSEC = 9.0
+
+
+class Column(NamedTuple):
+    """A quantity of each row, and where it comes from. Values have shape (N,), NaN for none."""
+
+    values: Doubles
+    origin: str
+
+
+class Photometry(NamedTuple):
+    """Magnitudes and sizes of some galaxies.
+
+    Attributes:
+        mag: By band, AB, shape (M,).
+        radius_arcsec: Half-light radius, shape (M,).
+        origin: Where they come from.
+    """
+
+    mag: dict[str, Doubles]
+    radius_arcsec: Doubles
+    origin: str
+
+
+def magnitude(cutouts: Cutouts, band: str) -> Column | None:
+    """Return a band's magnitudes from the catalogue; None if it has none.
+
+    From a column of magnitudes, or of fluxes in nanomaggies (``flux_r``, or ``flux`` of shape
+    (N, C)), the latter corrected by ``mw_transmission_r`` if there is one.
+    """
+    for name in (form.format(band) for form in MAG_COLUMNS):
+        if name in cutouts.columns:
+            return Column(_real(cutouts.column(name)), name)
+    flux, name = None, f"flux_{band}"
+    if name in cutouts.columns:
+        flux = _real(cutouts.column(name))
+    elif "flux" in cutouts.columns and band in cutouts.source.bands:
+        flux = np.asarray(cutouts.column("flux"), float)
+        name = "flux"
+        matches = flux.shape == (len(cutouts), len(cutouts.source.bands))
+        flux = flux[:, cutouts.source.bands.index(band)] if matches else None
+    if flux is None:
+        return None
+    if (dimmed := f"mw_transmission_{band}") in cutouts.columns:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            flux, name = flux / _real(cutouts.column(dimmed)), f"{name}/{dimmed}"
+    return Column(_mag(flux), name)
+
+
+def radius_arcsec(cutouts: Cutouts) -> Column | None:
+    """Return half-light radii from the catalogue; None if it has none. Zero becomes NaN."""
+    for name in RADIUS_COLUMNS:
+        if name in cutouts.columns:
+            values = _real(cutouts.column(name))
+            return Column(np.where(values > 0, values, np.nan), name)
+    return None
+
+
+def from_catalogue(cutouts: Cutouts, rows: Ints) -> Photometry | None:
+    """Return what the catalogue says of g and r, and of sizes; None without g or r."""
+    g, r, size = magnitude(cutouts, "g"), magnitude(cutouts, "r"), radius_arcsec(cutouts)
+    if g is None or r is None:
+        return None
+    origin = f"catalogue columns {g.origin}, {r.origin}" + (f", {size.origin}" if size else "")
+    values = size.values if size else np.full(len(cutouts), np.nan)
+    return Photometry({"g": g.values[rows], "r": r.values[rows]}, values[rows], origin)
+
+
+def from_apertures(cutouts: Cutouts, rows: Ints) -> Photometry | None:
+    """Measure g and r within 9 arcsec, and the radius of half of the r light in it.
+
+    Not corrected for neighbours; for dust where the file has E(B-V). None where pixels are not
+    flux of one pixel scale, or there is no g or r.
+    """
+    source = cutouts.source
+    if not len(rows) or not source.calibrated or not source.pixscale_arcsec > 0:
+        return None
+    if not {"g", "r"} <= set(source.bands):
+        return None
+    half_arcsec = source.size_px * source.pixscale_arcsec / 2
+    radii = [one for one in RADII_ARCSEC if one <= min(WHOLE_ARCSEC, half_arcsec)]
+    if len(radii) < 2:
+        return None
+    grown = np.concatenate(list(_curves(cutouts, rows, radii)))  # (M, C, radii)
+    ebv = cutouts.column_or_nan("ebv", (len(cutouts),))[rows].astype(float)
+    ebv = np.nan_to_num(ebv)
+    mag = {
+        band: _mag(grown[:, source.bands.index(band), -1]) - EXTINCTION_PER_EBV[band] * ebv
+        for band in ("g", "r")
+    }
+    size = half_light_radius(grown[:, source.bands.index("r")], radii)
+    dust = ", corrected for dust" if "ebv" in cutouts.columns else ", not corrected for dust"
+    return Photometry(mag, size, f"aperture photometry within {radii[-1]:g} arcsec{dust}")
+
+
+def half_light_radius(grown: Array, radii: list[float]) -> Doubles:
+    """Return where a curve of growth reaches half of its last value.
+
+    Args:
+        grown: Flux within each radius, shape (M, R).
+        radii: Increasing, length R.
+
+    Returns:
+        Shape (M,), in the unit of the radii, interpolated in area; NaN where there is no flux.
+    """
+    area = np.append(0, np.square(radii))
+    found = np.full(len(grown), math.nan)
+    for number, curve in enumerate(np.maximum.accumulate(grown, axis=1)):
+        if grown[number, -1] > 0:
+            found[number] = math.sqrt(np.interp(curve[-1] / 2, np.append(0, curve), area))
+    return found
+
+
+def _curves(cutouts: Cutouts, rows: Ints, radii: list[float]) -> Iterator[Doubles]:
+    size_px, scale = cutouts.source.size_px, cutouts.source.pixscale_arcsec
+    masks = np.stack([disc(size_px, radius / scale) for radius in radii]).reshape(len(radii), -1)
+    for _, images in read_blocks(cutouts, rows, says="photometry"):
+        flat = images.astype(np.float32).reshape(*images.shape[:2], -1)
+        yield (flat @ masks.T).astype(float)
+
+
+def _mag(flux_nmgy: Array) -> Doubles:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mag = ZEROPOINT_MAG - 2.5 * np.log10(np.asarray(flux_nmgy, float))
+    return np.where(np.isfinite(mag), mag, np.nan)
+
+
+def _real(values: Array) -> Doubles:
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
+        return np.full(len(values), np.nan)
+    return values.astype(float)

@@ -1,0 +1,171 @@
+"""Every check of a cutout file, and what came out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
+from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.qa import pixels, positions
+from ssl_photoz.qa.blocks import read_blocks
+from ssl_photoz.qa.catalogue import magnitude, radius_arcsec
+from ssl_photoz.qa.settings import CHECKS, CheckSettings
+
+SATURATED_BITS = {"g": 2, "r": 3, "z": 4, "i": 14}
+"""Bits of MASKBITS that say so, https://www.legacysurvey.org/dr9/bitmasks."""
+CLASSES = ("spectype", "class")
+UNKNOWN_SCALE = "the pixel scale is not known, or not one"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the checks found.
+
+    Attributes:
+        looked: Rows whose pixels were looked at; the catalogue is checked in every row.
+        flags: By check, in the order of `CHECKS`, shape (N,).
+        measures: By check, how bad a row is: the greater, the worse. Shape (N,).
+        left_out: Checks that make no sense for this file, and why.
+        neighbours: The nearest others of each row; None if positions cannot be compared.
+        settings: The thresholds.
+    """
+
+    looked: Ints
+    flags: dict[str, Bools]
+    measures: dict[str, Array]
+    left_out: dict[str, str]
+    neighbours: positions.Neighbourhood
+    settings: CheckSettings
+
+    def worst(self, check: str, count: int) -> Ints:
+        """Return the rows that a check flags, the worst first, at most ``count``."""
+        rows = np.flatnonzero(self.flags[check])
+        return rows[np.argsort(-self.measures[check][rows], kind="stable")][:count]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each check flags."""
+        return {name: int(flag.sum()) for name, flag in self.flags.items()}
+
+    def says(self, check: str) -> str:
+        """Return what a check flags, with its thresholds."""
+        return CHECKS[check].format(**asdict(self.settings))
+
+
+def check(cutouts: Cutouts, rows: Ints, settings: CheckSettings) -> Checked:
+    """Check the catalogue of all rows, and the pixels of some, with progress bars.
+
+    Args:
+        cutouts: The file.
+        rows: The rows whose pixels are looked at, increasing.
+        settings: The thresholds.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    source = cutouts.source
+    left_out: dict[str, str] = {}
+    if not source.pixscale_arcsec > 0:
+        left_out |= dict.fromkeys(("shred_peak", "shred_entry", "overlapping"), UNKNOWN_SCALE)
+    scale = source.pixscale_arcsec if source.pixscale_arcsec > 0 else 0.0
+    side_arcsec = max(source.size_px * scale, settings.repeat_arcsec)
+    ra, dec = cutouts.column("ra"), cutouts.column("dec")
+    neighbours = positions.find_neighbours(ra, dec, side_arcsec)
+    measures: dict[str, Array] = dict(_labels(cutouts, settings))
+    measures["repeated_id"] = positions.repeated_ids(cutouts.column("id"))
+    measures["repeated_position"] = positions.repeats_an_earlier(neighbours, settings.repeat_arcsec)
+    measures["overlapping"] = np.where(
+        neighbours.within(side_arcsec), side_arcsec / (neighbours.closest_arcsec + 0.01), 0
+    )
+    entries = _entries(cutouts, neighbours)
+    if entries is None:
+        left_out["shred_entry"] = "the file has no magnitudes, or no half-light radii"
+    else:
+        measures["shred_entry"] = np.where(entries < settings.entry_radii, 1 / (entries + 0.1), 0)
+    for name, found in _look(cutouts, rows, settings, left_out).items():
+        measures[name] = found
+    measures = {name: measure.astype(float) for name, measure in measures.items()}
+    flags = {name: measures[name] > 0 for name in CHECKS if name not in left_out}
+    return Checked(rows, flags, measures, left_out, neighbours, settings)
+
+
+def _look(
+    cutouts: Cutouts, rows: Ints, settings: CheckSettings, left_out: Mapping[str, str]
+) -> dict[str, Array]:
+    names = [n for n in ("unusable", "blank", "saturated", "shred_peak") if n not in left_out]
+    found = {name: np.zeros(len(cutouts)) for name in names}
+    found["unusable"][row_reasons(cutouts.column("ra"), cutouts.column("dec")) != ""] = 1
+    found["saturated"] += _said_to_be_saturated(cutouts)
+    for some, images in read_blocks(cutouts, rows, says="checking pixels"):
+        bad = reject_reasons(images) != ""
+        found["unusable"][[*some[bad], *cutouts.faults(some)]] = 1
+        for name, measure in _measures(cutouts, images[~bad], settings, left_out).items():
+            found[name][some[~bad]] += measure
+    return found
+
+
+def _measures(
+    cutouts: Cutouts, images: Array, settings: CheckSettings, left_out: Mapping[str, str]
+) -> dict[str, Doubles]:
+    """Return by how much each cutout passes the threshold of each check of pixels; 0 within it."""
+    source = cutouts.source
+    if not len(images):
+        return {}
+    blank = pixels.blank_lines(images, calibrated=source.calibrated)
+    if source.calibrated:
+        zoom = (source.pixscale_arcsec or np.nan) / pixels.SURVEY_PIXSCALE_ARCSEC
+        least = settings.plateau_nmgy * (zoom**2 if np.isfinite(zoom) else 1)
+        plateau = pixels.plateau_px(images, least=least)
+    else:
+        plateau = pixels.full_px(images)
+    found = {
+        "blank": np.where(blank >= settings.blank_lines, blank, 0),
+        "saturated": np.where(plateau >= settings.plateau_px, plateau, 0),
+    }
+    if "shred_peak" not in left_out:
+        ratio = pixels.brighter_peak(
+            images,
+            calibrated=source.calibrated,
+            pixscale_arcsec=source.pixscale_arcsec,
+            least_arcsec=settings.peak_arcsec,
+        )
+        found["shred_peak"] = np.where(ratio >= settings.peak_ratio, ratio, 0)
+    return found
+
+
+def _said_to_be_saturated(cutouts: Cutouts) -> Doubles:
+    said = np.zeros(len(cutouts))
+    if "maskbits" in cutouts.columns:
+        bits = np.asarray(cutouts.column("maskbits"))
+        if bits.ndim == 1 and bits.dtype.kind in "iu":
+            for band in set(cutouts.source.bands) & set(SATURATED_BITS):
+                said += (bits >> SATURATED_BITS[band]) & 1
+    return said
+
+
+def _labels(cutouts: Cutouts, settings: CheckSettings) -> dict[str, Bools]:
+    z = cutouts.column("z")
+    star = np.abs(z) < settings.star_z
+    for name in set(CLASSES) & set(cutouts.columns):
+        said = cutouts.column(name)
+        if said.dtype.kind in "US" and said.ndim == 1:
+            star |= np.char.upper(np.char.strip(said.astype(str))) == "STAR"
+    with np.errstate(invalid="ignore"):
+        outside = (z < settings.least_z) | (z > settings.greatest_z)
+        return {"star": star, "absurd_label": outside, "not_positive": z <= 0}
+
+
+def _entries(cutouts: Cutouts, neighbours: positions.Neighbourhood) -> Doubles | None:
+    """Return how near each row is to a brighter one, in half-light radii of that, shape (N,)."""
+    mag, radius = magnitude(cutouts, "r"), radius_arcsec(cutouts)
+    if mag is None or radius is None:
+        return None
+    near = neighbours.rows
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = neighbours.arcsec / radius.values[near]
+        brighter = (near >= 0) & (mag.values[near] < mag.values[:, None]) & np.isfinite(away)
+    nearest: Doubles = np.where(brighter, away, np.inf).min(axis=1)
+    return nearest

@@ -1,0 +1,178 @@
+"""Take a census of a cutout file: what it holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.cutouts.quality import (
+    border_noise,
+    has_position,
+    pixel_range,
+    reasons_of_range,
+    row_reasons,
+    usable_labels,
+)
+from ssl_photoz.cutouts.reader import Cutouts, Source
+
+SCAN_ROWS = 256
+REDSHIFT_EDGES = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, math.inf)
+BAR = 40
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a cutout file holds.
+
+    Attributes:
+        source: Bands, shape, pixel scale, type, calibrated or not.
+        columns: Names of the per-row columns.
+        ids_are_rows: Whether ids are row numbers, for want of any in the file.
+        pixel_min: Least pixel of each band, among cutouts without NaN and inf.
+        pixel_max: Greatest pixel of each band, among the same.
+        noise: Estimated standard deviation per pixel of each band.
+        rejects: Number of rows that cannot be used, by reason.
+        repeated_ids: Number of ids that occur more than once.
+        repeats: Number of rows beyond the first of their id.
+        without_position: Rows with neither RA nor Dec.
+        labelled: Rows with a usable redshift.
+        not_positive: Rows whose redshift is zero or negative, treated as unlabelled.
+        redshift_counts: Labelled rows within `REDSHIFT_EDGES`.
+        left_out: What the file holds and nobody can ask for.
+    """
+
+    source: Source
+    columns: tuple[str, ...]
+    ids_are_rows: bool
+    pixel_min: tuple[float, ...]
+    pixel_max: tuple[float, ...]
+    noise: tuple[float, ...]
+    rejects: dict[str, int]
+    repeated_ids: int
+    repeats: int
+    without_position: int
+    labelled: int
+    not_positive: int
+    redshift_counts: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the census as plain values that JSON can hold (NaN becomes None)."""
+        from dataclasses import asdict
+
+        plain = asdict(self)
+        plain["source"]["path"] = str(self.source.path)
+        plain["redshift_edges"] = [*REDSHIFT_EDGES[:-1], None]
+        return {key: _json_value(value) for key, value in plain.items()}
+
+    def as_text(self) -> str:
+        """Return the census as a page of text."""
+        return "\n".join([*self._source_lines(), *self._band_lines(), *self._row_lines()])
+
+    def _source_lines(self) -> list[str]:
+        source = self.source
+        scale = f"{source.pixscale_arcsec:g} arcsec/px"
+        if math.isnan(source.pixscale_arcsec):
+            scale = "varies from row to row" if "pixscale" in self.columns else "unknown"
+            scale += "; pretraining needs one pixel scale"
+        unit = "flux, nanomaggies/px" if source.calibrated else "display units (uncalibrated)"
+        named = "row numbers: the file has none" if self.ids_are_rows else "those of the file"
+        return [
+            f"{source.path}" + (" (SIMULATED)" if source.simulated else ""),
+            f"  read as      {source.read_as}: {source.recognised}",
+            *(f"               {note}" for note in source.notes),
+            f"  cutouts      {source.rows}, {len(source.bands)} bands of "
+            f"{source.size_px} x {source.size_px} px, {source.dtype}",
+            f"  pixels       {unit}",
+            f"  pixel scale  {scale}",
+            f"  ids          {named}; {self.repeated_ids} repeated, in {self.repeats} extra rows",
+            f"  columns      {', '.join(self.columns)}",
+            *([f"  left out     {', '.join(self.left_out)}"] if self.left_out else []),
+        ]
+
+    def _band_lines(self) -> list[str]:
+        lines = ["  band         minimum      maximum      noise per pixel"]
+        rows = zip(self.source.bands, self.pixel_min, self.pixel_max, self.noise, strict=True)
+        lines += [f"  {b:<10} {lo:>12.5g} {hi:>12.5g} {sd:>12.3g}" for b, lo, hi, sd in rows]
+        return lines
+
+    def _row_lines(self) -> list[str]:
+        lines = [f"  unusable     {sum(self.rejects.values())} rows"]
+        lines += [f"    {count:>8}  {reason}" for reason, count in sorted(self.rejects.items())]
+        lines += [f"  no position  {self.without_position} rows (kept out of the test sky)"]
+        lines += [f"  redshifts    {self.labelled} usable, {self.not_positive} zero or negative"]
+        tallest = max(1, *self.redshift_counts)
+        edges = zip(REDSHIFT_EDGES[:-1], REDSHIFT_EDGES[1:], self.redshift_counts, strict=True)
+        for low, high, count in edges:
+            bar = "#" * math.ceil(BAR * count / tallest)
+            lines.append(f"    {low:>4g} - {high:<4g} {count:>8}  {bar}".rstrip())
+        return lines
+
+
+def take_census(cutouts: Cutouts, *, sample: int = 2000) -> Census:
+    """Look at every cutout once, with a progress bar.
+
+    Args:
+        cutouts: The file.
+        sample: How many cutouts, spread evenly over the file, the noise is estimated from.
+    """
+    ra, dec, z = (cutouts.column(name) for name in ("ra", "dec", "z"))
+    low, high = _scan_pixels(cutouts)
+    finite = (np.isfinite(low) & np.isfinite(high)).all(axis=1)
+    reasons = reasons_of_range(low, high)
+    reasons = np.where(reasons != "", reasons, row_reasons(ra, dec))
+    _, counts = np.unique(cutouts.column("id"), return_counts=True)
+    labels = z[usable_labels(z)]
+    edges = np.array(REDSHIFT_EDGES)
+    return Census(
+        source=cutouts.source,
+        columns=cutouts.columns,
+        ids_are_rows=cutouts.ids_are_rows,
+        pixel_min=tuple(low[finite].astype(float).min(axis=0, initial=math.inf).tolist()),
+        pixel_max=tuple(high[finite].astype(float).max(axis=0, initial=-math.inf).tolist()),
+        noise=tuple(_sample_noise(cutouts, reasons, sample).tolist()),
+        rejects={str(k): v for k, v in Counter(reasons.tolist()).items() if k},
+        repeated_ids=int((counts > 1).sum()),
+        repeats=int((counts - 1).sum()),
+        without_position=int((~has_position(ra, dec)).sum()),
+        labelled=len(labels),
+        not_positive=int((z <= 0).sum()),
+        redshift_counts=tuple(np.histogram(labels, edges)[0].tolist()),
+        left_out=cutouts.stored.left_out,
+    )
+
+
+def _scan_pixels(cutouts: Cutouts) -> tuple[Array, Array]:
+    from tqdm import tqdm
+
+    lows, highs = [], []
+    for start in tqdm(range(0, len(cutouts), SCAN_ROWS), desc="looking at pixels", leave=False):
+        rows = np.arange(start, min(start + SCAN_ROWS, len(cutouts)))
+        low, high = pixel_range(cutouts.read(rows))
+        lows.append(low)
+        highs.append(high)
+    return np.concatenate(lows), np.concatenate(highs)
+
+
+def _sample_noise(cutouts: Cutouts, reasons: Array, sample: int) -> Floats:
+    good = np.flatnonzero(reasons == "")
+    if not len(good):
+        return np.full(len(cutouts.source.bands), np.nan, np.float32)
+    rows = np.unique(good[np.linspace(0, len(good) - 1, min(sample, len(good))).astype(int)])
+    blocks = np.array_split(rows, math.ceil(len(rows) / SCAN_ROWS))
+    noise = np.concatenate([border_noise(cutouts.read(block)) for block in blocks])
+    median: Floats = np.median(noise, axis=0)
+    return median
+
+
+def _json_value(value: Any) -> Any:  # noqa: ANN401 - whatever a dataclass holds
+    if isinstance(value, dict):
+        return {key: _json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

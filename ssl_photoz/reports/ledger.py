@@ -1,0 +1,106 @@
+"""All trainings below a folder: how far they are, how good, and what was changed between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.find import flat, read_history
+
+SCORES = ("knn_sigma_nmad", "score")  # of pretraining; of a network trained on redshifts
+NOT_COMPARED = ("out",)
+TRAINED = ("encoder", "probe")  # kinds; of probes, those of networks have epochs
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, finished or not.
+
+    Attributes:
+        folder: Where it is.
+        kind: Of the artefact it makes: ``encoder`` or ``probe``.
+        config: The resolved settings.
+        started: When, seconds since 1970.
+        last_sign: When anything in its folder last changed, seconds since 1970.
+        finished: Whether its card is written.
+        history: A row per epoch, as logged.
+        changed: Dotted settings that differ from the training before, of the same kind: old and
+            new value; None: there is none before.
+    """
+
+    folder: Path
+    kind: str
+    config: Mapping[str, Any]
+    started: float
+    last_sign: float
+    finished: bool
+    history: Sequence[Mapping[str, float]]
+    changed: Mapping[str, tuple[str, str]] | None = field(default=None, kw_only=True)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that have been logged."""
+        return int(self.history[-1].get("epoch", 0)) if self.history else 0
+
+    @property
+    def best(self) -> float | None:
+        """The best validation score so far; the lower, the better."""
+        scores = [row[name] for row in self.history for name in SCORES if name in row]
+        return min(scores, default=None)
+
+
+def find_trainings(root: Path) -> list[Training]:
+    """Return every training below a folder, in the order they were started.
+
+    Raises:
+        ArtefactError: If there is no such folder, or a file of a training is damaged.
+    """
+    if not root.is_dir():
+        raise ArtefactError(f"{root} is not a folder; expected one that holds runs")
+    folders = {path.parent for name in ("started.json", "card.json") for path in root.rglob(name)}
+    found = sorted(filter(None, map(_read, folders)), key=lambda one: (one.started, one.folder))
+    return list(_with_changes(found))
+
+
+def _read(folder: Path) -> Training | None:
+    """Read one folder; None if what it holds is not trained."""
+    started, card = folder / "started.json", folder / "card.json"
+    first = started if started.exists() else card
+    about = artefact.read_json(card if card.exists() else started)
+    config = about.get("config")
+    kind = about.get("kind")
+    if kind not in TRAINED or not isinstance(config, Mapping) or "epochs" not in config:
+        return None
+    signs = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
+    return Training(
+        folder,
+        kind,
+        config,
+        started=first.stat().st_mtime,
+        last_sign=max(signs),
+        finished=card.exists(),
+        history=read_history(folder),
+    )
+
+
+def _with_changes(trainings: Sequence[Training]) -> Iterator[Training]:
+    before: dict[frozenset[str], dict[str, str]] = {}
+    for one in trainings:
+        settings = dict(flat(one.config))
+        like = frozenset(one.config)  # settings of one verb have the same names
+        old = before.get(like)
+        before[like] = settings
+        if old is None:
+            yield one
+            continue
+        names = [name for name in old.keys() | settings.keys() if name not in NOT_COMPARED]
+        changed = {
+            name: (old.get(name, "-"), settings.get(name, "-"))
+            for name in sorted(names)
+            if old.get(name) != settings.get(name)
+        }
+        yield replace(one, changed=changed)

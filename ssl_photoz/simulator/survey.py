@@ -1,0 +1,185 @@
+"""Writes a simulated survey in the challenge's layout, with several processes, whole or not."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from ssl_photoz import __version__
+from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, write_json
+from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.simulator.colours import ColourTable
+from ssl_photoz.simulator.conditions import BANDS, PIXSCALE_ARCSEC
+from ssl_photoz.simulator.population import POPULATIONS
+from ssl_photoz.simulator.simulator import Simulator
+
+_BLOCK = 32
+_DTYPES = {"TARGETID": "i8", "RA": "f8", "DEC": "f8", "IS_DWARF": "u1", "POPULATION": "i1"}
+Block = tuple[Floats, dict[str, Array]]
+_simulator: Simulator
+
+
+def write_survey(
+    out: Path,
+    make: Callable[..., Simulator],
+    *,
+    galaxies: int,
+    workers: int,
+    settings: Mapping[str, Any],
+) -> bool:
+    """Simulate galaxies 0 to ``galaxies - 1`` into an HDF5 file, and its card beside it.
+
+    Args:
+        out: The file; it appears when it is complete.
+        make: Makes the simulator, given ``colours``; must be picklable.
+        galaxies: How many.
+        workers: Processes; 1 simulates in this one. Does not change the result.
+        settings: What identifies the survey; kept in the file.
+
+    Returns:
+        True if the file was made, False if the same survey was there already.
+
+    Raises:
+        MismatchError: If another file is in the way.
+        DataError: If the file cannot be written.
+    """
+    card = out.with_name(out.name + ".card.json")
+    if out.exists():
+        _require_same(out, settings)
+        return False
+    try:
+        with atomic_path(out) as scratch, h5py.File(scratch, "w") as file:
+            _fill(file, make, galaxies=galaxies, workers=workers)
+            file.attrs.update(_attributes(settings))
+        write_json(card, _card(settings, galaxies))
+    except BrokenProcessPool:
+        raise DataError(
+            f"{out} not written: a simulating process was killed, perhaps for want of memory; "
+            f"try again with a smaller workers="
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"cannot write {out}: {error}; free some space or choose another out="
+        ) from None
+    return True
+
+
+def blocks(make: Callable[..., Simulator], *, galaxies: int, workers: int) -> Iterator[Block]:
+    """Yield the survey in order, in blocks of rows: images (B, 3, H, W) and columns (B, ...)."""
+    make = partial(make, colours=ColourTable.build())
+    ranges = [range(i, min(i + _BLOCK, galaxies)) for i in range(0, galaxies, _BLOCK)]
+    if workers == 1:
+        simulator = make()
+        yield from (_simulate(simulator, rows) for rows in ranges)
+        return
+    # spawn: HDF5 and thread pools of the parent do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        min(workers, len(ranges)), context, initializer=_start_worker, initargs=(make,)
+    )
+    with ExitStack() as stack:
+        stack.callback(pool.shutdown, cancel_futures=True)
+        yield from pool.map(_work, ranges)
+
+
+def _fill(file: h5py.File, make: Callable[..., Simulator], *, galaxies: int, workers: int) -> None:
+    done = 0
+    with tqdm(total=galaxies, desc="simulate", unit="galaxy") as bar:
+        for images, columns in blocks(make, galaxies=galaxies, workers=workers):
+            if done == 0:
+                _create_datasets(file, galaxies, images, columns)
+            file["images"][done : done + len(images)] = images
+            for name, values in columns.items():
+                file[name][done : done + len(images)] = values
+            done += len(images)
+            bar.update(len(images))
+
+
+def _create_datasets(
+    file: h5py.File, galaxies: int, images: Floats, columns: Mapping[str, Array]
+) -> None:
+    shape = images.shape[1:]
+    file.create_dataset("images", (galaxies, *shape), "f4", chunks=(1, *shape))
+    for name, values in columns.items():
+        file.create_dataset(name, (galaxies, *values.shape[1:]), values.dtype)
+    file["POPULATION"].attrs.update({name: code for code, name in enumerate(POPULATIONS)})
+
+
+def _simulate(simulator: Simulator, rows: range) -> Block:
+    made = [simulator.row(i) for i in rows]
+    names = made[0][1]
+    return np.stack([image for image, _ in made]), {
+        name: np.array([row[name] for _, row in made], _DTYPES.get(name, "f4")) for name in names
+    }
+
+
+def _start_worker(make: Callable[[], Simulator]) -> None:
+    global _simulator
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _simulator = make()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(rows: range) -> Block:
+    return _simulate(_simulator, rows)
+
+
+def _attributes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "bands": ",".join(BANDS),
+        "pixscale_arcsec": PIXSCALE_ARCSEC,
+        "calibrated": True,
+        "simulated": True,
+        "seed": settings["seed"],
+        "settings": json.dumps(dict(settings), sort_keys=True),
+    }
+
+
+def _card(settings: Mapping[str, Any], galaxies: int) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "survey",
+        "made_by": f"ssl_photoz {__version__}",
+        "config": dict(settings),
+        "parents": {},
+        "simulated": True,
+        "rows": galaxies,
+    }
+
+
+def _require_same(out: Path, settings: Mapping[str, Any]) -> None:
+    remedy = "give another out=, or delete the file"
+    try:
+        with h5py.File(out) as file:
+            made = json.loads(file.attrs["settings"])
+    except (OSError, KeyError, ValueError):
+        raise MismatchError(f"{out} exists and is not a simulated survey; {remedy}") from None
+    wanted = json.loads(json.dumps(dict(settings)))
+    for name in sorted(set(made) | set(wanted)):
+        if made.get(name) != wanted.get(name):
+            raise MismatchError(
+                f"{out} already holds a survey simulated with {name} = {made.get(name)!r}, asked "
+                f"for {wanted.get(name)!r}; {remedy}"
+            )

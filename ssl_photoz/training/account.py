@@ -1,0 +1,78 @@
+"""Which rows of a cutout file a training run uses, and which it does without, in all processes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ssl_photoz.cutouts.batches import good_rows
+from ssl_photoz.cutouts.device import for_training
+from ssl_photoz.cutouts.mask import masked_rows
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.rejects import SCAN, TRAINING, mended, read_rejects, write_rejects
+from ssl_photoz.training import ranks
+
+
+class Account:
+    """The rows of a run; ``rejects.parquet`` in its folder lists those that are not used.
+
+    The first process looks at every cutout once per run, not again when it goes on.
+
+    Args:
+        cutouts: The cutouts.
+        folder: Of the run.
+        mask: A mask of the cutouts, whose rows are not used.
+        resident: See `ssl_photoz.cutouts.device.for_training`.
+
+    Attributes:
+        rows: The usable rows, (M,).
+        cutouts: The same cutouts, where one that turns out bad in training is replaced; see
+            `ssl_photoz.cutouts.rejects.mended`.
+    """
+
+    def __init__(
+        self,
+        cutouts: Cutouts,
+        folder: Path,
+        mask: Path | None = None,
+        *,
+        resident: bool | None = None,
+    ) -> None:
+        self._path, self._ids = folder / "rejects.parquet", cutouts.column("id")
+        self._found = ranks.first_does(lambda: self._look(cutouts, mask))
+        usable = np.ones(len(cutouts), bool)
+        usable[list(self._found[SCAN])] = False
+        self.rows = np.flatnonzero(usable)
+        self.cutouts, self._met = mended(cutouts)
+        self._resident = resident
+
+    @cached_property
+    def for_training(self) -> Cutouts:
+        """Return the cutouts as the device that trains is best fed with them."""
+        cutouts, rows, resident = self.cutouts, self.rows, self._resident
+        return for_training(cutouts, rows, device=ranks.device(), resident=resident)
+
+    def write(self) -> None:
+        """Add what has been met since to the list; all processes must call it."""
+        for met in ranks.all_say(dict(self._met)):
+            self._found[TRAINING] |= met
+        ranks.first_does(lambda: write_rejects(self._path, self._ids, self._found))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many rows were rejected, met bad during training, and processes there were."""
+        return {
+            "rows_rejected": len(self._found[SCAN]),
+            "rows_bad_in_training": len(self._found[TRAINING]),
+            "processes": ranks.world(),
+        }
+
+    def _look(self, cutouts: Cutouts, mask: Path | None) -> dict[str, dict[int, str]]:
+        if self._path.exists():
+            return read_rejects(self._path)
+        bad = good_rows(cutouts, masked=masked_rows(mask))[1]
+        found: dict[str, dict[int, str]] = {SCAN: bad, TRAINING: {}}
+        write_rejects(self._path, self._ids, found)
+        return found

@@ -1,0 +1,1 @@
+"""Programs from a catalogue to cutouts."""

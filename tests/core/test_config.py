@@ -1,0 +1,130 @@
+"""YAML and overrides to a checked dataclass."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ssl_photoz.core import config
+from ssl_photoz.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How to step.
+
+    Attributes:
+        learning_rate: Step size.
+        momentum: Memory of past steps.
+    """
+
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    Attributes:
+        source: Input file.
+        epochs: Passes.
+        bands: Names.
+        optimiser: How to step.
+    """
+
+    source: Path = Path("cutouts.h5")
+    epochs: int = 3
+    bands: tuple[str, ...] = ("g", "r")
+    optimiser: Optimiser = field(default_factory=Optimiser)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ConfigError(f"epochs is {self.epochs}, expected 0 or more")
+
+
+def parse(*arguments: str) -> Settings:
+    return config.parse(Settings, arguments, prog="ssl-photoz try")
+
+
+def yaml_file(folder: Path, text: str) -> str:
+    (folder / "a.yaml").write_text(text)
+    return str(folder / "a.yaml")
+
+
+def test_defaults_are_the_dataclass() -> None:
+    assert parse() == Settings()
+
+
+def test_overrides_win_over_yaml_and_yaml_over_defaults(tmp_path: Path) -> None:
+    yaml = yaml_file(tmp_path, "epochs: 5\noptimiser:\n  learning_rate: 0.5\n  momentum: 0.5\n")
+    got = parse(yaml, "optimiser.momentum=0.25", "bands=[u,g]")
+    assert got == Settings(epochs=5, bands=("u", "g"), optimiser=Optimiser(0.5, 0.25))
+
+
+def test_dashes_are_accepted() -> None:
+    assert parse("--epochs=7") == parse("epochs=7")
+
+
+def test_a_bare_word_is_the_first_setting() -> None:
+    assert parse("some/file.h5", "epochs=1") == Settings(source=Path("some/file.h5"), epochs=1)
+
+
+def test_an_empty_yaml_changes_nothing(tmp_path: Path) -> None:
+    assert parse(yaml_file(tmp_path, "# nothing yet\n")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["epoch=3"], "unknown key 'epoch' in command line; nearest valid: epochs"),
+        (["learning_rate=1"], "nearest valid: optimiser.learning_rate"),
+        (["optimiser.momentun=1"], "'optimiser.momentun'.*nearest valid: optimiser.momentum"),
+        (["epochs=many"], "epochs"),
+        (["epochs=-1"], "epochs is -1, expected 0 or more"),
+        (["-v"], "got '-v', expected"),
+        (["no/such.yaml"], "no config file no/such.yaml"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_said(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("optimiser: {momentun: 1}", r"'optimiser.momentun' in .*a.yaml; .*optimiser.momentum"),
+        ("epochs: [1, 2]", "epochs"),
+        ("- epochs", "holds list, expected keys and values"),
+        ("epochs: {", "not valid YAML"),
+        ("source: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_in_a_yaml_is_said(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        parse(yaml_file(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_yaml_that_is_no_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot read config file"):
+        parse(str(tmp_path / "a.yaml"))
+
+
+def test_keys_are_dotted_and_know_groups() -> None:
+    keys = config.keys_of(Settings)
+    assert keys["optimiser"] is True
+    assert keys["optimiser.momentum"] is False
+    assert "momentum" not in keys
+
+
+@pytest.mark.parametrize("arguments", [["--as", "pasquet"], ["--as=pasquet"], ["read_as=pasquet"]])
+def test_as_is_short_for_read_as(arguments):
+    @dataclass(frozen=True)
+    class Reading:
+        data: Path
+        read_as: str | None = None
+
+    assert config.parse(Reading, ["a.npz", *arguments], prog="x").read_as == "pasquet"

@@ -1,0 +1,142 @@
+"""`apply`: a network's own predictions again, on any cutouts of its kind; SIMULATED blobs."""
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from ssl_photoz.recipes.pretrain import apply as program
+from ssl_photoz.recipes.pretrain import classify, supervise
+
+from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
+from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.photoz.artefact import read_predictions
+from ssl_photoz.photoz.density_table import read_densities
+from ssl_photoz.training.supervised.settings import HeadSettings
+
+ROWS = 150
+BAD = 7  # a cutout without pixels
+TRAINING = {
+    "network": "small_cnn",
+    "epochs": 2,
+    "least_steps": 6,
+    "batch_size": 32,
+    "orientations": 1,
+    "encoder": EncoderSettings(crop_px=33),
+    "nuisances": NuisanceSettings(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
+    "split": SplitSettings(seed=1, fractions=(0.6, 0.2, 0.2)),
+}
+TRAINED = {
+    "cnn": {},
+    "bins": {"head": HeadSettings("bins", 12)},
+    "committee": {"committee": 2},
+}
+
+
+def write(path, *, labelled=True, pixscale=0.262):
+    """Write blobs, redder the further."""
+    rng = np.random.default_rng(0)
+    z = np.where(np.arange(ROWS) % 5, rng.uniform(0.05, 0.4, ROWS), rng.uniform(0.005, 0.03, ROWS))
+    x = np.arange(36) - 17.5
+    blob = np.exp(-(x[:, None] ** 2 + x**2) / 30)
+    flux = np.stack([np.full(ROWS, 0.2), 0.8 * z, z], axis=1)[:, :, None, None] * blob
+    with h5py.File(path, "w") as file:
+        file["images"] = (flux + rng.normal(0, 0.005, flux.shape)).astype("f4")
+        file["images"][BAD] = 0
+        file["NOISE"] = np.full((ROWS, 3), 0.005, "f4")
+        file["Z"] = (z if labelled else np.full(ROWS, np.nan)).astype("f4")
+        file["TARGETID"] = np.arange(ROWS) + 2**60
+        file["RA"], file["DEC"] = rng.uniform(0, 360, ROWS), rng.uniform(-60, 60, ROWS)
+        file.attrs["simulated"], file.attrs["pixscale_arcsec"] = True, pixscale
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Networks of every sort, and the same galaxies without redshifts."""
+    folder = tmp_path_factory.mktemp("apply")
+    write(folder / "cutouts.h5")
+    write(folder / "new.h5", labelled=False)
+    for out, changes in TRAINED.items():
+        given = {"data": folder / "cutouts.h5", "out": folder / out, **TRAINING, **changes}
+        supervise.main(supervise.Settings(**given))
+    classify.main(classify.Settings(folder / "cutouts.h5", folder / "nearby", **TRAINING))
+    return folder
+
+
+def apply(folder, network, out, *, data="new.h5", **changes):
+    given = {"network": folder / network, "data": folder / data, "out": folder / out}
+    program.main(program.Settings(**{**given, "orientations": 1, **changes}))
+    return folder / out
+
+
+def by_id(table):
+    order = np.argsort(table["id"])
+    return {name: np.asarray(column)[order] for name, column in table.items()}
+
+
+@pytest.mark.parametrize("network", TRAINED)
+def test_galaxies_of_the_test_sky_get_the_redshifts_they_had(folder, network):
+    table = by_id(pq.read_table(apply(folder, network, f"{network}.parquet")).to_pydict())
+    assert set(table) == {"id", "ra", "dec", "z_phot", "z_lo", "z_hi", "simulated"}
+    assert all(table["simulated"])
+    assert len(table["id"]) == ROWS - 1
+    known = by_id(read_predictions(folder / network))
+    places = np.searchsorted(table["id"], known["id"])
+    np.testing.assert_array_equal(table["id"][places], known["id"])
+    for name in ("z_phot", "z_lo", "z_hi"):
+        np.testing.assert_allclose(
+            table[name][places], known[f"{name}_small_cnn"], atol=3e-4
+        )  # bfloat16
+
+
+def test_densities_are_those_of_the_test_sky(folder):
+    apply(folder, "bins", "z.parquet", pdf=folder / "pdfs.parquet")
+    known, theirs = read_densities(folder / "bins" / "pdfs.parquet")
+    table, ours = read_densities(folder / "pdfs.parquet")
+    assert all(table["simulated"])
+    assert np.isnan(table["z_spec"]).all()
+    order = np.argsort(table["id"])
+    places = order[np.searchsorted(table["id"][order], known["id"])]
+    np.testing.assert_array_equal(table["id"][places], known["id"])
+    np.testing.assert_allclose(ours.cdf()[places], theirs.cdf(), atol=5e-3)  # bfloat16
+    np.testing.assert_allclose(table["odds"][places], known["odds"], atol=5e-3)
+    with pytest.raises(ConfigError, match="gives no densities"):
+        apply(folder, "cnn", "none.parquet", pdf=folder / "none-pdfs.parquet")
+    (folder / "bins" / "densities.safetensors").write_bytes(b"0" * 20)
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        apply(folder, "bins", "none.parquet", pdf=folder / "none-pdfs.parquet")
+
+
+def test_a_classifier_gives_probabilities(folder):
+    table = by_id(pq.read_table(apply(folder, "nearby", "nearby.parquet")).to_pydict())
+    known = by_id(pq.read_table(folder / "nearby" / "scores.parquet").to_pydict())
+    places = np.searchsorted(table["id"], known["id"])
+    np.testing.assert_allclose(table["p_nearby"][places], known["small_cnn"], atol=3e-4)  # bfloat16
+    assert "z_phot" not in table
+
+
+def test_every_row_is_accounted_for(folder, capsys):
+    out = apply(folder, "cnn", "all.csv", data="cutouts.h5", rows="all")
+    rejected = pq.read_table(folder / "all.csv.rejects.parquet").to_pydict()
+    assert rejected["row"] == [BAD]
+    assert rejected["id"] == [str(2**60 + BAD)]
+    assert f"SIMULATED: {ROWS - 1} of {ROWS} galaxies (all)" in capsys.readouterr().out
+    assert len(out.read_text().splitlines()) == ROWS
+
+
+def test_what_cannot_be_asked_is_refused(folder):
+    with pytest.raises(DataError, match="give rows=all"):
+        apply(folder, "cnn", "none.parquet", data="cutouts.h5")
+    with pytest.raises(ConfigError, match="expected"):
+        apply(folder, "cnn", "none.txt")
+    with pytest.raises(ConfigError, match="ends in"):
+        apply(folder, "bins", "none.parquet", pdf=folder / "none.fits")
+    write(folder / "coarse.h5", pixscale=0.5)
+    with pytest.raises(MismatchError, match="pixscale_arcsec"):
+        apply(folder, "cnn", "none.parquet", data="coarse.h5")
+    artefact.write_card(folder / "index", "index", config={}, parents={})
+    with pytest.raises(MismatchError, match="probe or classifier"):
+        apply(folder, "index", "none.parquet")
+    assert not list(folder.glob("none*"))

@@ -1,0 +1,178 @@
+"""Networks with other heads and without a band: shape, gradients, 64 SIMULATED galaxies, files."""
+
+import copy
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_photoz.core.errors import ConfigError, MismatchError
+from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.training.supervised.bins import RedshiftBins
+from ssl_photoz.training.supervised.build import build, make_network
+from ssl_photoz.training.supervised.nearby import Nearby
+from ssl_photoz.training.supervised.settings import NetworkSettings
+from ssl_photoz.training.supervised.target import Target
+
+N = 64
+ENCODER = EncoderSettings(backbone="resnet18", stem="small", crop_px=32)
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    """SIMULATED: noisy round blobs; redder and fainter with redshift."""
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0.005, 0.3, N)
+    z[:16] = rng.uniform(0.005, 0.03, 16)
+    x = np.arange(32) - 15.5
+    blob = np.exp(-(x[:, None] ** 2 + x**2) / 40)
+    colour = np.stack([0.6 - 1.5 * z, np.full(N, 0.5), 0.4 + z], axis=1)
+    flux = colour[:, :, None, None] * blob + rng.normal(0, 0.01, (N, 3, 32, 32))
+    return torch.from_numpy(flux.astype("f4")), torch.from_numpy(z.astype("f4"))
+
+
+def head_of(kind, z):
+    if kind == "nearby":
+        return Nearby.of(z.numpy(), z_max=0.03, balance="focal", gamma=2.0)
+    return RedshiftBins.of(z.numpy(), bins=10) if kind == "bins" else Target.of(z.numpy())
+
+
+def make(head, network="small_cnn", **changes):
+    given = {
+        "about": {"bands": ("g", "r", "z"), "pixscale_arcsec": 0.262, "calibrated": True},
+        "size_px": 32,
+        "noise": np.full(3, 0.01, "f4"),
+        "head": head,
+        "encoder": asdict(ENCODER),
+        "settings": asdict(NetworkSettings()),
+        "seed": 0,
+        **changes,
+    }
+    return make_network(network, **given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [
+        ("regression", "small_cnn"),
+        ("bins", "small_cnn"),
+        ("nearby", "small_cnn"),
+        ("nearby", "resnet"),
+    ],
+)
+def test_answers_have_the_head_s_shape_and_gradients_reach_every_weight(galaxies, network, kind):
+    flux, z = galaxies
+    head = head_of(kind, z)
+    made = make(head, network)
+    # What starts at zero passes nothing back: give it something to pass.
+    torch.nn.init.normal_(made.output.weight, std=0.1)
+    for module in made.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    answer = made(flux[:8])
+    assert answer.shape == ((8,) if head.outputs == 1 else (8, head.outputs))
+    made.loss(flux[:8], z[:8], head).backward()
+    idle = [name for name, one in made.named_parameters() if one.grad is None]
+    assert idle == []
+    assert all(float(one.grad.abs().sum()) > 0 for _, one in made.named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["regression", "nearby"])
+def test_it_learns_64_simulated_galaxies_by_heart(galaxies, kind):
+    flux, z = galaxies
+    head = head_of(kind, z)
+    made = make(head)
+    for module in made.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    optimiser = torch.optim.Adam(made.parameters(), lr=2e-3)
+    first = None
+    for _ in range(100):
+        loss = made.loss(flux, z, head)
+        first = loss.item() if first is None else first
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.1 * first
+    with torch.no_grad():
+        told = head.ln_one_plus_z(head.averaged(made.eval()(flux)[None]).numpy())
+    if kind == "nearby":
+        near = z.numpy() < 0.03
+        assert told[near].max() < told[~near].min()
+    else:
+        assert np.corrcoef(told, np.log1p(z.numpy()))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("kind", ["bins", "nearby"])
+def test_a_plan_and_weights_make_the_same_network_again(galaxies, kind):
+    flux, z = galaxies
+    made = make(head_of(kind, z), without=("r",)).eval()
+    again = build(made.plan)
+    again.load_state_dict(copy.deepcopy(made.state_dict()))
+    torch.testing.assert_close(again.eval()(flux), made(flux), rtol=0, atol=0)
+    assert torch.equal(made(flux), made(flux * torch.tensor([1.0, 9.0, 1.0])[:, None, None]))
+
+
+@pytest.mark.parametrize("network", ["small_cnn", "resnet"])
+def test_a_band_left_out_is_seen_neither_in_training_nor_later(galaxies, network):
+    flux, z = galaxies
+    head = Target.of(z.numpy())
+    made = make(head, network, without=("g",)).eval()
+    for name, one in made.named_parameters():
+        if name.startswith("output"):  # a head that starts at zero would hide everything
+            torch.nn.init.normal_(one)
+    unseen, seen = flux.clone(), flux.clone()
+    unseen[:, 0] += torch.rand_like(unseen[:, 0])
+    seen[:, 1] += torch.rand_like(seen[:, 1])
+    assert torch.equal(made(flux[:8]), made(unseen[:8]))
+    assert not torch.equal(made(flux[:8]), made(seen[:8]))
+    assert torch.equal(made.loss(flux[:8], z[:8], head), made.loss(unseen[:8], z[:8], head))
+
+
+def test_capsules_draw_a_band_left_out_as_dark(galaxies):
+    flux, z = galaxies
+    settings = asdict(NetworkSettings())
+    settings["capsules"]["crop_px"] = 32
+    made = make(Target.of(z.numpy()), "capsules", without=("g",), settings=settings)
+    stretched = made.stretch(flux)
+    assert float(stretched[:, 0].abs().max()) == 0
+    assert float(stretched[:, 1:].abs().max()) > 0
+
+
+def test_the_classes_of_capsules_do_not_see_a_band_left_out(galaxies):
+    flux, z = galaxies
+    settings = asdict(NetworkSettings())
+    settings["capsules"]["crop_px"] = 32
+    head = Target.of(z.numpy())
+    made = make(head, "capsules", without=("g",), settings=settings).eval()
+    unseen = flux.clone()
+    unseen[::2, 0, 12:20, 12:20] += 50  # so bright a core would change the classes
+    assert torch.equal(made.loss(flux, z, head), made.loss(unseen, z, head))
+
+
+def test_an_unknown_pixel_scale_stays_unknown_in_the_plan(galaxies):
+    about = {"bands": ("g", "r", "z"), "pixscale_arcsec": float("nan"), "calibrated": False}
+    plan = make(Target.of(galaxies[1].numpy()), about=about).plan
+    assert plan["about"] == {"bands": ["g", "r", "z"], "calibrated": False}
+    json.dumps(plan, allow_nan=False)
+
+
+def test_an_encoder_of_another_backbone_is_not_taken_for_a_multimodal_one(galaxies):
+    about = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "calibrated": True}
+    resnet = fresh_encoder(
+        seed=0, backbone="resnet18", stem="small", crop_px=32, softening=[0.03] * 3, **about
+    )
+    head = Target.of(galaxies[1].numpy())
+    assert make(head, "resnet", pretrained=resnet).plan["arguments"]["backbone"] == "resnet18"
+    with pytest.raises(MismatchError, match="has the backbone resnet18"):
+        make(head, "multimodal", pretrained=resnet)
+
+
+def test_no_band_and_an_unknown_band_cannot_be_left_out(galaxies):
+    head = Target.of(galaxies[1].numpy())
+    for wrong in (("g", "r", "z"), ("u",)):
+        with pytest.raises(ConfigError, match="expected some, not all"):
+            make(head, without=wrong)

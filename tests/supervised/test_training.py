@@ -1,0 +1,268 @@
+"""Training: it learns, keeps its best epoch, resumes bit for bit, and looks at z where it may."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_photoz.core.errors import ArtefactError, TrainingError
+from ssl_photoz.training.supervised import training
+from ssl_photoz.training.supervised.checkpoint import NAME, load_checkpoint, save_checkpoint
+from ssl_photoz.training.supervised.fitting import fit_and_predict
+from ssl_photoz.training.supervised.predict import predict
+from ssl_photoz.training.supervised.small_cnn import SmallCNN
+from ssl_photoz.training.supervised.target import Target
+from ssl_photoz.training.supervised.training import train
+
+GALAXIES, BATCH, STEPS = 48, 16, 3
+EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A batch of the kind that `Batch` is."""
+
+    flux: torch.Tensor
+    z: torch.Tensor
+    ebv_mag: None = None
+    psf_fwhm_arcsec: None = None
+    noise: None = None
+
+    def to(self, device):
+        return replace(self, flux=self.flux.to(device), z=self.z.to(device))
+
+
+def sky(n=GALAXIES, seed=0):
+    """Blobs whose ratio of bands is their redshift."""
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(0.05, 0.4, n)
+    x = np.arange(32) - 15.5
+    blob = 5 * np.exp(-(x[:, None] ** 2 + x**2) / 30)
+    flux = np.stack([np.full(n, 1.0), 4 * z], axis=1)[:, :, None, None] * blob
+    flux += 0.05 * rng.normal(size=flux.shape)
+    return torch.from_numpy(flux).float(), torch.from_numpy(z)
+
+
+FLUX, Z = sky()
+TARGET = Target.of(Z.numpy())
+
+
+def stream(start, stop=10**6):
+    for step in range(start, stop):
+        order = np.random.default_rng([step // STEPS]).permutation(GALAXIES)
+        rows = torch.from_numpy(order[step % STEPS * BATCH :][:BATCH].copy())
+        yield Toy(FLUX[rows], Z[rows])
+
+
+def views(flux, *, generator, **_):
+    return flux + 0.02 * torch.randn(flux.shape, generator=generator)
+
+
+def network():
+    torch.manual_seed(0)
+    return SmallCNN(softening=[0.2, 0.2], calibrated=True, head=TARGET)
+
+
+def on_validation(made, *, seed=1):
+    flux, z = sky(40, seed=seed)
+    return {"score": float(np.abs(predict(made, [flux], head=TARGET) - np.log1p(z.numpy())).mean())}
+
+
+def fit(folder, *, made=None, score=on_validation, source=stream, **changes):
+    made = made or network()
+    given = {
+        "epochs": EPOCHS,
+        "steps_per_epoch": STEPS,
+        "patience": 99,
+        "learning_rate": 2e-3,
+        "trunk_lr": 1.0,
+        "weight_decay": 0.01,
+        "seed": 0,
+        **changes,
+    }
+    progress = train(made, views, source, score, head=TARGET, folder=folder, **given)
+    return made, progress
+
+
+def equal(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_it_learns_a_task_that_can_be_learnt(tmp_path):
+    made, progress = fit(tmp_path, epochs=15, steps_per_epoch=12)
+    flux, z = sky(60, seed=9)
+    found = np.expm1(predict(made, [flux], head=TARGET))
+    assert np.std(found - z.numpy()) < 0.25 * float(z.std())
+    scores = [row["score"] for row in progress.history]
+    assert min(scores) < 0.5 * scores[0]
+
+
+def test_a_run_cut_short_goes_on_bit_for_bit(tmp_path, capsys):
+    whole, expected = fit(tmp_path / "whole")
+
+    def torn(start):
+        for step, batch in enumerate(stream(start), start):
+            if step == 2 * STEPS + 1:
+                raise KeyboardInterrupt
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", source=torn)
+    assert load_checkpoint(tmp_path / "cut", device="cpu")["progress"]["epoch"] == 2
+    resumed, progress = fit(tmp_path / "cut")
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert equal(whole, resumed)
+    told = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in one.history]
+        for one in (expected, progress)
+    ]
+    assert told[0] == told[1]
+    lines = (tmp_path / "cut" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == progress.history
+    seconds = [row["seconds"] for row in progress.history]
+    assert seconds == sorted(seconds)
+
+
+def test_the_seed_decides_augmentation_and_dropout_and_nothing_global_does(tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    made = network()
+    torch.set_rng_state(before)
+    one, _ = fit(tmp_path / "one", made=made)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    same, _ = fit(tmp_path / "same")
+    other, _ = fit(tmp_path / "other", seed=1)
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+def test_the_best_epoch_is_what_remains(tmp_path):
+    seen = []
+
+    def score(made):
+        seen.append({name: value.clone() for name, value in made.state_dict().items()})
+        return {"score": [0.5, 0.2, 0.3, 0.2][len(seen) - 1]}
+
+    made, progress = fit(tmp_path, score=score)
+    assert (progress.best_epoch, progress.best_score, progress.epoch) == (2, 0.2, 4)
+    assert all(torch.equal(value, seen[1][name]) for name, value in made.state_dict().items())
+    assert not equal_to(seen[3], made)
+    assert not made.training
+
+
+def equal_to(state, made):
+    return all(torch.equal(value, state[name]) for name, value in made.state_dict().items())
+
+
+def test_patience_ends_a_run_and_a_finished_run_is_not_gone_on_with(tmp_path):
+    asked = []
+
+    def score(_):
+        asked.append(1)
+        return {"score": [0.5, 0.4, 0.6, 0.6, 0.6][len(asked) - 1]}
+
+    made, progress = fit(tmp_path, score=score, epochs=20, patience=3)
+    assert (progress.best_epoch, progress.epoch) == (2, 5)
+    again, told = fit(tmp_path, score=score, epochs=20, patience=3)
+    assert len(asked) == told.epoch == 5
+    assert equal(made, again)
+
+
+def test_the_trunk_may_learn_more_slowly(tmp_path):
+    start = network().state_dict()
+    made, _ = fit(tmp_path / "a", trunk_lr=1e-9, weight_decay=0.0)
+    moved = {name: (made.state_dict()[name] - start[name]).abs().max() for name in start}
+    assert moved["trunk.0.weight"] < 1e-7
+    assert moved["hidden.0.weight"] > 1e-4
+    made, _ = fit(tmp_path / "b", trunk_lr=1.0, weight_decay=0.0)
+    assert (made.state_dict()["trunk.0.weight"] - start["trunk.0.weight"]).abs().max() > 1e-4
+
+
+def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    def spoilt(start):
+        for step, batch in enumerate(stream(start), start):
+            yield replace(batch, flux=batch.flux * torch.nan) if step == STEPS else batch
+
+    with pytest.raises(TrainingError, match=r"loss nan.* in epoch 2"):
+        fit(tmp_path, source=spoilt)
+    assert load_checkpoint(tmp_path, device="cpu")["progress"]["epoch"] == 1
+    with pytest.raises(TrainingError, match="score nan"):
+        fit(tmp_path / "other", score=lambda _: {"score": float("nan")})
+
+
+def test_quick_epochs_leave_fewer_checkpoints_and_the_whole_history(tmp_path, monkeypatch):
+    often = fit(tmp_path / "often")
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3600.0)
+    seldom = fit(tmp_path / "seldom")
+    assert equal(often[0], seldom[0])
+    assert not (tmp_path / "seldom" / NAME).exists()
+    lines = (tmp_path / "seldom" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == seldom[1].history
+    assert len(lines) == EPOCHS
+
+
+def test_an_unreadable_checkpoint_is_said(tmp_path):
+    fit(tmp_path, epochs=1)
+    path = tmp_path / NAME
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ArtefactError, match=r"cannot read .*training.ckpt"):
+        fit(tmp_path)
+
+
+def test_from_streams_to_predictions(tmp_path):
+    flux, z = {"val": sky(40, seed=1), "test": sky(30, seed=2)}, {}
+    z = {split: np.log1p(some[1].numpy()) for split, some in flux.items()}
+    asked = []
+
+    def batches(*, batch_size, start, stop):
+        asked.append((batch_size, start, stop))
+        return stream(start, stop)
+
+    fitted = fit_and_predict(
+        batches,
+        {split: lambda size_px, some=some: iter([some[0]]) for split, some in flux.items()},
+        lambda answer: {"score": float(np.abs(answer - z["val"]).mean())},
+        labels=GALAXIES,
+        folder=tmp_path,
+        network={
+            "kind": "small_cnn",
+            "about": {"bands": ("g", "r"), "pixscale_arcsec": 0.262, "calibrated": True},
+            "size_px": 32,
+            "noise": np.full(2, 0.05, "f4"),
+            "encoder": {"softening": 3.0},
+            "settings": {"small_cnn": {"binning": 1}},
+        },
+        head=TARGET,
+        views={"bands": ("g", "r"), "pixscale_arcsec": 0.262, "jitter_px": 0.0},
+        epochs=20,
+        least_steps=140,
+        patience=20,
+        batch_size=BATCH,
+        learning_rate=3e-3,
+        trunk_lr=1.0,
+        weight_decay=0.01,
+        orientations=2,
+        seed=0,
+    )
+    answers, told = fitted.answers, fitted.training
+    assert asked == [(BATCH, 0, 140)]
+    assert {split: len(answer) for split, answer in answers.items()} == {"val": 40, "test": 30}
+    assert np.corrcoef(answers["test"], z["test"])[0, 1] > 0.9
+    assert told["parameters"] == 421_725 - 3 * 800
+    assert (told["epochs"], told["steps_per_epoch"]) == (20, 7)
+    assert (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
+    save_checkpoint(tmp_path, {"weights": torch.arange(1000.0)})
+    whole = load_checkpoint(tmp_path, device="cpu")
+    assert torch.equal(whole["weights"], torch.arange(1000.0))
+    content = bytearray((tmp_path / NAME).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"training.ckpt.*sha256"):
+        load_checkpoint(tmp_path, device="cpu")

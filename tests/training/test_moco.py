@@ -1,0 +1,240 @@
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_photoz.core.errors import TrainingError
+from ssl_photoz.core.signals import StoppedError
+from ssl_photoz.training.checkpoints import latest_checkpoint
+from ssl_photoz.training.lightning import pl
+from ssl_photoz.training.moco import MoCo
+from ssl_photoz.training.moco_settings import MocoSettings
+from ssl_photoz.training.moco_training import CheckedCheckpoints
+from ssl_photoz.training.watch import Watch
+
+STEPS = 6
+
+
+class Toy(SimpleNamespace):
+    def to(self, device):
+        return self
+
+
+def batch(step):
+    draws = torch.Generator().manual_seed(step)
+    flux = torch.randn(8, 2, 16, 16, generator=draws)
+    return Toy(flux=flux, ebv_mag=None, psf_fwhm_arcsec=None, noise=None)
+
+
+class Stream:
+    def __init__(self, start, stop):
+        self.steps = range(start, stop)
+
+    def __iter__(self):
+        return map(batch, self.steps)
+
+
+class SmallEncoder(nn.Module):
+    width = 8
+
+    def __init__(self):
+        super().__init__()
+        first, second = nn.Conv2d(2, 8, 3, stride=2), nn.Conv2d(8, 8, 3)
+        self.backbone = nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second)
+
+    def forward(self, flux):
+        return self.backbone(flux).mean(dim=(2, 3))
+
+
+def noisy(flux, *, generator, **_):
+    return flux + 0.1 * torch.randn(flux.shape, generator=generator)
+
+
+def module(**changes):
+    torch.manual_seed(0)
+    settings = {"queue_size": 16, "projection_dim": 8, **changes}
+    return MoCo(
+        SmallEncoder(),
+        noisy,
+        measure=lambda flux: flux.mean(dim=(2, 3)),
+        target_mean=torch.zeros(2),
+        target_std=torch.ones(2),
+        total_steps=STEPS,
+        seed=0,
+        **{**vars(MocoSettings()), **settings},
+    )
+
+
+def fit(model, folder, *, start=0, stop=STEPS, path=None, score=None):
+    watch = Watch(
+        folder,
+        steps_per_epoch=3,
+        checkpoint_steps=2,
+        batch_size=8,
+        score=score or (lambda _: {"embedding_std": 0.5}),
+    )
+    trainer = pl.Trainer(
+        max_steps=stop,
+        max_epochs=-1,
+        accelerator="cpu",
+        plugins=[CheckedCheckpoints()],
+        callbacks=[watch],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, Stream(start, stop), ckpt_path=path, weights_only=True)
+    return model
+
+
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path):
+    whole = fit(module(), tmp_path / "whole")
+    fit(module(), tmp_path / "part", stop=5)
+    path, step = latest_checkpoint(tmp_path / "part")
+    assert step == 4
+    assert (tmp_path / "part" / "step-000000002.ckpt").exists()
+    resumed = fit(module(), tmp_path / "part", start=step, path=path)
+    for name, value in whole.state_dict().items():
+        if name != "meters":
+            torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    histories = [(tmp_path / run / "history.jsonl").read_text() for run in ("whole", "part")]
+    rows = [[line.split('"seconds"')[0] for line in text.splitlines()] for text in histories]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 2
+
+
+def test_going_on_with_another_number_of_processes_is_said(capsys):
+    for before, said in ((1, False), (2, True)):
+        module().on_load_checkpoint({"processes": before})
+        assert ("2 processes before, 1 now" in capsys.readouterr().out) == said
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, signum):
+    sent = []
+
+    def asked(flux, *, generator, **_):
+        if model.global_step == 2 and not sent:
+            sent.append(os.kill(os.getpid(), signum))
+        return noisy(flux, generator=generator)
+
+    model = module()
+    model.views = asked
+    before = signal.getsignal(signum)
+    with pytest.raises(StoppedError, match="checkpoint written after step 3"):
+        fit(model, tmp_path)
+    assert signal.getsignal(signum) == before
+    path, step = latest_checkpoint(tmp_path)
+    assert step == 3
+    resumed = fit(module(), tmp_path, start=step, path=path)
+    whole = fit(module(), tmp_path / "whole")
+    for name, value in whole.encoder.state_dict().items():
+        torch.testing.assert_close(resumed.encoder.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_key_encoder_follows_slowly_and_takes_no_gradient(tmp_path):
+    model = module(momentum=0.5)
+    fit(model, tmp_path, stop=1)
+    key, query = (
+        next(m.parameters()) for m in (model.key_encoder.backbone, model.encoder.backbone)
+    )
+    assert not key.requires_grad
+    assert not torch.equal(key, query)
+    assert not any(p.requires_grad for p in model.key_projector.parameters())
+
+
+def test_a_weight_of_zero_leaves_a_loss_out(tmp_path):
+    alone = fit(module(contrast_weight=0.0), tmp_path / "pretext", stop=2)
+    assert int(alone.queue.pointer) == 0
+    plain = fit(module(pretext_weight=0.0, contrast_weight=1.0), tmp_path / "contrast", stop=2)
+    assert int(plain.queue.pointer) == 0  # two batches of 8 fill the ring of 16
+    assert not torch.equal(plain.queue.keys, alone.queue.keys)
+
+
+def test_contrast_fades_out_linearly_over_the_run(monkeypatch):
+    def loss_at(step, fade):
+        model = module(pretext_weight=0.0, contrast_weight=1.0, contrast_fade=fade)
+        monkeypatch.setattr(MoCo, "global_step", step)
+        return float(model.training_step(batch(0), 0).detach())
+
+    assert loss_at(0, 1.0) == loss_at(0, 0.0)
+    assert loss_at(3, 1.0) == pytest.approx(0.5 * loss_at(3, 0.0), rel=1e-6)
+    assert loss_at(STEPS, 0.5) == pytest.approx(0.5 * loss_at(STEPS, 0.0), rel=1e-6)
+    assert loss_at(STEPS, 1.0) == 0
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    model = module()
+    model.measure = lambda flux: flux.mean(dim=(2, 3)) * torch.nan
+    with pytest.raises(TrainingError, match="the loss is nan within steps 1 to 2;"):
+        fit(model, tmp_path)
+
+
+def test_a_loss_that_diverges_stops_the_run_and_keeps_the_good_checkpoint(tmp_path):
+    model = module()
+    heat = model.measure
+    model.measure = lambda flux: heat(flux) + (4.0 if model.global_step >= 2 else 0.0)
+    with pytest.raises(TrainingError, match="diverges: over steps 3 to 3 the mean pretext_loss"):
+        fit(model, tmp_path)
+    assert latest_checkpoint(tmp_path)[1] == 2
+
+
+def test_collapse_stops_the_run(tmp_path):
+    with pytest.raises(TrainingError, match="collapsed"):
+        fit(module(), tmp_path, score=lambda _: {"embedding_std": 0.001})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"contrast_weight": -1},
+        {"contrast_fade": 1.5},
+        {"contrast_weight": 0, "pretext_weight": 0},
+        {"temperature": 0},
+        {"queue_size": 0},
+        {"momentum": 1.5},
+        {"learning_rate": 0},
+    ],
+)
+def test_settings_are_validated(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MocoSettings(**wrong)
+
+
+def test_the_recipe_of_moco_itself_sgd_without_warm_up():
+    recipe = {"optimiser": "sgd", "learning_rate": 0.03, "weight_decay": 1e-4, "warmup": 0.0}
+    made = module(**recipe).configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.9
+    rates = []
+    for _ in range(STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(0.03, rel=0.02)
+    # Half a cosine: rates as far before as after the middle add up to the peak.
+    sums = [one + other for one, other in zip(rates, rates[::-1], strict=True)]
+    assert sums == pytest.approx([0.03] * STEPS, rel=0.02)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(("end", "last"), [(0.996, 0.996), (1.0, 1.0)])
+def test_the_momentum_ends_where_it_is_told_to(tmp_path, monkeypatch, end, last):
+    seen = []
+    monkeypatch.setattr("lightly.models.utils.update_momentum", lambda *_, m: seen.append(m))
+    fit(module(momentum=0.996, momentum_end=end), tmp_path)
+    assert seen[0] == pytest.approx(0.996, abs=1e-4)
+    assert seen[-1] == pytest.approx(last, abs=1e-3)
+    assert len(set(seen)) == (1 if end == 0.996 else STEPS)
+
+
+def test_a_recipe_without_a_meaning_is_refused():
+    with pytest.raises(ValueError, match="optimiser is 'adam'"):
+        MocoSettings(optimiser="adam")
+    with pytest.raises(ValueError, match="must rise"):
+        MocoSettings(momentum=0.99, momentum_end=0.9)

@@ -1,0 +1,111 @@
+"""What each of several processes does in `test_ranks.py`; also run alone, for comparison."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from ssl_photoz.training import ranks
+from ssl_photoz.training.moco import MoCo
+from ssl_photoz.training.moco_settings import MocoSettings
+from ssl_photoz.training.moco_training import train
+
+BATCH, STEPS = 8, 6
+KEY_PARTS = []
+
+
+class Toy(SimpleNamespace):
+    def to(self, device):
+        return self
+
+
+class SmallEncoder(nn.Module):
+    width = 6
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+
+    def forward(self, flux):
+        return self.net(flux).mean(dim=(2, 3))
+
+
+class Still(MoCo):
+    """Batch norm with fixed statistics: then how a batch is shared out must not matter."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                layer.eval()
+        return self
+
+
+def batch(step):
+    draws = torch.Generator().manual_seed(step)
+    flux = torch.randn(BATCH, 2, 8, 8, generator=draws)
+    flux[:, 0, 0, 0] = torch.arange(BATCH) + BATCH * step  # says which galaxy it is
+    mine = ranks.share(BATCH)
+    z = torch.rand(BATCH, generator=draws)
+    return Toy(flux=flux[mine], ebv_mag=None, psf_fwhm_arcsec=None, noise=None, z=z[mine])
+
+
+def mirrored(flux, **_):
+    return flux.flip(-1) if torch.is_grad_enabled() else flux.clone()
+
+
+class Order(nn.Module):
+    """A loss that needs the whole batch: the scatter of its features, weighed by redshift."""
+
+    def forward(self, features, z):
+        return ((features - features.mean(dim=0)).square().mean(dim=1) * z).mean()
+
+
+def module(kind):
+    torch.manual_seed(0)
+    settings = {**vars(MocoSettings()), "queue_size": 16, "projection_dim": 8, "warmup": 0.0}
+    made = kind(
+        SmallEncoder(),
+        mirrored,
+        measure=lambda flux: flux[:, :, 1:].mean(dim=(2, 3)),
+        target_mean=torch.zeros(2),
+        target_std=torch.ones(2),
+        total_steps=STEPS,
+        seed=0,
+        order=Order(),
+        order_weight=1.0,
+        **{**settings, "contrast_weight": 1.0},
+    )
+    made.key_encoder.register_forward_pre_hook(
+        lambda _, given: KEY_PARTS.append(given[0][:, 0, 0, 0].int().tolist())
+    )
+    return made.train()
+
+
+def main(folder):
+    with ranks.joined():
+        still, moving = module(Still), module(MoCo)
+        for name, one in (("still", still), ("moving", moving)):
+            KEY_PARTS.clear()
+            (folder / name).mkdir(exist_ok=True)
+            train(
+                one,
+                lambda start: map(batch, range(start, STEPS)),
+                folder=folder / name,
+                steps_per_epoch=3,
+                checkpoint_steps=STEPS,
+                batch_size=BATCH,
+                precision="32-true",
+                score=lambda _: {"embedding_std": 0.5},
+            )
+            torch.save(one.state_dict(), folder / f"{name}-{ranks.rank()}.pt")
+        (folder / f"keys-{ranks.rank()}.json").write_text(json.dumps(KEY_PARTS))
+        if ranks.world() > 1:
+            print(f"this is process {ranks.rank()}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
