@@ -40,10 +40,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED)
-	@$(BIN)/ssl-photoz demo
+	@$(BIN)/ssl-photoz run
 
 real: runs/real/cutouts.h5
-	@$(BIN)/ssl-photoz demo configs/real.yaml out=runs/real
+	@$(BIN)/ssl-photoz run configs/real.yaml out=runs/real
 
 runs/real/cutouts.h5: | $(INSTALLED)
 	@test -f "$$SSL_PHOTOZ_DATA/sdss_equatorial_rgb.h5" || { \

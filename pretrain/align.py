@@ -83,7 +83,8 @@ def main(settings: Settings) -> None:
         begin = partial(artefact.begin, settings.out, "encoder", ignore=IGNORE, **given)
         if not ranks.first_does(begin):
             return print(f"{settings.out} is already made")
-        _make(settings, *load_encoder(settings.start), given)
+        encoder = load_encoder(settings.start)
+        _make(settings, encoder, encoder.card, given)
 
 
 def _make(settings: Settings, encoder: Encoder, card: artefact.Card, given: dict[str, Any]) -> None:

@@ -132,7 +132,8 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     from ssl_photoz.training.supervised.committee import fit_committee
 
     source, seed, said = cutouts.source, settings.seed, asdict(settings)
-    pretrained, card = load_encoder(settings.start) if settings.start else (None, {})
+    pretrained = load_encoder(settings.start) if settings.start else None
+    card = pretrained.card if pretrained else artefact.Card()
     split = SplitSettings.of(card["split"]) if "split" in card else settings.split
     good, _ = good_rows(cutouts, masked=mask.masked_rows(settings.mask))
     rows, how = labelled_rows(cutouts, good, split), ("labels", "clip_sigma", "seed")

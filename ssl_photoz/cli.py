@@ -1,7 +1,8 @@
-"""The ``ssl-photoz`` command: a verb, a YAML, overrides.
+"""The ``ssl-photoz`` command: a verb, a YAML, ``key=value``.
 
-Each verb names a program; the program is imported when its verb is run, and imports its
-heavy libraries when it starts, so that ``--help`` answers at once.
+A verb is a function of a program of the same name: ``ssl-photoz embed`` calls
+`ssl_photoz.recipes.pretrain.embed.embed`, and takes its parameters. A program is imported when its
+verb is run, and imports its heavy libraries when it starts, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -11,113 +12,182 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_photoz import __version__
 from ssl_photoz.core.errors import ConfigError, SslPhotozError
 from ssl_photoz.core.signals import StoppedError, stopping_at_once
 
+if TYPE_CHECKING:
+    from ssl_photoz.core.config import Keys
 
-class Verb(NamedTuple):
-    """What a verb runs: module below `ssl_photoz.recipes`, settings, function; a line of help."""
-
-    program: str
-    settings: str
-    function: str
-    says: str
-
-
-VERBS = {
-    "inspect": Verb("survey.inspect", "Settings", "main", "take a census of a cutout file"),
-    "select": Verb("survey.select", "Settings", "main", "select galaxies from a catalogue"),
-    "fetch": Verb("survey.fetch", "Settings", "main", "get the cutouts of a catalogue"),
-    "clean": Verb("survey.clean", "Settings", "main", "write a mask of cutouts to do without"),
-    "simulate": Verb("survey.simulate", "Settings", "main", "make a simulated survey"),
-    "convert": Verb("survey.convert", "Settings", "main", "copy cutouts of any format, exactly"),
-    "pack": Verb("survey.pack", "Settings", "main", "copy cutouts smaller and faster"),
-    "pretrain": Verb("pretrain.pretrain", "Settings", "main", "train an encoder without labels"),
-    "align": Verb("pretrain.align", "Settings", "main", "let redshifts order an encoder"),
-    "supervise": Verb("pretrain.supervise", "Settings", "main", "train a network on redshifts"),
-    "transfer": Verb("pretrain.transfer", "Settings", "main", "train on one survey for another"),
-    "embed": Verb("pretrain.embed", "Settings", "main", "run an encoder over a cutout file"),
-    "classify": Verb("pretrain.classify", "Settings", "main", "train a network to tell nearby"),
-    "apply": Verb("pretrain.apply", "Settings", "main", "ask a network about other cutouts"),
-    "bands": Verb("pretrain.bands", "Settings", "main", "say what a network gets from each band"),
-    "adopt": Verb("pretrain.adopt", "Settings", "main", "take an encoder of another project"),
-    "adopt_vectors": Verb(
-        "pretrain.adopt_vectors", "Settings", "main", "take embeddings of another project"
+PROGRAMS = {
+    "survey": ("select", "fetch", "simulate", "inspect", "convert"),
+    "pretrain": ("pretrain", "align", "supervise", "transfer", "embed", "adopt"),
+    "probe": (
+        *("probe", "predict", "correct", "harmonize", "index", "query", "dwarfs", "map"),
+        *("explore", "report", "join"),
     ),
-    "join": Verb("probe.join", "Settings", "main", "join embeddings folders into one"),
-    "adapt": Verb("probe.harmonize", "Settings", "main", "bring embeddings to another survey's"),
-    "probe": Verb("probe.probe", "Settings", "main", "fit and score redshift probes"),
-    "predict": Verb("probe.probe", "PredictSettings", "predict", "apply a fitted probe"),
-    "pdf": Verb("probe.pdf", "Settings", "main", "give galaxies redshift densities"),
-    "correct": Verb("probe.correct", "Settings", "main", "correct redshifts for their biases"),
-    "index": Verb("probe.index", "Settings", "main", "build a similarity index"),
-    "query": Verb("probe.query", "Settings", "main", "find look-alikes"),
-    "dwarfs": Verb("probe.dwarfs", "Settings", "main", "rank nearby-dwarf candidates"),
-    "next": Verb("probe.next_looks", "Settings", "main", "propose candidates to look at"),
-    "map": Verb("probe.map", "Settings", "main", "draw the embedding as a map"),
-    "explore": Verb("probe.explore", "Settings", "main", "look at a run in a browser"),
-    "report": Verb("probe.report", "Settings", "main", "write one HTML page about a run"),
-    "runs": Verb("probe.runs", "Settings", "main", "list trainings and what was changed"),
-    "demo": Verb(".pipeline", "Settings", "main", "run a whole path of verbs from one YAML"),
+}
+VERBS = {
+    **{verb: f"recipes.{folder}.{verb}" for folder, verbs in PROGRAMS.items() for verb in verbs},
+    "run": "pipeline",
 }
 
 
-def run(verb: str, arguments: Sequence[str]) -> None:
+class Former(NamedTuple):
+    """What a verb of version 0.1 has become.
+
+    Attributes:
+        verb: The verb that does it now.
+        given: What makes the new verb do it, as ``key=value``.
+        renamed: Keys that have another name there.
+    """
+
+    verb: str
+    given: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = {}
+
+
+FORMER: dict[str, Former] = {
+    "demo": Former("run"),
+    "adapt": Former("harmonize"),
+}
+
+# Not yet functions: module, settings class, function of the settings.
+LEGACY: dict[str, tuple[str, str, str]] = {
+    "inspect": ("recipes.survey.inspect", "Settings", "main"),
+    "select": ("recipes.survey.select", "Settings", "main"),
+    "fetch": ("recipes.survey.fetch", "Settings", "main"),
+    "clean": ("recipes.survey.clean", "Settings", "main"),
+    "simulate": ("recipes.survey.simulate", "Settings", "main"),
+    "convert": ("recipes.survey.convert", "Settings", "main"),
+    "pack": ("recipes.survey.pack", "Settings", "main"),
+    "pretrain": ("recipes.pretrain.pretrain", "Settings", "main"),
+    "embed": ("recipes.pretrain.embed", "Settings", "main"),
+    "align": ("recipes.pretrain.align", "Settings", "main"),
+    "supervise": ("recipes.pretrain.supervise", "Settings", "main"),
+    "transfer": ("recipes.pretrain.transfer", "Settings", "main"),
+    "classify": ("recipes.pretrain.classify", "Settings", "main"),
+    "apply": ("recipes.pretrain.apply", "Settings", "main"),
+    "bands": ("recipes.pretrain.bands", "Settings", "main"),
+    "adopt": ("recipes.pretrain.adopt", "Settings", "main"),
+    "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
+    "join": ("recipes.probe.join", "Settings", "main"),
+    "harmonize": ("recipes.probe.harmonize", "Settings", "main"),
+    "probe": ("recipes.probe.probe", "Settings", "main"),
+    "predict": ("recipes.probe.probe", "PredictSettings", "predict"),
+    "pdf": ("recipes.probe.pdf", "Settings", "main"),
+    "correct": ("recipes.probe.correct", "Settings", "main"),
+    "index": ("recipes.probe.index", "Settings", "main"),
+    "query": ("recipes.probe.query", "Settings", "main"),
+    "dwarfs": ("recipes.probe.dwarfs", "Settings", "main"),
+    "next": ("recipes.probe.next_looks", "Settings", "main"),
+    "map": ("recipes.probe.map", "Settings", "main"),
+    "explore": ("recipes.probe.explore", "Settings", "main"),
+    "runs": ("recipes.probe.runs", "Settings", "main"),
+}
+VERBS |= {verb: LEGACY[verb][0] for verb in LEGACY}
+
+
+def run(verb: str, arguments: Sequence[str]) -> object:
     """Run one verb.
 
     Args:
-        verb: A key of `VERBS`.
+        verb: A key of `VERBS`, or of `FORMER`.
         arguments: What follows the verb on the command line.
+
+    Returns:
+        What the verb's function returns.
 
     Raises:
         SslPhotozError: Whatever a user can act on.
     """
-    settings = parse(verb, arguments)
-    getattr(_program(verb), VERBS[verb].function)(settings)
+    given = parse(verb, arguments, tell=_note)
+    function = function_of(verb)
+    now = FORMER[verb].verb if verb in FORMER else verb
+    if now in LEGACY:
+        return getattr(_module_of(now), LEGACY[now][2])(function(**given))
+    return function(**given)
 
 
-def parse(verb: str, arguments: Sequence[str]) -> object:
-    """Return the settings that a verb would run with.
+def parse(
+    verb: str, arguments: Sequence[str], *, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Read the arguments that a verb would run with.
 
     Args:
-        verb: A key of `VERBS`.
+        verb: A key of `VERBS`, or of `FORMER`.
         arguments: What follows the verb on the command line.
+        tell: Called with a line about each verb or key of an earlier version.
+
+    Returns:
+        Keyword arguments of the verb's function.
 
     Raises:
-        ConfigError: If there is no such verb, or the arguments are not its settings.
+        ConfigError: If there is no such verb, or the arguments are not its own.
     """
     from ssl_photoz.core import config
 
-    says = VERBS[verb].says if verb in VERBS else ""
+    former = FORMER.get(verb, Former(verb))
+    if former.verb != verb:
+        tell(f"{verb} is now {' '.join([former.verb, *former.given])}")
     return config.parse(
-        settings_of(verb),
-        arguments,
-        prog=f"ssl-photoz {verb}",
-        description=f"{says[:1].upper()}{says[1:]}.",
+        function_of(verb),
+        [*former.given, *arguments],
+        prog=f"ssl-photoz {former.verb}",
+        keys=keys_of(verb, tell=tell),
     )
 
 
-def settings_of(verb: str) -> type[Any]:
-    """Return the settings class of a verb.
+def keys_of(verb: str, *, tell: Callable[[str], None] = lambda _: None) -> Keys:
+    """The keys that a verb takes, those of earlier versions too.
 
     Raises:
         ConfigError: If there is no such verb.
     """
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
+    from ssl_photoz.core import config
+
+    function, former = function_of(verb), FORMER.get(verb, Former(verb))
+    renamed = {**former.renamed, **getattr(_module_of(former.verb), "RENAMED", {})}
+    return config.Keys(config.keys_of(function), renamed, tell)
+
+
+def default_of(verb: str, key: str) -> object:
+    """The value that a key of a verb has where nothing else is said.
+
+    Raises:
+        ConfigError: If there is no such verb or key.
+    """
+    from ssl_photoz.core.config import default_of
+
+    return default_of(function_of(verb), keys_of(verb).resolve(key, where=verb))
+
+
+def function_of(verb: str) -> Callable[..., object]:
+    """The function that a verb calls.
+
+    Raises:
+        ConfigError: If there is no such verb.
+    """
+    now = FORMER[verb].verb if verb in FORMER else verb
+    if now not in VERBS:
+        near = difflib.get_close_matches(verb, [*VERBS, *FORMER], n=1)
         hint = f"nearest: {near[0]}" if near else f"verbs are {', '.join(VERBS)}"
         raise ConfigError(f"no verb {verb!r}; {hint}; ssl-photoz --help lists them")
-    kind: type[Any] = getattr(_program(verb), VERBS[verb].settings)
-    return kind
+    name = LEGACY[now][1] if now in LEGACY else now
+    function: Callable[..., object] = getattr(_module_of(now), name)
+    return function
 
 
-def _program(verb: str) -> ModuleType:
-    return importlib.import_module(f".{VERBS[verb].program}", "ssl_photoz.recipes")
+def _module_of(verb: str) -> ModuleType:
+    return importlib.import_module(f"ssl_photoz.{VERBS[verb]}")
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,7 +226,7 @@ def _answer(arguments: list[str]) -> int:
 
 
 def _remedy(error: BaseException) -> str:
-    """Say what to do about an error of the file system, also one that a step of a path wraps."""
+    """What to do about an error of the file system, also one that a step of a run wraps."""
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "; free some space, then run the same command to go on"
@@ -166,11 +236,13 @@ def _remedy(error: BaseException) -> str:
 
 
 def _usage() -> str:
+    from ssl_photoz.core.config import summary_of
+
     width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {entry.says}" for verb, entry in VERBS.items())
+    verbs = "\n".join(f"  {verb:<{width}}  {summary_of(function_of(verb))}" for verb in VERBS)
     return (
         "usage: ssl-photoz VERB [CONFIG.yaml] [key=value ...]\n\n"
-        f"{verbs}\n\nssl-photoz VERB --help lists the settings of a verb."
+        f"{verbs}\n\nssl-photoz VERB --help lists what a verb takes."
     )
 
 

@@ -1,7 +1,7 @@
-"""A path: verbs run one after the other, each with its settings, from one YAML.
+"""A pipeline: verbs run one after the other, each with its arguments, from one YAML.
 
-The YAML holds ``steps``, a list of single-key mappings from a verb to its settings; ``config``
-among these names the verb's own YAML. Three words are replaced wherever they stand in a text:
+The YAML holds ``steps``, a list of single-key mappings from a verb to its arguments; ``config``
+among these names a YAML of the verb. Three words are replaced wherever they stand in a text:
 ``{out}`` by the folder of the run, ``{configs}`` by the folder of the packaged YAMLs, ``{data}``
 by the folder that the environment variable ``SSL_PHOTOZ_DATA`` names.
 """
@@ -12,42 +12,17 @@ import importlib
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_photoz import cli
 from ssl_photoz.core.artefact import read_json, write_json
-from ssl_photoz.core.config import keys_of, load_yaml
+from ssl_photoz.core.config import load_yaml
 from ssl_photoz.core.errors import ArtefactError, ConfigError, SslPhotozError
 from ssl_photoz.core.signals import StoppedError
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What to run, and where its artefacts go.
-
-    Run the same command again to go on after an interruption: a step whose artefact is there
-    is not repeated.
-
-    Attributes:
-        steps: Verbs with their settings, in order; empty: those of the packaged demo.yaml.
-        out: Folder of the run.
-    """
-
-    steps: list[dict[str, dict[str, Any] | None]] = field(default_factory=list)
-    out: Path = Path("runs/demo")
-
-    def __post_init__(self) -> None:
-        """Refuse a step that names no verb, or several, before the first one runs."""
-        verbs = [verb for verb in cli.VERBS if verb != "demo"]
-        for number, step in enumerate(self.steps, 1):
-            if len(step) != 1 or not set(step) <= set(verbs):
-                raise ConfigError(
-                    f"step {number} holds {', '.join(map(str, step)) or 'nothing'}; "
-                    f"expected one verb of {', '.join(verbs)}"
-                )
+Steps = list[dict[str, dict[str, Any] | None]]
 
 
 class Step(NamedTuple):
@@ -60,13 +35,25 @@ class Step(NamedTuple):
         return shlex.join(["ssl-photoz", self.verb, *self.arguments])
 
 
-def main(settings: Settings) -> None:
-    """Run every step; write ``timings.json``; say where the report is."""
-    steps = plan(settings)
-    timings = settings.out / "timings.json"
+def run(steps: Steps | None = None, out: str | Path = Path("runs/demo")) -> None:
+    """Run a pipeline of verbs from one YAML.
+
+    The same command again goes on after an interruption: a step whose artefact is there is not
+    repeated. ``timings.json`` in the folder keeps the seconds of each step.
+
+    Args:
+        steps: Verbs with their arguments, in order; those of the packaged demo.yaml by default.
+        out: Folder of the run.
+
+    Raises:
+        ConfigError: If a step is not one verb with arguments of its own; before the first runs.
+    """
+    out = Path(out)
+    planned = plan(steps, out)
+    timings = out / "timings.json"
     spent = _seconds_before(timings)
-    for number, step in enumerate(steps, 1):
-        print(f"\n[{number}/{len(steps)}] {step}", flush=True)
+    for number, step in enumerate(planned, 1):
+        print(f"\n[{number}/{len(planned)}] {step}", flush=True)
         started = time.perf_counter()
         try:
             cli.run(step.verb, step.arguments)
@@ -78,26 +65,27 @@ def main(settings: Settings) -> None:
             seconds = time.perf_counter() - started
             spent[str(step)] = round(spent.get(str(step), 0.0) + seconds, 2)
             write_json(timings, {"seconds": spent})
-        print(f"[{number}/{len(steps)}] {step.verb}: {seconds:.1f} s", flush=True)
-    _print_seconds(steps, spent)
-    if any(step.verb == "report" for step in steps):
-        print(f"report: {(settings.out / 'report.html').resolve()}")
+        print(f"[{number}/{len(planned)}] {step.verb}: {seconds:.1f} s", flush=True)
+    _print_seconds(planned, spent)
+    if any(step.verb == "report" for step in planned):
+        print(f"report: {(out / 'report.html').resolve()}")
 
 
-def plan(settings: Settings) -> list[Step]:
-    """Return the steps as a user would type them, each checked before the first one runs.
+def plan(steps: Steps | None, out: Path) -> list[Step]:
+    """The steps as a user would type them, each checked before the first one runs.
 
     Raises:
-        ConfigError: If the settings of a step are not those of its verb.
+        ConfigError: If a step is not one verb with arguments of its own.
     """
-    steps = settings.steps or Settings(**load_yaml(configs_folder() / "demo.yaml")).steps
-    words = {"out": str(settings.out), "configs": str(configs_folder())}
+    steps = steps or load_yaml(configs_folder() / "demo.yaml")["steps"]
+    words = {"out": str(out), "configs": str(configs_folder())}
     if data := os.environ.get("SSL_PHOTOZ_DATA"):
         words["data"] = data
     planned = []
-    for number, (verb, given) in enumerate((item for step in steps for item in step.items()), 1):
-        step = Step(verb, _arguments(verb, _filled(given or {}, words)))
+    for number, given in enumerate(steps, 1):
+        verb, arguments = _only_verb(given, number)
         try:
+            step = Step(verb, _typed(verb, _filled(arguments or {}, words)))
             cli.parse(step.verb, step.arguments)
         except ConfigError as error:
             raise ConfigError(f"step {number}, {error}") from None
@@ -106,9 +94,19 @@ def plan(settings: Settings) -> list[Step]:
 
 
 def configs_folder() -> Path:
-    """Return the folder of the YAMLs that come with the package."""
+    """Folder of the YAMLs that come with the package."""
     probe = importlib.import_module("ssl_photoz.recipes.probe")
     return Path(str(probe.__file__)).resolve().parents[1] / "configs"
+
+
+def _only_verb(step: Mapping[str, Any], number: int) -> tuple[str, Any]:
+    verbs = [verb for verb in (*cli.VERBS, *cli.FORMER) if verb not in ("run", "demo")]
+    if len(step) != 1 or not set(step) <= set(verbs):
+        raise ConfigError(
+            f"step {number} holds {', '.join(map(str, step)) or 'nothing'}; "
+            f"expected one verb of {', '.join(v for v in verbs if v in cli.VERBS)}"
+        )
+    return next(iter(step.items()))
 
 
 def _filled(value: Any, words: Mapping[str, str]) -> Any:  # noqa: ANN401 - any YAML value
@@ -126,23 +124,15 @@ def _filled(value: Any, words: Mapping[str, str]) -> Any:  # noqa: ANN401 - any 
     return value
 
 
-def _arguments(verb: str, given: Mapping[str, Any]) -> list[str]:
-    """Write settings as ``key=value``; the verb's own YAML first, so that the rest override it."""
-    groups = {key for key, is_group in keys_of(cli.settings_of(verb)).items() if is_group}
-    typed = [f"{key}={_typed(value)}" for key, value in _flat(given, groups)]
-    return sorted(typed, key=lambda argument: not argument.startswith("config="))
+def _typed(verb: str, given: Mapping[str, Any]) -> list[str]:
+    """Arguments as ``key=value``; the verb's own YAML first, so that the rest override it."""
+    own = {key: value for key, value in given.items() if key != "config"}
+    first = [f"config={given['config']}"] if "config" in given else []
+    flat = cli.keys_of(verb).flat(own, where="the YAML")
+    return first + [f"{key}={_as_text(value)}" for key, value in flat.items()]
 
 
-def _flat(given: Mapping[str, Any], groups: set[str], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in given.items():
-        key = f"{above}{name}"
-        if key in groups and isinstance(value, Mapping):
-            yield from _flat(value, groups, f"{key}.")
-        else:
-            yield key, value
-
-
-def _typed(value: object) -> str:
+def _as_text(value: object) -> str:
     """Write one value as text that YAML reads back."""
     import yaml
 

@@ -78,14 +78,13 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The verb `fail`, whose program raises its attribute `error`."""
     program = ModuleType("ssl_photoz.recipes.failing")
 
-    def fail(settings: object) -> None:
+    def fail() -> None:
+        """Fail."""
         raise program.error
 
-    from ssl_photoz.pipeline import Settings
-
-    program.Settings, program.fail = Settings, fail  # type: ignore[attr-defined]
+    program.fail = fail  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ssl_photoz.recipes.failing", program)
-    monkeypatch.setitem(cli.VERBS, "fail", cli.Verb("failing", "Settings", "fail", "fail"))
+    monkeypatch.setitem(cli.VERBS, "fail", "recipes.failing")
     monkeypatch.delenv("SSL_PHOTOZ_DEBUG", raising=False)
     return program
 
@@ -124,7 +123,7 @@ def test_a_wrapped_full_disk_keeps_its_remedy(
     failing: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     failing.error = OSError(errno.ENOSPC, "No space left on device")  # type: ignore[attr-defined]
-    assert cli.main(["demo", "steps=[{fail: {}}]", f"out={tmp_path}"]) == 2
+    assert cli.main(["run", "steps=[{fail: {}}]", f"out={tmp_path}"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: step 1, fail: [Errno 28] No space left")
     assert "free some space" in said

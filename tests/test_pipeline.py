@@ -3,10 +3,10 @@
 import json
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -25,21 +25,13 @@ class Inner:
     value: float = 0.0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the verb `echo` takes.
-
-    Attributes:
-        out: A folder.
-        inputs: Files.
-        count: A number.
-        inner: A group.
-    """
+class Heard(NamedTuple):
+    """What the verb `echo` was given."""
 
     out: Path = Path("none")
     inputs: tuple[Path, ...] = ()
     count: int | None = 1
-    inner: Inner = field(default_factory=Inner)
+    inner: Inner = Inner()
 
 
 @pytest.fixture
@@ -48,14 +40,30 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     given: list[Any] = []
     program = ModuleType("ssl_photoz.recipes.fake")
 
-    def fail(settings: Settings) -> None:
+    def echo(
+        out: str | Path = Path("none"),
+        inputs: tuple[Path, ...] = (),
+        count: int | None = 1,
+        inner: Inner = Inner(),
+    ) -> None:
+        """Keep what is given.
+
+        Args:
+            out: A folder.
+            inputs: Files.
+            count: A number.
+            inner: A group.
+        """
+        given.append(Heard(Path(out), inputs, count, inner))
+
+    def fail() -> None:
+        """Fail."""
         raise DataError("no such galaxy")
 
-    program.Settings, program.echo, program.fail = Settings, given.append, fail  # type: ignore[attr-defined]
+    program.echo, program.fail, program.report = echo, fail, echo  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ssl_photoz.recipes.fake", program)
-    monkeypatch.setitem(cli.VERBS, "echo", cli.Verb("fake", "Settings", "echo", "echo"))
-    monkeypatch.setitem(cli.VERBS, "fail", cli.Verb("fake", "Settings", "fail", "fail"))
-    monkeypatch.setitem(cli.VERBS, "report", cli.Verb("fake", "Settings", "echo", "echo"))
+    for verb in ("echo", "fail", "report"):
+        monkeypatch.setitem(cli.VERBS, verb, "recipes.fake")
     return given
 
 
@@ -70,30 +78,28 @@ def test_words_groups_and_yaml_reach_the_verb(
         "inner": {"value": 1e-5},
         "config": str(tmp_path / "echo.yaml"),
     }
-    pipeline.main(pipeline.Settings(steps=[{"echo": step}, {"echo": None}], out=tmp_path / "run"))
+    pipeline.run(steps=[{"echo": step}, {"echo": None}], out=tmp_path / "run")
     assert heard == [
-        Settings(
+        Heard(
             out=tmp_path / "run" / "x",
             inputs=(Path("/data/a b.h5"), pipeline.configs_folder() / "demo.yaml"),
             count=5,
             inner=Inner(1e-5),
         ),
-        Settings(),
+        Heard(),
     ]
 
 
 def test_a_step_can_be_typed_as_it_is_printed(heard: list[Any], tmp_path: Path) -> None:
-    (step,) = pipeline.plan(
-        pipeline.Settings(steps=[{"echo": {"out": "a b", "inputs": ["c", "d"]}}])
-    )
+    (step,) = pipeline.plan([{"echo": {"out": "a b", "inputs": ["c", "d"]}}], tmp_path)
     _, verb, *arguments = shlex.split(str(step))
     cli.run(verb, arguments)
-    assert heard == [Settings(out=Path("a b"), inputs=(Path("c"), Path("d")))]
+    assert heard == [Heard(out=Path("a b"), inputs=(Path("c"), Path("d")))]
 
 
 def test_null_is_passed_on(heard: list[Any], tmp_path: Path) -> None:
-    pipeline.main(pipeline.Settings(steps=[{"echo": {"count": None}}], out=tmp_path))
-    assert heard == [Settings(count=None)]
+    pipeline.run(steps=[{"echo": {"count": None}}], out=tmp_path)
+    assert heard == [Heard(count=None)]
 
 
 def test_a_path_runs_from_its_yaml(
@@ -101,15 +107,15 @@ def test_a_path_runs_from_its_yaml(
 ) -> None:
     yaml = tmp_path / "a.yaml"
     yaml.write_text("steps:\n- echo: {count: 2}\n- report:\n")
-    assert cli.main(["demo", str(yaml), f"out={tmp_path / 'run'}"]) == 0
-    assert heard == [Settings(count=2), Settings()]
+    assert cli.main(["run", str(yaml), f"out={tmp_path / 'run'}"]) == 0
+    assert heard == [Heard(count=2), Heard()]
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"report: {tmp_path.resolve()}/run/report.html"
 
 
 def test_seconds_of_interrupted_runs_add_up(heard: list[Any], tmp_path: Path) -> None:
     (tmp_path / "timings.json").write_text('{"seconds": {"ssl-photoz echo count=2": 100}}')
-    pipeline.main(pipeline.Settings(steps=[{"echo": {"count": 2}}, {"echo": {}}], out=tmp_path))
+    pipeline.run(steps=[{"echo": {"count": 2}}, {"echo": {}}], out=tmp_path)
     spent = json.loads((tmp_path / "timings.json").read_text())["seconds"]
     assert 100 <= spent["ssl-photoz echo count=2"] < 110
     assert 0 <= spent["ssl-photoz echo"] < 10
@@ -120,7 +126,7 @@ def test_a_path_stops_at_the_step_that_fails(
 ) -> None:
     yaml = tmp_path / "a.yaml"
     yaml.write_text("steps: [{echo: {}}, {fail: {}}, {echo: {}}]\n")
-    assert cli.main(["demo", str(yaml), f"out={tmp_path}"]) == 2
+    assert cli.main(["run", str(yaml), f"out={tmp_path}"]) == 2
     assert capsys.readouterr().err == "error: step 2, fail: no such galaxy\n"
     assert len(heard) == 1
     assert "ssl-photoz fail" in json.loads((tmp_path / "timings.json").read_text())["seconds"]
@@ -129,30 +135,30 @@ def test_a_path_stops_at_the_step_that_fails(
 @pytest.mark.parametrize(
     ("step", "says"),
     [
-        ({"fly": {}}, "step 1 holds fly; expected one verb of inspect"),
+        ({"fly": {}}, "step 1 holds fly; expected one verb of select"),
         ({"embed": {}, "index": {}}, "step 1 holds embed, index; expected one verb"),
         ({}, "step 1 holds nothing"),
         ({"demo": {}}, "step 1 holds demo"),
+        ({"run": {}}, "step 1 holds run"),
     ],
 )
 def test_a_step_that_is_no_verb_is_refused_first(step: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        pipeline.Settings(steps=[step])
+        pipeline.plan([step], Path("out"))
 
 
 def test_a_missing_data_folder_is_said(
     heard: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SSL_PHOTOZ_DATA", raising=False)
-    settings = pipeline.Settings(steps=[{"echo": {"inputs": ["{data}/a.h5"]}}], out=tmp_path)
+    steps: list[Any] = [{"echo": {"inputs": ["{data}/a.h5"]}}]
     with pytest.raises(ConfigError, match="SSL_PHOTOZ_DATA"):
-        pipeline.main(settings)
+        pipeline.run(steps, tmp_path)
     assert heard == []
 
 
 def test_an_unknown_key_is_found_before_the_first_step(heard: list[Any], tmp_path: Path) -> None:
     steps: list[dict[str, Any] | None] = [{"echo": {}}, {"echo": {"inner": {"valeu": 1}}}]
-    settings = pipeline.Settings(steps=steps, out=tmp_path)
     with pytest.raises(ConfigError, match=r"step 2, unknown key 'inner.valeu'.*inner.value"):
-        pipeline.main(settings)
+        pipeline.run(steps, tmp_path)
     assert heard == []

@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> None:
     finally:
         minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
     epochs = {
-        verb: size.defaults[verb].get("epochs", cli.settings_of(verb).epochs) for verb in TRAININGS
+        verb: size.defaults[verb].get("epochs", cli.default_of(verb, "epochs"))
+        for verb in TRAININGS
     }
     note = (
         f"{size.name}: encoders pretrained for {epochs['pretrain']} epochs, with labels for "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,8 @@ class Size:
     def _jobs_of(self, name: str, seed: int, rung: str, base: Path) -> Iterator[Job]:
         about = self.rungs[rung]
         verb = next(verb for verb in VERBS if verb in about)
-        known = {field.name for field in fields(cli.settings_of(verb))}
-        of_input = {k: v for k, v in self.inputs[name]["settings"].items() if k in known}
+        keys = cli.keys_of(verb)
+        of_input = {k: v for k, v in self.inputs[name]["settings"].items() if keys.has(k)}
         settings = merged(self.defaults[verb], of_input, about[verb], {"seed": seed})
         after = base / about["after"] if "after" in about else None
         if verb == "pretrain":

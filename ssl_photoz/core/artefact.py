@@ -22,7 +22,35 @@ from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
 
 SCHEMA_VERSION = 1
-Card = dict[str, Any]
+
+
+class Card(dict[str, Any]):
+    """What a ``card.json`` says; rooms add what the cards of their own artefacts say."""
+
+    @property
+    def kind(self) -> str:
+        """What the artefact is: ``encoder``, ``embeddings``, ``probe`` ..."""
+        return str(self["kind"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings that it was made with."""
+        return dict(self.get("config") or {})
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """Name of each parent to its sha256, or its fingerprint."""
+        return dict(self.get("parents") or {})
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its galaxies are simulated."""
+        return bool(self.get("simulated", False))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether pixels are flux in nanomaggies, not display values."""
+        return bool(self.get("calibrated", True))
 
 
 @contextmanager
@@ -111,7 +139,7 @@ def write_card(
     Returns:
         The card as written.
     """
-    card: Card = {
+    card = {
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
         "made_by": f"ssl_photoz {__version__}",
@@ -122,7 +150,7 @@ def write_card(
         **facts,
     }
     write_json(folder / "card.json", card)
-    return read_json(folder / "card.json")
+    return Card(read_json(folder / "card.json"))
 
 
 def read_card(folder: Path, *kinds: str) -> Card:
@@ -144,7 +172,7 @@ def read_card(folder: Path, *kinds: str) -> Card:
             f"{folder} has no card.json: the {wanted} in it is unfinished or was never made; "
             f"run the command that makes it again"
         )
-    card = read_json(folder / "card.json")
+    card = Card(read_json(folder / "card.json"))
     if card.get("kind") not in kinds:
         raise MismatchError(f"{folder} holds a {card.get('kind')!r} artefact, expected {wanted!r}")
     if not isinstance(card.get("schema_version"), int) or card["schema_version"] > SCHEMA_VERSION:
@@ -223,7 +251,7 @@ def begin(
 def _require_same(
     folder: Path,
     kind: str,
-    made: Card,
+    made: Mapping[str, Any],
     config: object,
     parents: Mapping[str, str],
     ignore: Sequence[str],

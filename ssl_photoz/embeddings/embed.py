@@ -72,7 +72,8 @@ def embed(
         DataError: If no row can be embedded.
     """
     keep_freed_memory()
-    encoder, card = load_encoder(encoder_folder, device=device)
+    encoder = load_encoder(encoder_folder, device=device)
+    card = encoder.card
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with Cutouts.open(data) as cutouts:
         source = cutouts.source
@@ -146,7 +147,7 @@ def embed_cutout(
         DataError: If there is no such row, or its pixels are bad.
         MismatchError: If the encoder was trained for other cutouts.
     """
-    encoder, _ = load_encoder(encoder_folder)
+    encoder = load_encoder(encoder_folder)
     with Cutouts.open(data) as cutouts:
         require_fit(encoder, cutouts)
         if not 0 <= row < len(cutouts):

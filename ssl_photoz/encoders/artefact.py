@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.encoders.encoder import Encoder, EncoderCard
 
 WEIGHTS = "weights.safetensors"
 
@@ -45,22 +46,23 @@ def save_encoder(
     )
 
 
-def load_encoder(
-    folder: Path, *, device: torch.device | str = "cpu"
-) -> tuple[Encoder, artefact.Card]:
+def load_encoder(folder: PathLike | Encoder, *, device: torch.device | str = "cpu") -> Encoder:
     """Read an encoder artefact, in evaluation mode.
 
     Args:
-        folder: The artefact.
+        folder: The artefact, or an encoder, which is given back.
         device: Where to put it; weights trained on a GPU load on a CPU.
 
     Returns:
-        The encoder and its card.
+        The encoder, its ``card`` and ``sha256`` set.
 
     Raises:
         ArtefactError: If the card or the weights are missing, damaged, or disagree.
     """
-    card = artefact.read_card(folder, "encoder")
+    if isinstance(folder, Encoder):
+        return folder.to(device)
+    folder = Path(folder)
+    card = EncoderCard(artefact.read_card(folder, "encoder"))
     path = folder / WEIGHTS
     if artefact.sha256_of(path) != card.get("weights_sha256"):
         raise ArtefactError(
@@ -72,4 +74,5 @@ def load_encoder(
         encoder.load_state_dict(load_file(path))
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} does not describe an encoder: {error}") from None
-    return encoder.to(device).eval(), card
+    encoder.card, encoder.sha256 = card, artefact.sha256_of(folder)
+    return encoder.to(device).eval()

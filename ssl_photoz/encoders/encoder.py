@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_photoz.core.artefact import Card
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
 from ssl_photoz.encoders.backbones import make_backbone
@@ -17,8 +18,31 @@ from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
 
 
+class EncoderCard(Card):
+    """What the card of an encoder says."""
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """The sky split that was kept with it; empty for an encoder of another project."""
+        return dict(self.get("split") or {})
+
+    @property
+    def steps(self) -> int | None:
+        """Steps that it was trained for; None where that is not known."""
+        steps = self.get("steps")
+        return None if steps is None else int(steps)
+
+    @property
+    def labels_seen(self) -> list[Any]:
+        """Ids of the galaxies whose redshifts it has learnt from."""
+        return list(self.get("labels_seen", ()))
+
+
 class Encoder(nn.Module):
     """Flux cutouts in, features out.
+
+    An encoder that was read from its folder has a ``card``, and the ``sha256`` by which its
+    children name it; those of a fresh one are empty.
 
     Args:
         backbone: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and a name.
@@ -49,6 +73,8 @@ class Encoder(nn.Module):
         stretch: str = "asinh",
     ) -> None:
         super().__init__()
+        self.card = EncoderCard()
+        self.sha256 = ""
         if len(softening) != len(bands):
             raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
         if stretch == "viewer_slip" and not calibrated:

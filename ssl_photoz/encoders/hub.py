@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders.artefact import WEIGHTS, load_encoder
 from ssl_photoz.encoders.model_card import model_card
@@ -49,7 +48,7 @@ def push_to_hub(
         ArtefactError: If the folder holds no whole encoder.
         ConfigError: If huggingface_hub is not installed.
     """
-    _, card = load_encoder(folder)
+    card = load_encoder(folder).card
     _require_hub()
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -72,7 +71,7 @@ def from_pretrained(
     cache: Path | None = None,
     token: str | None = None,
     endpoint: str | None = None,
-) -> tuple[Encoder, artefact.Card]:
+) -> Encoder:
     """Fetch an encoder, or take it from the cache, in evaluation mode.
 
     Args:
@@ -84,7 +83,7 @@ def from_pretrained(
         endpoint: Address of the hub; the public one by default.
 
     Returns:
-        The encoder and its card.
+        The encoder.
 
     Raises:
         ArtefactError: If what is there is not a whole encoder.

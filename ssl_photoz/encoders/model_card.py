@@ -22,7 +22,7 @@ probes and similarity search.
 {rows}
 
     from ssl_photoz.encoders.hub import from_pretrained
-    encoder, card = from_pretrained("{repo_id}")
+    encoder = from_pretrained("{repo_id}")
 
 Cutouts of other bands, pixel scale or calibration are refused when the encoder is applied.
 All else that is known of it, its settings and the checksum of its data, is in `card.json`.

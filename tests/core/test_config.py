@@ -44,7 +44,7 @@ class Settings:
 
 
 def parse(*arguments: str) -> Settings:
-    return config.parse(Settings, arguments, prog="ssl-photoz try")
+    return Settings(**config.parse(Settings, arguments, prog="ssl-photoz try"))
 
 
 def yaml_file(folder: Path, text: str) -> str:
@@ -78,7 +78,7 @@ def test_an_empty_yaml_changes_nothing(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["epoch=3"], "unknown key 'epoch' in command line; nearest valid: epochs"),
-        (["learning_rate=1"], "nearest valid: optimiser.learning_rate"),
+        (["optimizer.learning_rate=1"], "nearest valid: optimiser.learning_rate"),
         (["optimiser.momentun=1"], "'optimiser.momentun'.*nearest valid: optimiser.momentum"),
         (["epochs=many"], "epochs"),
         (["epochs=-1"], "epochs is -1, expected 0 or more"),
@@ -127,4 +127,90 @@ def test_as_is_short_for_read_as(arguments):
         data: Path
         read_as: str | None = None
 
-    assert config.parse(Reading, ["a.npz", *arguments], prog="x").read_as == "pasquet"
+    assert config.parse(Reading, ["a.npz", *arguments], prog="x")["read_as"] == "pasquet"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to step.
+
+    Attributes:
+        warmup: Share of the run.
+        momentum: Something else of the same name.
+    """
+
+    warmup: float = 0.05
+    momentum: float = 0.0
+
+
+def train(
+    data: "str | Path | Cutouts",  # noqa: F821 - known to type checkers only
+    out: str | Path,
+    *,
+    labels: int | None = None,
+    name: str | int | None = None,
+    optimiser: Optimiser = Optimiser(learning_rate=0.5),
+    schedule: Schedule = Schedule(),
+) -> "Encoder":  # noqa: F821
+    """Train something.
+
+    Args:
+        data: Cutouts.
+        out: Folder to write.
+        labels: How many.
+        name: Of it.
+        optimiser: How to step.
+        schedule: When to step.
+    """
+
+
+def call(*arguments: str, **keywords: dict[str, str]) -> dict[str, object]:
+    keys = config.Keys(config.keys_of(train), **keywords)
+    return config.parse(train, arguments, prog="ssl-photoz train", keys=keys)
+
+
+def test_a_function_is_its_own_command_line() -> None:
+    got = call("a.h5", "out=b", "labels=3", "optimiser.momentum=0.25", "name=007x")
+    assert got == {
+        "data": Path("a.h5"),
+        "out": Path("b"),
+        "labels": 3,
+        "name": "007x",
+        "optimiser": Optimiser(0.5, 0.25),
+        "schedule": Schedule(),
+    }
+    assert isinstance(got["out"], Path)
+
+
+def test_a_key_may_be_its_last_word_where_it_fits_no_other(tmp_path: Path) -> None:
+    yaml = yaml_file(tmp_path, "data: a\nout: b\nwarmup: 0.5\noptimiser: {momentum: 0.125}\n")
+    got = call(yaml, "learning_rate=0.75")
+    assert got["schedule"] == Schedule(warmup=0.5)
+    assert got["optimiser"] == Optimiser(0.75, 0.125)
+    with pytest.raises(ConfigError, match=r"may be optimiser\.momentum or schedule.momentum"):
+        call("a", "out=b", "momentum=1")
+
+
+def test_keys_of_earlier_versions_are_read_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    renamed = {"optimizer": "optimiser", "optimiser.lr": "optimiser.learning_rate"}
+    yaml = yaml_file(tmp_path, "data: a\nout: b\noptimizer: {lr: 0.25, momentum: 0.5}\n")
+    got = call(yaml, renamed=renamed, tell=said.append)
+    assert got["optimiser"] == Optimiser(0.25, 0.5)
+    assert "optimizer is now optimiser" in said
+    got = call("a", "out=b", "optimizer.lr=0.125", renamed=renamed)
+    assert got["optimiser"] == Optimiser(0.125, 0.9)
+
+
+def test_what_a_function_needs_must_be_given() -> None:
+    with pytest.raises(ConfigError, match="out"):
+        call("a.h5")
+
+
+def test_help_has_what_the_docstring_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call("--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Train something." in said
+    assert "Folder to write." in said
+    assert "Share of the run." in said

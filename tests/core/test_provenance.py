@@ -60,7 +60,7 @@ def test_every_card_says_which_libraries(tmp_path):
 
 def test_versions_are_found_without_importing_anything():
     program = (
-        "import sys, json; from ssl_photoz import provenance; found = provenance.versions();"
+        "import sys, json; from ssl_photoz.core import provenance; found = provenance.versions();"
         "print(json.dumps([sorted(found), [m for m in ('torch', 'h5py') if m in sys.modules]]))"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout

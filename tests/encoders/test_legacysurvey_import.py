@@ -49,7 +49,8 @@ def test_features_are_those_of_their_network(tmp_path, flux, name, width):
 def test_the_stretch_is_on_the_card_and_back(tmp_path, flux):
     encoder, _ = import_legacysurvey(their_checkpoint(tmp_path / "a.ckpt", their_network()))
     save_encoder(tmp_path / "encoder", encoder, config={}, parents={})
-    loaded, card = load_encoder(tmp_path / "encoder")
+    loaded = load_encoder(tmp_path / "encoder")
+    card = loaded.card
     assert card["encoder"]["stretch"] == "viewer_slip"
     torch.testing.assert_close(loaded(flux), encoder(flux), rtol=1e-3, atol=1e-4)
 

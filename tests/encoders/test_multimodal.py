@@ -114,7 +114,8 @@ def test_it_is_an_encoder_and_comes_back_as_it_was(tmp_path):
         modalities={"width": 4, "fusion": "late"},
     ).eval()
     save_encoder(tmp_path, encoder, config={}, parents={}, split={}, steps=0)
-    back, card = load_encoder(tmp_path)
+    back = load_encoder(tmp_path)
+    card = back.card
     flux = torch.randn(2, 3, 40, 40)
     assert torch.equal(back(flux), encoder(flux))
     assert json.loads(json.dumps(card["encoder"]["modalities"])) == {"width": 4, "fusion": "late"}

@@ -54,7 +54,7 @@ def test_weights_depend_on_the_seed_alone(make):
 def test_an_artefact_comes_back_as_it_was(make, tmp_path):
     encoder = make().eval()
     save_encoder(tmp_path / "e", encoder, config={}, parents={}, split={}, steps=0)
-    back, _ = load_encoder(tmp_path / "e")
+    back = load_encoder(tmp_path / "e")
     flux = torch.randn(2, 3, 64, 64)
     assert torch.equal(back(flux), encoder(flux))
 

@@ -260,7 +260,7 @@ def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):
     )
     assert tuned["encoder"] == tuned["parents"]["encoder"] == artefact.sha256_of(folder / "encoder")
     weights = load_file(folder / "tuned" / "weights.safetensors")
-    encoder, _ = load_encoder(folder / "encoder")
+    encoder = load_encoder(folder / "encoder")
     first = encoder.backbone.stem[0].weight
     np.testing.assert_allclose(weights["trunk.backbone.stem.0.weight"], first.detach(), atol=1e-6)
     assert float(weights["output.weight"].abs().max()) > 1e-4
@@ -274,7 +274,8 @@ def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):
 
 
 def test_an_encoder_that_has_seen_test_labels_is_refused(folder):
-    encoder, card = load_encoder(folder / "encoder")
+    encoder = load_encoder(folder / "encoder")
+    card = encoder.card
     store = Embeddings.open(folder / "embeddings")
     galaxies = read_labelled(store, features="aperture")
     facts = {"config": {}, "parents": {}, "steps": 0, "split": card["split"]}
