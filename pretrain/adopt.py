@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ssl_photoz.core import artefact
-from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.cutouts.split import SplitConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Settings:
 
     checkpoint: Path
     out: Path
-    split: SplitSettings = field(default_factory=SplitSettings)
+    split: SplitConfig = field(default_factory=SplitConfig)
 
 
 def main(settings: Settings) -> None:

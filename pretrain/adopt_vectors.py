@@ -15,7 +15,7 @@ from typing import Any
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.cutouts.split import SplitConfig
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     out: Path
     encoder: Path | None = None
     network: str | None = None
-    split: SplitSettings = field(default_factory=SplitSettings)
+    split: SplitConfig = field(default_factory=SplitConfig)
     shard_rows: int = 8192
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ def main(settings: Settings) -> None:
     print(f"{card['rows_written']} vectors of {card['dim']}, {rejected} rejected -> {settings.out}")
 
 
-def _encoder(settings: Settings, parents: dict[str, str]) -> tuple[dict[str, Any], SplitSettings]:
+def _encoder(settings: Settings, parents: dict[str, str]) -> tuple[dict[str, Any], SplitConfig]:
     facts: dict[str, Any] = {"encoder": settings.network or parents["vectors"]}
     facts |= {"stages": "last", "orientations": 1, "crop_px": None}
     if settings.encoder is None:
@@ -90,4 +90,4 @@ def _encoder(settings: Settings, parents: dict[str, str]) -> tuple[dict[str, Any
     card = artefact.read_card(settings.encoder, "encoder")
     parents["encoder"] = artefact.sha256_of(settings.encoder)
     facts |= {"encoder": parents["encoder"], "crop_px": card["encoder"]["crop_px"]}
-    return facts, SplitSettings.of(card["split"])
+    return facts, SplitConfig.of(card["split"])

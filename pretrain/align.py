@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.training.moco_settings import AlignSettings, MachineSettings, MocoSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.training.moco_settings import AlignConfig, MachineConfig, MoCoConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.core.types import Ints
@@ -58,10 +58,10 @@ class Settings:
     seed: int = 0
     checkpoint_steps: int = 100
     precision: str = "bf16-mixed"
-    align: AlignSettings = field(default_factory=AlignSettings)
-    moco: MocoSettings = field(default_factory=lambda: MocoSettings(learning_rate=3e-4))
-    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
-    machine: MachineSettings = field(default_factory=MachineSettings)
+    align: AlignConfig = field(default_factory=AlignConfig)
+    moco: MoCoConfig = field(default_factory=lambda: MoCoConfig(learning_rate=3e-4))
+    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.checkpoint_steps < 1:
@@ -96,7 +96,7 @@ def _make(settings: Settings, encoder: Encoder, card: artefact.Card, given: dict
     from ssl_photoz.training.account import Account
     from ssl_photoz.training.checkpoints import forget_checkpoints
 
-    split = SplitSettings(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
+    split = SplitConfig(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
     with Cutouts.open(settings.data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
         account = Account(cutouts, settings.out, settings.mask, resident=settings.machine.resident)
@@ -115,7 +115,7 @@ def _make(settings: Settings, encoder: Encoder, card: artefact.Card, given: dict
 
 
 def _train(
-    settings: Settings, account: Account, encoder: Encoder, labelled: Ints, split: SplitSettings
+    settings: Settings, account: Account, encoder: Encoder, labelled: Ints, split: SplitConfig
 ) -> int:
     import torch
 

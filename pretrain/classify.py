@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.training.supervised.settings import NearbySettings, NetworkName, NetworkSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.training.supervised.settings import NearbyConfig, NetworkConfig, NetworkName
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
@@ -56,7 +56,7 @@ class Settings:
     data: Path
     out: Path
     network: NetworkName = "resnet"
-    nearby: NearbySettings = field(default_factory=NearbySettings)
+    nearby: NearbyConfig = field(default_factory=NearbyConfig)
     labels: int | None = None
     epochs: int = 30
     least_steps: int = 2000
@@ -69,10 +69,10 @@ class Settings:
     cuts: tuple[str, ...] = ()
     base_rate: float = 0.01
     seed: int = 0
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    networks: NetworkSettings = field(default_factory=NetworkSettings)
-    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
-    split: SplitSettings = field(default_factory=SplitSettings)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
 
     def __post_init__(self) -> None:
         if len(self.cuts) not in (0, 2, 3) or not 0 < self.base_rate < 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssl_photoz.core import artefact
-from ssl_photoz.encoders.settings import ReadOutSettings
+from ssl_photoz.encoders.settings import ReadOutConfig
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Settings:
     encoder: Path
     out: Path
     mask: Path | None = None
-    readout: ReadOutSettings = field(default_factory=ReadOutSettings)
+    readout: ReadOutConfig = field(default_factory=ReadOutConfig)
     shard_rows: int = 8192
     batch_size: int = 256
     thumbnails: bool = True

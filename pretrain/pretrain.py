@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.training.moco_settings import MachineSettings, MocoSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.training.moco_settings import MachineConfig, MoCoConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.encoders.encoder import Encoder
@@ -60,11 +60,11 @@ class Settings:
     shuffle_window: int = 8192
     checkpoint_steps: int = 100
     precision: str = "bf16-mixed"
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    moco: MocoSettings = field(default_factory=MocoSettings)
-    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
-    split: SplitSettings = field(default_factory=SplitSettings)
-    machine: MachineSettings = field(default_factory=MachineSettings)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    moco: MoCoConfig = field(default_factory=MoCoConfig)
+    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:

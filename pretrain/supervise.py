@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.supervised.settings import (
     ENCODERS,
-    HeadSettings,
+    HeadConfig,
+    NetworkConfig,
     NetworkName,
-    NetworkSettings,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Settings:
     out: Path
     mask: Path | None = None
     network: NetworkName = "resnet"
-    head: HeadSettings = field(default_factory=HeadSettings)
+    head: HeadConfig = field(default_factory=HeadConfig)
     start: Path | None = None
     labels: int | None = None
     clip_sigma: float | None = None
@@ -83,10 +83,10 @@ class Settings:
     seed: int = 0
     label: str = "trained end to end"
     versus: tuple[Path, ...] = ()
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    networks: NetworkSettings = field(default_factory=NetworkSettings)
-    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
-    split: SplitSettings = field(default_factory=SplitSettings)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.patience, self.committee) < 1 or self.batch_size < 2:
@@ -134,7 +134,7 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     source, seed, said = cutouts.source, settings.seed, asdict(settings)
     pretrained = load_encoder(settings.start) if settings.start else None
     card = pretrained.card if pretrained else artefact.Card()
-    split = SplitSettings.of(card["split"]) if "split" in card else settings.split
+    split = SplitConfig.of(card["split"]) if "split" in card else settings.split
     good, _ = good_rows(cutouts, masked=mask.masked_rows(settings.mask))
     rows, how = labelled_rows(cutouts, good, split), ("labels", "clip_sigma", "seed")
     rows, galaxies = labelled_galaxies(rows, cutouts.column, **{name: said[name] for name in how})

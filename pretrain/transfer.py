@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.training.supervised.settings import NetworkSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.training.supervised.settings import NetworkConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
@@ -74,9 +74,9 @@ class Settings:
     seed: int = 0
     label: str = "trained on another survey"
     versus: tuple[Path, ...] = ()
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    nuisances: NuisanceSettings = field(default_factory=NuisanceSettings)
-    split: SplitSettings = field(default_factory=SplitSettings)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.patience) < 1 or self.batch_size < 2 or self.strength < 0:
@@ -130,7 +130,7 @@ def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, An
     adversary = partial(make_adversary, strength=settings.strength, seed=seed)
     network: dict[str, Any] = {"kind": settings.network, "about": about}
     network |= {"size_px": source.source.size_px, "noise": typical_noise(source, rows["train"])}
-    network |= {"encoder": asdict(settings.encoder), "settings": asdict(NetworkSettings())}
+    network |= {"encoder": asdict(settings.encoder), "settings": asdict(NetworkConfig())}
     fitted = fit_and_predict(
         batches,
         {split: partial(central_crops, *some) for split, some in asked.items()},

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_photoz.core import artefact
-from ssl_photoz.qa.settings import REJECTING, CheckSettings, require_checks
+from ssl_photoz.qa.settings import REJECTING, CheckConfig, require_checks
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Settings:
     pixscale_arcsec: float | None = None
     read_as: str | None = None
     reject: tuple[str, ...] = REJECTING
-    checks: CheckSettings = field(default_factory=CheckSettings)
+    checks: CheckConfig = field(default_factory=CheckConfig)
 
     def __post_init__(self) -> None:
         require_checks(self.reject)

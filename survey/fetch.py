@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ssl_photoz.catalog.columns import Roles
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.fetching.settings import ServiceSettings
+from ssl_photoz.fetching.settings import ServiceConfig
 
 # Settings that do not change what a cutout is.
 PASSING = ("catalogue", "out", "coadds", "service", "workers")
@@ -52,7 +52,7 @@ class Settings:
     max_blank: float = 0.1
     dust: str = "auto"
     columns: Roles = field(default_factory=Roles)
-    service: ServiceSettings = field(default_factory=ServiceSettings)
+    service: ServiceConfig = field(default_factory=ServiceConfig)
     workers: int = 1
 
     def __post_init__(self) -> None:

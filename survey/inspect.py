@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.qa.settings import REJECTING, CheckSettings
+from ssl_photoz.qa.settings import REJECTING, CheckConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
@@ -46,7 +46,7 @@ class Settings:
     read_as: str | None = None
     sheet: int = 36
     sample: int = 2000
-    checks: CheckSettings = field(default_factory=CheckSettings)
+    checks: CheckConfig = field(default_factory=CheckConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.sheet <= MAX_SHEET:

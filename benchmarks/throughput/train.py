@@ -18,15 +18,15 @@ import torch
 
 from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
 from benchmarks.throughput.survey import make_file, make_packed
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.memory import keep_freed_memory
 from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.cutouts.stream import TrainingStream
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.training.account import Account
-from ssl_photoz.training.moco_settings import MocoSettings
+from ssl_photoz.training.moco_settings import MoCoConfig
 from ssl_photoz.training.pretraining import pretrain
 
 WARM_STEPS = 3
@@ -146,7 +146,7 @@ def trained(
             account,
             stream_from,
             folder=Path(folder),
-            split=SplitSettings(),
+            split=SplitConfig(),
             steps=steps,
             steps_per_epoch=steps,
             batch_size=batch_size,
@@ -154,8 +154,8 @@ def trained(
             precision="bf16-mixed",
             compiled=False,
             seed=0,
-            moco=asdict(MocoSettings(queue_size=16 * batch_size)),
-            nuisances=asdict(NuisanceSettings()),
+            moco=asdict(MoCoConfig(queue_size=16 * batch_size)),
+            nuisances=asdict(AugmentationConfig()),
         )
     # A batch is asked for when the step before it is done.
     return (len(clock) - 1 - WARM_STEPS) * batch_size / (clock[-1] - clock[WARM_STEPS])

@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class NuisanceSettings:
+class AugmentationConfig:
     """Nuisances that two views of a galaxy do not share.
 
     Size scaling and free changes of colour are off: both carry the redshift. They are there

@@ -39,7 +39,7 @@ class Views:
         pixscale_arcsec: Arcsec per pixel.
         calibrated: Whether pixels are linear flux in nanomaggies.
         crop_px: Side of a view.
-        rotation: See `NuisanceSettings`, also for what follows.
+        rotation: See `AugmentationConfig`, also for what follows.
         jitter_px: Largest shift per axis.
         zoom: Half-range of the size scaling.
         own: What is taken to be the cutouts' own: ``file`` or ``drawn``.

@@ -13,7 +13,7 @@ from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import read_batch
 from ssl_photoz.cutouts.quality import border_noise, usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 
 SAMPLE = 2048
 FEWEST_LABELS = 20
@@ -49,7 +49,7 @@ def target_statistics(
 
 
 def labelled_crops(
-    cutouts: Cutouts, rows: Ints, split: SplitSettings, *, size_px: int
+    cutouts: Cutouts, rows: Ints, split: SplitConfig, *, size_px: int
 ) -> dict[str, Tensor]:
     """Read a standing sample on which an encoder in training can be scored.
 

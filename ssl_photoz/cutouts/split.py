@@ -22,7 +22,7 @@ NO_CELL = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class SplitSettings:
+class SplitConfig:
     """How the sky is divided.
 
     Attributes:
@@ -90,7 +90,7 @@ def sky_split(
         ConfigError: If nside, fractions or counts make no sense, or there are fewer rows than
             ``counts`` asks for.
     """
-    SplitSettings(seed, nside, fractions, counts)
+    SplitConfig(seed, nside, fractions, counts)
     if not ra.shape == dec.shape == ids.shape == (len(ids),):
         raise ShapeError(f"ra {ra.shape}, dec {dec.shape} and ids {ids.shape} must all be (N,)")
     if counts is not None:

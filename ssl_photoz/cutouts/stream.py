@@ -14,7 +14,7 @@ from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.cutouts.batches import Batch, Batches, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 
 
 class TrainingStream:
@@ -105,7 +105,7 @@ class LabelledStream:
         rows: Ints,
         labelled: Ints,
         *,
-        split: SplitSettings,
+        split: SplitConfig,
         share: float,
         batch_size: int,
         seed: int,
@@ -146,7 +146,7 @@ def deal(rows: Ints, seed: list[int], first: int, count: int) -> Ints:
     return np.concatenate(shuffled)[low : low + count]
 
 
-def training_labels(cutouts: Cutouts, rows: Ints, split: SplitSettings) -> Ints:
+def training_labels(cutouts: Cutouts, rows: Ints, split: SplitConfig) -> Ints:
     """Return those of the rows that lie on the training sky and have a usable redshift, in order.
 
     They are the labelled training galaxies of `ssl_photoz.photoz.labels.read_labelled`, in its
@@ -157,7 +157,7 @@ def training_labels(cutouts: Cutouts, rows: Ints, split: SplitSettings) -> Ints:
     return found
 
 
-def label_column(cutouts: Cutouts, labelled: Ints, split: SplitSettings) -> Floats:
+def label_column(cutouts: Cutouts, labelled: Ints, split: SplitConfig) -> Floats:
     """Return the redshifts of labelled rows, (N,), and NaN everywhere else.
 
     Whatever trains an encoder reads redshifts from here.
@@ -177,5 +177,5 @@ def label_column(cutouts: Cutouts, labelled: Ints, split: SplitSettings) -> Floa
     return z
 
 
-def _sides(cutouts: Cutouts, split: SplitSettings) -> NDArray[np.str_]:
+def _sides(cutouts: Cutouts, split: SplitConfig) -> NDArray[np.str_]:
     return sky_split(*(cutouts.column(name) for name in ("ra", "dec", "id")), **asdict(split))

@@ -14,13 +14,13 @@ from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.batches import Batch, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SPLITS, SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SPLITS, SplitConfig, sky_split
 from ssl_photoz.cutouts.stream import TrainingStream, label_column
 
 CROPS_AT_ONCE = 256
 
 
-def labelled_rows(cutouts: Cutouts, rows: Ints, split: SplitSettings) -> dict[str, Ints]:
+def labelled_rows(cutouts: Cutouts, rows: Ints, split: SplitConfig) -> dict[str, Ints]:
     """Return the rows of each split that have a usable redshift, in the order of the file.
 
     They are the labelled galaxies that a probe reads from embeddings of the same file and split,
@@ -35,7 +35,7 @@ def labelled_rows(cutouts: Cutouts, rows: Ints, split: SplitSettings) -> dict[st
 def supervised_batches(
     cutouts: Cutouts,
     rows: Ints,
-    split: SplitSettings,
+    split: SplitConfig,
     *,
     batch_size: int,
     seed: int,

@@ -23,7 +23,7 @@ from ssl_photoz.cutouts.examined import Examined, central_crop, examined
 from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
 from ssl_photoz.cutouts.quality import reject_reasons
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
@@ -82,7 +82,7 @@ def embed(
             cutouts.column("ra"),
             cutouts.column("dec"),
             cutouts.column("id"),
-            **asdict(SplitSettings.of(card["split"])),
+            **asdict(SplitConfig.of(card["split"])),
         )
         missing = _missing(folder, source.rows, shard_rows)
         runs_of = {n: _runs(rows, batch_size) for n, rows in missing.items()}

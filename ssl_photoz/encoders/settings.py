@@ -12,7 +12,7 @@ HALVINGS = {"standard": 5, "small": 3}
 
 
 @dataclass(frozen=True)
-class ModalitySettings:
+class ModalityConfig:
     """The branches of a multimodal network (Ait Ouahmed et al. 2024, A&A 683, A26).
 
     Attributes:
@@ -41,7 +41,7 @@ class ModalitySettings:
 
 
 @dataclass(frozen=True)
-class EncoderSettings:
+class EncoderConfig:
     """The encoder.
 
     Attributes:
@@ -61,7 +61,7 @@ class EncoderSettings:
     stem: str = "standard"
     crop_px: int = 64
     softening: float = 3.0
-    modalities: ModalitySettings = field(default_factory=ModalitySettings)
+    modalities: ModalityConfig = field(default_factory=ModalityConfig)
     stretch: str = "asinh"
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
-class ReadOutSettings:
+class ReadOutConfig:
     """How an embedding is read from the network.
 
     Attributes:

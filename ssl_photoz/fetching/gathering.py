@@ -17,7 +17,7 @@ from ssl_photoz.fetching.coadds import cut_all, tasks
 from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.regions import layers_of, on_the_sky
-from ssl_photoz.fetching.settings import ServiceSettings
+from ssl_photoz.fetching.settings import ServiceConfig
 
 MANY = 100_000
 
@@ -30,7 +30,7 @@ def gather(
     layer: str,
     coadds: Path | None,
     workers: int,
-    service: ServiceSettings,
+    service: ServiceConfig,
 ) -> None:
     """Fetch or reject every row of a catalogue that is not done yet.
 
@@ -64,7 +64,7 @@ def gather(
             bar.update(len(cut))
 
 
-def advice(rows: int, service: ServiceSettings) -> str:
+def advice(rows: int, service: ServiceConfig) -> str:
     """Say how long the network will take, what is missing for good manners, what is better."""
     hours = rows / service.per_second / 3600
     lines = [f"{rows} cutouts from {service.url}, at least {hours:.1f} h"]
@@ -84,7 +84,7 @@ def _download(
     frame: Frame,
     layers: Array,
     rows: Ints,
-    settings: ServiceSettings,
+    settings: ServiceConfig,
     bar: tqdm,
 ) -> None:
     try:

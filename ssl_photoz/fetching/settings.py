@@ -8,7 +8,7 @@ from ssl_photoz.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class ServiceSettings:
+class ServiceConfig:
     """Address and manners.
 
     Attributes:

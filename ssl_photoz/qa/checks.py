@@ -13,7 +13,7 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa import pixels, positions
 from ssl_photoz.qa.blocks import read_blocks
 from ssl_photoz.qa.catalogue import magnitude, radius_arcsec
-from ssl_photoz.qa.settings import CHECKS, CheckSettings
+from ssl_photoz.qa.settings import CHECKS, CheckConfig
 
 SATURATED_BITS = {"g": 2, "r": 3, "z": 4, "i": 14}
 """Bits of MASKBITS that say so, https://www.legacysurvey.org/dr9/bitmasks."""
@@ -39,7 +39,7 @@ class Checked:
     measures: dict[str, Array]
     left_out: dict[str, str]
     neighbours: positions.Neighbourhood
-    settings: CheckSettings
+    settings: CheckConfig
 
     def worst(self, check: str, count: int) -> Ints:
         """Return the rows that a check flags, the worst first, at most ``count``."""
@@ -55,7 +55,7 @@ class Checked:
         return CHECKS[check].format(**asdict(self.settings))
 
 
-def check(cutouts: Cutouts, rows: Ints, settings: CheckSettings) -> Checked:
+def check(cutouts: Cutouts, rows: Ints, settings: CheckConfig) -> Checked:
     """Check the catalogue of all rows, and the pixels of some, with progress bars.
 
     Args:
@@ -93,7 +93,7 @@ def check(cutouts: Cutouts, rows: Ints, settings: CheckSettings) -> Checked:
 
 
 def _look(
-    cutouts: Cutouts, rows: Ints, settings: CheckSettings, left_out: Mapping[str, str]
+    cutouts: Cutouts, rows: Ints, settings: CheckConfig, left_out: Mapping[str, str]
 ) -> dict[str, Array]:
     names = [n for n in ("unusable", "blank", "saturated", "shred_peak") if n not in left_out]
     found = {name: np.zeros(len(cutouts)) for name in names}
@@ -108,7 +108,7 @@ def _look(
 
 
 def _measures(
-    cutouts: Cutouts, images: Array, settings: CheckSettings, left_out: Mapping[str, str]
+    cutouts: Cutouts, images: Array, settings: CheckConfig, left_out: Mapping[str, str]
 ) -> dict[str, Doubles]:
     """Return by how much each cutout passes the threshold of each check of pixels; 0 within it."""
     source = cutouts.source
@@ -146,7 +146,7 @@ def _said_to_be_saturated(cutouts: Cutouts) -> Doubles:
     return said
 
 
-def _labels(cutouts: Cutouts, settings: CheckSettings) -> dict[str, Bools]:
+def _labels(cutouts: Cutouts, settings: CheckConfig) -> dict[str, Bools]:
     z = cutouts.column("z")
     star = np.abs(z) < settings.star_z
     for name in set(CLASSES) & set(cutouts.columns):

@@ -25,7 +25,7 @@ REJECTING = tuple(name for name in CHECKS if name not in ("not_positive", "overl
 
 
 @dataclass(frozen=True)
-class CheckSettings:
+class CheckConfig:
     """Thresholds of the checks.
 
     Attributes:

@@ -9,7 +9,7 @@ ARMS = ("rank_n_contrast", "regression", "metric_learning")
 
 
 @dataclass(frozen=True)
-class MocoSettings:
+class MoCoConfig:
     """The contrastive loss, the pretext beside it, and the optimiser.
 
     Attributes:
@@ -63,7 +63,7 @@ class MocoSettings:
 
 
 @dataclass(frozen=True)
-class MachineSettings:
+class MachineConfig:
     """What makes a run faster on some machines; it changes rounding at most.
 
     Attributes:
@@ -77,7 +77,7 @@ class MachineSettings:
 
 
 @dataclass(frozen=True)
-class AlignSettings:
+class AlignConfig:
     """How known redshifts order the embedding.
 
     Attributes:

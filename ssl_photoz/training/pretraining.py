@@ -16,7 +16,7 @@ from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.cutouts.device import pinned
 from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
-from ssl_photoz.cutouts.split import SplitSettings
+from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training import ranks
 from ssl_photoz.training.account import Account
@@ -31,7 +31,7 @@ def pretrain(
     stream_from: Callable[[int], Iterable[Batch]],
     *,
     folder: Path,
-    split: SplitSettings,
+    split: SplitConfig,
     steps: int,
     steps_per_epoch: int,
     batch_size: int,

@@ -8,11 +8,11 @@ import torch
 
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.views import Views
 
 BATCH = 3000
-THEIRS = NuisanceSettings(
+THEIRS = AugmentationConfig(
     rotation="none",
     jitter_px=0.0,
     own="drawn",
@@ -73,4 +73,4 @@ def test_ranges_follow_the_pixel_scale():
 @pytest.mark.parametrize("wrong", [{"own": "sky"}, {"targets": "even"}])
 def test_unknown_words_are_refused(wrong):
     with pytest.raises(ValueError, match="expected one of"):
-        NuisanceSettings(**wrong)
+        AugmentationConfig(**wrong)

@@ -8,10 +8,10 @@ import torch
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import orient
 from ssl_photoz.augment.redden import R_BAND, draw_ebv_change
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.views import Views
 
-OFF = NuisanceSettings(
+OFF = AugmentationConfig(
     rotation="none", jitter_px=0.0, psf_strength=0.0, noise_strength=0.0, dust="none"
 )
 

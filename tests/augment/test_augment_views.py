@@ -6,18 +6,18 @@ import torch
 from ssl_photoz.augment.display import jitter_display
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import plain_crop
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.views import Views
 from ssl_photoz.core.config import parse
 from ssl_photoz.core.errors import ConfigError, ShapeError
 
-OFF = NuisanceSettings(
+OFF = AugmentationConfig(
     rotation="none", jitter_px=0.0, psf_strength=0.0, noise_strength=0.0, dust="none"
 )
 
 
 def make(settings=None, **fixed):
-    return Views(**{"crop_px": 32, **fixed}, **asdict(settings or NuisanceSettings()))
+    return Views(**{"crop_px": 32, **fixed}, **asdict(settings or AugmentationConfig()))
 
 
 def known(batch, *, ebv_mag=0.05, fwhm_arcsec=0.9, noise=0.01):
@@ -53,7 +53,7 @@ def test_views_depend_on_the_counters_alone(calibrated):
 @pytest.mark.parametrize("rotation", ["free", "quarter"])
 @pytest.mark.parametrize("psf_strength", [0.0, 1.0])
 def test_noise_of_a_view_is_the_cutouts_own(rotation, psf_strength):
-    settings = NuisanceSettings(
+    settings = AugmentationConfig(
         rotation=rotation, psf_strength=psf_strength, noise_strength=0.0, dust="own"
     )
     batch, own = 96, 0.02
@@ -66,7 +66,7 @@ def test_noise_of_a_view_is_the_cutouts_own(rotation, psf_strength):
 
 def test_drawn_noise_only_adds():
     batch, own = 64, 0.004
-    views = make(NuisanceSettings(rotation="quarter", psf_strength=0.0, dust="none"))
+    views = make(AugmentationConfig(rotation="quarter", psf_strength=0.0, dust="none"))
     view = views(own * field(batch), **known(batch, noise=own), generator=generator(3))
     sigma = view.square().mean((2, 3)).sqrt()
     assert (sigma > 0.93 * own).all()
@@ -77,7 +77,7 @@ def test_flux_and_colours_of_a_source_survive():
     axis = torch.arange(64) - 31.5
     profile = torch.exp(-0.5 * (axis / 3.0) ** 2)
     source = torch.outer(profile, profile) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
-    settings = NuisanceSettings(noise_strength=0.0, dust="none", jitter_px=2.0)
+    settings = AugmentationConfig(noise_strength=0.0, dust="none", jitter_px=2.0)
     view = make(settings, crop_px=48)(
         source.expand(32, -1, -1, -1), **known(32, noise=0.0), generator=generator(4)
     )
@@ -86,7 +86,7 @@ def test_flux_and_colours_of_a_source_survive():
 
 
 def test_dust_changes_magnitudes_along_the_extinction_curve():
-    settings = NuisanceSettings(rotation="quarter", psf_strength=0.0, noise_strength=0.0)
+    settings = AugmentationConfig(rotation="quarter", psf_strength=0.0, noise_strength=0.0)
     flux = torch.ones(2000, 3, 8, 8)
     view = make(settings, crop_px=4)(
         flux, **known(2000, ebv_mag=0.2, noise=0.0), generator=generator(4)
@@ -109,7 +109,7 @@ def test_seeing_of_a_view_is_at_least_the_resampled_one():
     axis = torch.arange(64) - 31.5
     profile = torch.exp(-0.5 * (axis / own_px) ** 2)
     star = torch.outer(profile, profile).expand(200, 3, -1, -1)
-    settings = NuisanceSettings(noise_strength=0.0, dust="none", jitter_px=1.0)
+    settings = AugmentationConfig(noise_strength=0.0, dust="none", jitter_px=1.0)
     attributes = known(200, fwhm_arcsec=own_px * 2.3548 * 0.262, noise=0.0)
     view = make(settings, crop_px=48)(star, **attributes, generator=generator(5))
     sigma_px = variance(view).sqrt()
@@ -176,8 +176,8 @@ def test_wrong_shapes_are_refused():
 
 
 def test_settings_come_from_the_command_line():
-    got = parse(NuisanceSettings, ["rotation=quarter", "jitter_px=2"], prog="views")
-    assert got == NuisanceSettings(rotation="quarter", jitter_px=2.0)
+    got = parse(AugmentationConfig, ["rotation=quarter", "jitter_px=2"], prog="views")
+    assert got == AugmentationConfig(rotation="quarter", jitter_px=2.0)
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_settings_come_from_the_command_line():
 )
 def test_settings_without_meaning_are_refused(field_name, value):
     with pytest.raises(ValueError, match=f"{field_name} is"):
-        NuisanceSettings(**{field_name: value})
+        AugmentationConfig(**{field_name: value})

@@ -5,7 +5,7 @@ import pytest
 
 from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.cutouts.stream import (
     LabelledStream,
     deal,
@@ -15,7 +15,7 @@ from ssl_photoz.cutouts.stream import (
 )
 
 N = 300
-SPLIT = SplitSettings(fractions=(0.5, 0.2, 0.3))
+SPLIT = SplitConfig(fractions=(0.5, 0.2, 0.3))
 
 
 @pytest.fixture

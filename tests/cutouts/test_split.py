@@ -4,7 +4,7 @@ from astropy import units
 from astropy.coordinates import SkyCoord
 
 from ssl_photoz.core.errors import ConfigError, ShapeError
-from ssl_photoz.cutouts.split import SplitSettings, sky_split, uniform_hash
+from ssl_photoz.cutouts.split import SplitConfig, sky_split, uniform_hash
 
 
 def sky(n, seed=0):
@@ -96,6 +96,6 @@ def test_rows_without_a_position_train_unless_their_id_has_one_elsewhere():
 def test_settings_that_make_no_sense():
     for bad in ({"nside": 33}, {"fractions": (0.5, 0.1, 0.1)}, {"fractions": (1.2, -0.1, -0.1)}):
         with pytest.raises(ConfigError):
-            SplitSettings(**bad)
+            SplitConfig(**bad)
     with pytest.raises(ShapeError):
         sky_split(np.zeros(3), np.zeros(2), np.zeros(3))

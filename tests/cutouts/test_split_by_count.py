@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 
 N = 1000
 COUNTS = (700, 100, 200)
@@ -54,12 +54,12 @@ def test_too_few_rows_are_refused():
     with pytest.raises(ConfigError, match="1000 rows in all; there are 999"):
         split(np.arange(N - 1))
     with pytest.raises(ConfigError, match="three numbers"):
-        SplitSettings(counts=(1, -1, 1))
+        SplitConfig(counts=(1, -1, 1))
 
 
 def test_a_card_gives_back_the_settings():
-    for settings in (SplitSettings(counts=COUNTS), SplitSettings(seed=3)):
+    for settings in (SplitConfig(counts=COUNTS), SplitConfig(seed=3)):
         said = {"seed": settings.seed, "nside": 32, "fractions": [0.7, 0.1, 0.2]}
         said["counts"] = list(COUNTS) if settings.counts else None
-        assert SplitSettings.of(said) == settings
-    assert SplitSettings.of({"seed": 0, "nside": 32, "fractions": [0.7, 0.1, 0.2]}).counts is None
+        assert SplitConfig.of(said) == settings
+    assert SplitConfig.of({"seed": 0, "nside": 32, "fractions": [0.7, 0.1, 0.2]}).counts is None

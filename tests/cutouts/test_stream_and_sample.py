@@ -11,7 +11,7 @@ from ssl_photoz.cutouts.sample import (
     target_statistics,
     typical_noise,
 )
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.cutouts.stream import TrainingStream
 
 ROWS = 600
@@ -60,7 +60,7 @@ def test_noise_is_the_files_own_or_estimated(path):
 
 
 def test_scored_galaxies_are_never_of_the_test_sky(path):
-    split = SplitSettings(fractions=(0.5, 0.2, 0.3))
+    split = SplitConfig(fractions=(0.5, 0.2, 0.3))
     with Cutouts.open(path) as cutouts:
         crops = labelled_crops(cutouts, np.arange(ROWS), split, size_px=16)
         places = [cutouts.column(name) for name in ("ra", "dec", "id")]
@@ -77,7 +77,7 @@ def test_without_labels_only_the_spread_is_scored(path):
     with h5py.File(path, "r+") as file:
         file["Z"][:] = np.nan
     with Cutouts.open(path) as cutouts:
-        crops = labelled_crops(cutouts, np.arange(ROWS), SplitSettings(), size_px=16)
+        crops = labelled_crops(cutouts, np.arange(ROWS), SplitConfig(), size_px=16)
     assert len(crops["asked"]) == 0
     assert 0 < len(crops["known"]) < ROWS
 

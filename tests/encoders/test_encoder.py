@@ -5,7 +5,7 @@ from ssl_photoz.core.errors import ArtefactError, MismatchError, ShapeError
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import orient_exactly, pool, read_out
-from ssl_photoz.encoders.settings import EncoderSettings, ReadOutSettings
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 
 
 def make(bands="grz", crop_px=32, calibrated=True, **changes):
@@ -130,11 +130,11 @@ def test_damaged_encoders_are_refused(tmp_path):
 )
 def test_settings_are_validated(wrong):
     with pytest.raises(ValueError, match=list(wrong)[-1]):
-        EncoderSettings(**wrong)
+        EncoderConfig(**wrong)
 
 
 def test_read_out_settings_are_validated():
     with pytest.raises(ValueError, match="orientations is 3"):
-        ReadOutSettings(orientations=3)
+        ReadOutConfig(orientations=3)
     with pytest.raises(ValueError, match="stages is"):
-        ReadOutSettings(stages="first")
+        ReadOutConfig(stages="first")

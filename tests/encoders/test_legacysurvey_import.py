@@ -15,7 +15,7 @@ from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.foreign_checkpoint import read_checkpoint
 from ssl_photoz.encoders.legacysurvey_import import import_legacysurvey
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
 from tests.encoders.legacysurvey_checkpoints import their_checkpoint, their_input, their_network
 
@@ -84,7 +84,7 @@ def test_a_stretch_of_flux_refuses_display_values_and_other_bands():
     with pytest.raises(ConfigError, match="no scale for bands"):
         fresh_encoder(bands=["W1"], calibrated=True, **given)
     with pytest.raises(ValueError, match="stretch 'lupton' is not one of"):
-        EncoderSettings(stretch="lupton")
+        EncoderConfig(stretch="lupton")
 
 
 class Malice:

@@ -10,7 +10,7 @@ from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.multimodal import make_multimodal, modalities_of
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.encoders.settings import EncoderSettings, ModalitySettings
+from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
 
 FUSIONS = ("early", "middle", "late")
 
@@ -136,4 +136,4 @@ def test_it_is_an_encoder_and_comes_back_as_it_was(tmp_path):
 )
 def test_settings_without_a_meaning_are_refused(wrong, complaint):
     with pytest.raises(ValueError, match=complaint):
-        EncoderSettings(backbone="multimodal", modalities=ModalitySettings(**wrong))
+        EncoderConfig(backbone="multimodal", modalities=ModalityConfig(**wrong))

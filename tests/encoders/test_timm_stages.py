@@ -8,7 +8,7 @@ from ssl_photoz.encoders import timm_stages
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.encoders.settings import EncoderConfig
 
 NAME = "convnext_atto"
 
@@ -77,8 +77,8 @@ def test_without_timm_the_extra_is_named(monkeypatch):
 
 
 def test_settings_take_timm_names_and_its_own_stem():
-    assert EncoderSettings(backbone="timm/convnext_nano").backbone == "timm/convnext_nano"
+    assert EncoderConfig(backbone="timm/convnext_nano").backbone == "timm/convnext_nano"
     with pytest.raises(ValueError, match="a stem of its own"):
-        EncoderSettings(backbone="timm/convnext_nano", stem="small")
+        EncoderConfig(backbone="timm/convnext_nano", stem="small")
     with pytest.raises(ValueError, match="timm/NAME"):
-        EncoderSettings(backbone="convnext_nano")
+        EncoderConfig(backbone="convnext_nano")

@@ -229,13 +229,13 @@ def test_another_catalogue_or_setting_is_refused(service, make_catalogue, tmp_pa
 
 def test_many_objects_are_sent_to_the_coadds():
     from ssl_photoz.fetching.gathering import advice
-    from ssl_photoz.fetching.settings import ServiceSettings
+    from ssl_photoz.fetching.settings import ServiceConfig
 
-    said = advice(250_000, ServiceSettings(per_second=5))
+    said = advice(250_000, ServiceConfig(per_second=5))
     assert "at least 13.9 h" in said
     assert "coadds=" in said
     assert "service.contact=" in said
-    assert "coadds" not in advice(100_000, ServiceSettings(contact="me"))
+    assert "coadds" not in advice(100_000, ServiceConfig(contact="me"))
 
 
 def test_another_pixel_scale_text_ids_and_simulations_are_marked(

@@ -7,14 +7,14 @@ import pytest
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa.checks import check
-from ssl_photoz.qa.settings import CHECKS, REJECTING, CheckSettings
+from ssl_photoz.qa.settings import CHECKS, REJECTING, CheckConfig
 
 ALL_CHECKS = set(CHECKS)
 
 
 def flagged(path, **settings):
     cutouts = Cutouts.open(path)
-    return check(cutouts, np.arange(len(cutouts)), CheckSettings(**settings))
+    return check(cutouts, np.arange(len(cutouts)), CheckConfig(**settings))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_what_makes_no_sense_is_left_out_and_why(tmp_path):
 
 def test_pixels_that_were_not_looked_at_are_not_flagged(planted_survey):
     cutouts = Cutouts.open(planted_survey)
-    found = check(cutouts, np.arange(0, 35), CheckSettings())
+    found = check(cutouts, np.arange(0, 35), CheckConfig())
     assert np.flatnonzero(found.flags["blank"]).tolist() == [30, 31, 32]
     assert found.counts()["saturated"] == 0
     assert found.counts()["absurd_label"] == 3
@@ -112,7 +112,7 @@ def test_pixels_that_were_not_looked_at_are_not_flagged(planted_survey):
 
 def test_thresholds_are_checked():
     with pytest.raises(ConfigError, match="peak_ratio is 0"):
-        CheckSettings(peak_ratio=0)
+        CheckConfig(peak_ratio=0)
     with pytest.raises(ConfigError, match="greatest_z"):
-        CheckSettings(least_z=3)
+        CheckConfig(least_z=3)
     assert set(REJECTING) < ALL_CHECKS

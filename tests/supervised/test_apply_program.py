@@ -7,14 +7,14 @@ import pytest
 from ssl_photoz.recipes.pretrain import apply as program
 from ssl_photoz.recipes.pretrain import classify, supervise
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
-from ssl_photoz.training.supervised.settings import HeadSettings
+from ssl_photoz.training.supervised.settings import HeadConfig
 
 ROWS = 150
 BAD = 7  # a cutout without pixels
@@ -24,13 +24,13 @@ TRAINING = {
     "least_steps": 6,
     "batch_size": 32,
     "orientations": 1,
-    "encoder": EncoderSettings(crop_px=33),
-    "nuisances": NuisanceSettings(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
-    "split": SplitSettings(seed=1, fractions=(0.6, 0.2, 0.2)),
+    "encoder": EncoderConfig(crop_px=33),
+    "nuisances": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
+    "split": SplitConfig(seed=1, fractions=(0.6, 0.2, 0.2)),
 }
 TRAINED = {
     "cnn": {},
-    "bins": {"head": HeadSettings("bins", 12)},
+    "bins": {"head": HeadConfig("bins", 12)},
     "committee": {"committee": 2},
 }
 

@@ -8,12 +8,12 @@ import pytest
 from ssl_photoz.recipes.pretrain import bands as program
 from ssl_photoz.recipes.pretrain.supervise import Settings, main
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts import supervision
-from ssl_photoz.cutouts.split import SplitSettings
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.cutouts.split import SplitConfig
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.end_to_end import labelled_galaxies
 
@@ -52,11 +52,11 @@ def supervise(folder, out, **changes):
         "batch_size": 32,
         "learning_rate": 3e-3,
         "orientations": 1,
-        "encoder": EncoderSettings(crop_px=33),
-        "nuisances": NuisanceSettings(
+        "encoder": EncoderConfig(crop_px=33),
+        "nuisances": AugmentationConfig(
             rotation="quarter", jitter_px=0, psf_strength=0, noise_strength=0, dust="none"
         ),
-        "split": SplitSettings(seed=1, fractions=(0.6, 0.2, 0.2)),
+        "split": SplitConfig(seed=1, fractions=(0.6, 0.2, 0.2)),
         **changes,
     }
     main(Settings(data=folder / "cutouts.h5", out=folder / out, **given))

@@ -9,7 +9,7 @@ import torch
 from ssl_photoz.core.errors import ConfigError, ShapeError
 from ssl_photoz.training.supervised.capsule_layers import margin_loss, route, squash
 from ssl_photoz.training.supervised.capsules import CapsuleNetwork, classes_of, concentration
-from ssl_photoz.training.supervised.settings import CapsuleSettings
+from ssl_photoz.training.supervised.settings import CapsuleConfig
 from ssl_photoz.training.supervised.target import Target
 
 TARGET = Target.of(np.array([0.05, 0.1, 0.2, 0.3]))
@@ -136,4 +136,4 @@ def test_only_cutouts_of_its_size_are_taken():
     with pytest.raises(ShapeError, match=r"\(2, 16, 16\)"):
         make()(torch.zeros(1, 2, 32, 32))
     with pytest.raises(ConfigError, match="expected 16, 32"):
-        CapsuleSettings(crop_px=40)
+        CapsuleConfig(crop_px=40)

@@ -6,18 +6,18 @@ import pyarrow.parquet as pq
 import pytest
 from ssl_photoz.recipes.pretrain import classify as program
 
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError, MismatchError
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.dwarfs.rivals import tell_nearby
 from ssl_photoz.embeddings.store import write_embeddings
-from ssl_photoz.encoders.settings import EncoderSettings
-from ssl_photoz.training.supervised.settings import NearbySettings
+from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.training.supervised.settings import NearbyConfig
 
 ROWS = 300
-SPLIT = SplitSettings(seed=1, fractions=(0.5, 0.25, 0.25))
+SPLIT = SplitConfig(seed=1, fractions=(0.5, 0.25, 0.25))
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def settings(folder, out="out", **changes):
         "batch_size": 32,
         "learning_rate": 3e-3,
         "orientations": 1,
-        "encoder": EncoderSettings(crop_px=33),
-        "nuisances": NuisanceSettings(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
+        "encoder": EncoderConfig(crop_px=33),
+        "nuisances": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
         "split": SPLIT,
         **changes,
     }
@@ -137,4 +137,4 @@ def test_settings_that_cannot_be_meant_are_refused(folder):
     with pytest.raises(ConfigError, match="cuts names columns"):
         settings(folder, cuts=("mag_r",))
     with pytest.raises(ConfigError, match="gamma"):
-        NearbySettings(gamma=-1)
+        NearbyConfig(gamma=-1)

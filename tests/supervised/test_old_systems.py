@@ -10,15 +10,15 @@ import torch
 
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.supervised.bins import RedshiftBins
 from ssl_photoz.training.supervised.build import build, make_network
 from ssl_photoz.training.supervised.nearby import Nearby
-from ssl_photoz.training.supervised.settings import NetworkSettings
+from ssl_photoz.training.supervised.settings import NetworkConfig
 from ssl_photoz.training.supervised.target import Target
 
 N = 64
-ENCODER = EncoderSettings(backbone="resnet18", stem="small", crop_px=32)
+ENCODER = EncoderConfig(backbone="resnet18", stem="small", crop_px=32)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def make(head, network="small_cnn", **changes):
         "noise": np.full(3, 0.01, "f4"),
         "head": head,
         "encoder": asdict(ENCODER),
-        "settings": asdict(NetworkSettings()),
+        "settings": asdict(NetworkConfig()),
         "seed": 0,
         **changes,
     }
@@ -134,7 +134,7 @@ def test_a_band_left_out_is_seen_neither_in_training_nor_later(galaxies, network
 
 def test_capsules_draw_a_band_left_out_as_dark(galaxies):
     flux, z = galaxies
-    settings = asdict(NetworkSettings())
+    settings = asdict(NetworkConfig())
     settings["capsules"]["crop_px"] = 32
     made = make(Target.of(z.numpy()), "capsules", without=("g",), settings=settings)
     stretched = made.stretch(flux)
@@ -144,7 +144,7 @@ def test_capsules_draw_a_band_left_out_as_dark(galaxies):
 
 def test_the_classes_of_capsules_do_not_see_a_band_left_out(galaxies):
     flux, z = galaxies
-    settings = asdict(NetworkSettings())
+    settings = asdict(NetworkConfig())
     settings["capsules"]["crop_px"] = 32
     head = Target.of(z.numpy())
     made = make(head, "capsules", without=("g",), settings=settings).eval()

@@ -12,28 +12,28 @@ from ssl_photoz.recipes.probe.probe import Settings as ProbeSettings
 from ssl_photoz.recipes.probe.probe import main as probe
 
 from ssl_photoz import cli
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderSettings
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.photoz.metrics import summarise
 from ssl_photoz.training.supervised.artefact import load_network
 from ssl_photoz.training.supervised.predict import predict
-from ssl_photoz.training.supervised.settings import HeadSettings, NetworkSettings, SmallCNNSettings
+from ssl_photoz.training.supervised.settings import HeadConfig, NetworkConfig, SmallCNNConfig
 from ssl_photoz.training.supervised.training import Training
 
 ROWS, LABELS = 200, 40
-SPLIT = SplitSettings(seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
+SPLIT = SplitConfig(seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
 BAD = 7  # a cutout without pixels
 
 
@@ -65,8 +65,8 @@ def supervise(folder, out, *, data="cutouts.h5", **changes):
         "least_steps": 6,
         "batch_size": 32,
         "orientations": 1,
-        "encoder": EncoderSettings(crop_px=33),
-        "nuisances": NuisanceSettings(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
+        "encoder": EncoderConfig(crop_px=33),
+        "nuisances": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
         "split": SPLIT,
         **changes,
     }
@@ -139,7 +139,7 @@ def test_bins_give_a_table_of_densities_and_the_same_table_of_predictions(folder
         epochs=10,
         least_steps=100,
         learning_rate=3e-3,
-        head=HeadSettings("bins", 12),
+        head=HeadConfig("bins", 12),
     )
     table, other = (read_predictions(folder / out) for out in ("bins", "cnn"))
     assert table.keys() == other.keys()
@@ -255,7 +255,7 @@ def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):
         start=folder / "encoder",
         trunk_lr=1e-9,
         weight_decay=0.0,
-        split=SplitSettings(seed=9),
+        split=SplitConfig(seed=9),
         versus=(folder / "cnn",),
     )
     assert tuned["encoder"] == tuned["parents"]["encoder"] == artefact.sha256_of(folder / "encoder")
@@ -329,9 +329,9 @@ def test_what_cannot_be_trained_is_refused(folder, capsys):
     with pytest.raises(DataError, match="labels=1000, expected 10 to"):
         supervise(folder, "many", labels=1000)
     with pytest.raises(MismatchError, match="sees 64 px"):
-        supervise(folder, "binned", networks=NetworkSettings(small_cnn=SmallCNNSettings(2)))
+        supervise(folder, "binned", networks=NetworkConfig(small_cnn=SmallCNNConfig(2)))
     with pytest.raises(DataError, match="in the val split"):
-        supervise(folder, "no-val", split=SplitSettings(fractions=(0.8, 0.0, 0.2)))
+        supervise(folder, "no-val", split=SplitConfig(fractions=(0.8, 0.0, 0.2)))
     given = [f"data={folder / 'cutouts.h5'}", f"out={folder / 'x'}", f"start={folder / 'encoder'}"]
     assert cli.main(["supervise", *given, "network=small_cnn"]) == 2
     assert "goes with network=resnet" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from ssl_photoz.recipes.pretrain.align import Settings, main
 
 from ssl_photoz import cli
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
 from ssl_photoz.cutouts.split import sky_split
@@ -18,7 +18,7 @@ from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_settings import AlignSettings, MocoSettings
+from ssl_photoz.training.moco_settings import AlignConfig, MoCoConfig
 
 ROWS, LABELS = 120, 20
 SPLIT = {"seed": 1, "nside": 32, "fractions": [0.6, 0.2, 0.2]}
@@ -71,9 +71,9 @@ def align(
             data=folder / data,
             start=folder / start,
             out=folder / out,
-            align=AlignSettings(arm=arm, weight=weight, bins=4),
-            moco=MocoSettings(queue_size=24 * 40, projection_dim=8),
-            nuisances=NuisanceSettings(jitter_px=0),
+            align=AlignConfig(arm=arm, weight=weight, bins=4),
+            moco=MoCoConfig(queue_size=24 * 40, projection_dim=8),
+            nuisances=AugmentationConfig(jitter_px=0),
             **given,
         )
     )

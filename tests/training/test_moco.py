@@ -11,7 +11,7 @@ from ssl_photoz.core.signals import StoppedError
 from ssl_photoz.training.checkpoints import latest_checkpoint
 from ssl_photoz.training.lightning import pl
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_settings import MocoSettings
+from ssl_photoz.training.moco_settings import MoCoConfig
 from ssl_photoz.training.moco_training import CheckedCheckpoints
 from ssl_photoz.training.watch import Watch
 
@@ -64,7 +64,7 @@ def module(**changes):
         target_std=torch.ones(2),
         total_steps=STEPS,
         seed=0,
-        **{**vars(MocoSettings()), **settings},
+        **{**vars(MoCoConfig()), **settings},
     )
 
 
@@ -202,7 +202,7 @@ def test_collapse_stops_the_run(tmp_path):
 )
 def test_settings_are_validated(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        MocoSettings(**wrong)
+        MoCoConfig(**wrong)
 
 
 def test_the_recipe_of_moco_itself_sgd_without_warm_up():
@@ -235,6 +235,6 @@ def test_the_momentum_ends_where_it_is_told_to(tmp_path, monkeypatch, end, last)
 
 def test_a_recipe_without_a_meaning_is_refused():
     with pytest.raises(ValueError, match="optimiser is 'adam'"):
-        MocoSettings(optimiser="adam")
+        MoCoConfig(optimiser="adam")
     with pytest.raises(ValueError, match="must rise"):
-        MocoSettings(momentum=0.99, momentum_end=0.9)
+        MoCoConfig(momentum=0.99, momentum_end=0.9)

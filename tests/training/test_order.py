@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.training.moco_settings import ARMS, AlignSettings
+from ssl_photoz.training.moco_settings import ARMS, AlignConfig
 from ssl_photoz.training.order import RankOrder, labelled, make_order, rank_n_contrast
 
 GIVEN = {"width": 6, "seed": 0, "temperature": None, "hidden": 0, "bins": 4}
@@ -156,4 +156,4 @@ def test_labels_that_cannot_order_are_refused():
 )
 def test_align_settings_are_validated(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        AlignSettings(**wrong)
+        AlignConfig(**wrong)

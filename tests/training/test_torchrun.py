@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.artefact import read_card
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 
 ROWS = 100
-SPLIT = SplitSettings(fractions=(0.6, 0.2, 0.2))
+SPLIT = SplitConfig(fractions=(0.6, 0.2, 0.2))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 

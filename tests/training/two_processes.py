@@ -10,7 +10,7 @@ from torch import nn
 
 from ssl_photoz.training import ranks
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_settings import MocoSettings
+from ssl_photoz.training.moco_settings import MoCoConfig
 from ssl_photoz.training.moco_training import train
 
 BATCH, STEPS = 8, 6
@@ -66,7 +66,7 @@ class Order(nn.Module):
 
 def module(kind):
     torch.manual_seed(0)
-    settings = {**vars(MocoSettings()), "queue_size": 16, "projection_dim": 8, "warmup": 0.0}
+    settings = {**vars(MoCoConfig()), "queue_size": 16, "projection_dim": 8, "warmup": 0.0}
     made = kind(
         SmallEncoder(),
         mirrored,

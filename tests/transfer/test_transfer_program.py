@@ -11,19 +11,19 @@ from scipy import stats
 from ssl_photoz.recipes.pretrain.transfer import Settings, main
 
 from ssl_photoz import cli
-from ssl_photoz.augment.settings import NuisanceSettings
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.photoz import end_to_end
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.training.supervised.training import Training
 from ssl_photoz.training.transfer.fields import TwoFields, photometry, target_rows
 
 ROWS, SIDE = 160, 36
-SPLIT = SplitSettings(seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
-OFF = NuisanceSettings(jitter_px=1.0, psf_strength=0.0, noise_strength=0.0, dust="none")
+SPLIT = SplitConfig(seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
+OFF = AugmentationConfig(jitter_px=1.0, psf_strength=0.0, noise_strength=0.0, dust="none")
 
 
 def write(path, *, seed, noise=0.005, width=5.5, gain=1.0, spoil=False, side_px=SIDE):

@@ -36,7 +36,7 @@ Open = Callable[..., Stored]
 
 
 @dataclass(frozen=True)
-class PartSettings:
+class PartConfig:
     """What a YAML says of a part.
 
     Attributes:
@@ -118,7 +118,7 @@ def _cutout_files(folder: Path) -> list[str]:
 def _open_part(
     yaml: Path,
     file: Path,
-    settings: PartSettings,
+    settings: PartConfig,
     asked: Asked,
     keep: Sequence[str] | None,
     open_one: Open,
@@ -136,11 +136,11 @@ def _open_part(
     )
 
 
-def _part(yaml: Path, part: object) -> PartSettings:
+def _part(yaml: Path, part: object) -> PartConfig:
     if not isinstance(part, dict):
-        return PartSettings(str(part))
-    _require_known(yaml, part, tuple(field.name for field in fields(PartSettings)))
-    settings = PartSettings(**part)
+        return PartConfig(str(part))
+    _require_known(yaml, part, tuple(field.name for field in fields(PartConfig)))
+    settings = PartConfig(**part)
     for name, numbers in _numbers(settings):
         if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
             raise ConfigError(f"{yaml}: {name} is {getattr(settings, name)!r}, expected numbers")
@@ -149,7 +149,7 @@ def _part(yaml: Path, part: object) -> PartSettings:
     return settings
 
 
-def _numbers(settings: PartSettings) -> Iterator[tuple[str, list[Any]]]:
+def _numbers(settings: PartConfig) -> Iterator[tuple[str, list[Any]]]:
     for name in ("pixscale_arcsec", "zero_point_mag"):
         value = getattr(settings, name)
         if value is not None:

@@ -47,7 +47,7 @@ def make_network(
         noise: Typical noise per pixel of each band, shape (C,), in their unit.
         head: What is asked for.
         pretrained: The encoder to put the head on; None: a fresh one.
-        encoder: How to build a fresh encoder, see `EncoderSettings`; any fresh network takes the
+        encoder: How to build a fresh encoder, see `EncoderConfig`; any fresh network takes the
             ``softening`` of its stretch, in units of the noise.
         settings: Name to the settings of that network alone.
         without: Bands that it is not to see, in training or later.

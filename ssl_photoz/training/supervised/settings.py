@@ -13,7 +13,7 @@ ENCODERS: dict[str, str | None] = {"resnet": None, "multimodal": "multimodal"}
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class HeadConfig:
     """What a network is asked for.
 
     Attributes:
@@ -34,7 +34,7 @@ class HeadSettings:
 
 
 @dataclass(frozen=True)
-class NearbySettings:
+class NearbyConfig:
     """What a classifier of nearby galaxies is asked for, and how it is taught.
 
     Attributes:
@@ -54,7 +54,7 @@ class NearbySettings:
 
 
 @dataclass(frozen=True)
-class SmallCNNSettings:
+class SmallCNNConfig:
     """The small network of the SDSS papers.
 
     Attributes:
@@ -69,7 +69,7 @@ class SmallCNNSettings:
 
 
 @dataclass(frozen=True)
-class CapsuleSettings:
+class CapsuleConfig:
     """The capsule network.
 
     Attributes:
@@ -102,7 +102,7 @@ class CapsuleSettings:
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
+class NetworkConfig:
     """Settings of each network that has its own; an encoder's are elsewhere.
 
     Attributes:
@@ -110,5 +110,5 @@ class NetworkSettings:
         capsules: Of network=capsules.
     """
 
-    small_cnn: SmallCNNSettings = field(default_factory=SmallCNNSettings)
-    capsules: CapsuleSettings = field(default_factory=CapsuleSettings)
+    small_cnn: SmallCNNConfig = field(default_factory=SmallCNNConfig)
+    capsules: CapsuleConfig = field(default_factory=CapsuleConfig)

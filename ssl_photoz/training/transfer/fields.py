@@ -18,7 +18,7 @@ from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch, good_rows, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitSettings, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.cutouts.stream import deal, label_column
 from ssl_photoz.training.transfer.guided import match_magnitudes
 from ssl_photoz.training.transfer.reweighting import effective_number, importance_weights
@@ -44,7 +44,7 @@ def require_alike(source: Cutouts, target: Cutouts) -> None:
         )
 
 
-def target_rows(target: Cutouts, split: SplitSettings) -> tuple[Ints, Ints]:
+def target_rows(target: Cutouts, split: SplitConfig) -> tuple[Ints, Ints]:
     """Return the good rows on the training sky, labelled or not, and the labelled ones to score on.
 
     Of the latter there may be none: fewer than 10 are no score.
@@ -147,7 +147,7 @@ class TwoFields:
         self,
         source: Cutouts,
         labelled: Ints,
-        split: SplitSettings,
+        split: SplitConfig,
         *,
         seed: int,
         weights: Array | None = None,
@@ -169,7 +169,7 @@ class TwoFields:
         target: Cutouts,
         offered: Ints,
         *,
-        split: SplitSettings,
+        split: SplitConfig,
         seed: int,
     ) -> Self:
         """Make what ``reweight`` and ``adversarial`` need; other methods leave batches alone.
