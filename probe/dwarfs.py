@@ -78,8 +78,8 @@ def main(settings: Settings) -> None:
     from ssl_photoz.catalog.lowz_cuts import select_by_columns
     from ssl_photoz.dwarfs import candidates, scores, truth
     from ssl_photoz.dwarfs.fitting import fit_dwarf_search
+    from ssl_photoz.dwarfs.purity import read_strata
     from ssl_photoz.dwarfs.search import candidate_rows, score_together
-    from ssl_photoz.dwarfs.strata import read_strata
     from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.photoz.contamination import label_facts, refuse_contaminated

@@ -57,10 +57,9 @@ def main(settings: Settings) -> None:
         raise ConfigError(
             f"the explorer needs {error.name}; run: pip install 'ssl-photoz[explorer]'"
         ) from None
-    from ssl_photoz.explorer.galaxies import Galaxies
-    from ssl_photoz.explorer.journal import Journal
-    from ssl_photoz.explorer.rows import Rows
+    from ssl_photoz.explorer.galaxies import Galaxies, Journal
     from ssl_photoz.explorer.run import open_run
+    from ssl_photoz.explorer.stored import Rows
     from ssl_photoz.explorer.uploads import Uploads
 
     listening = _listen(settings.host, settings.port)

@@ -63,7 +63,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Build, go on with, or grow the index; hide, score and save."""
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.similarity.index_hiding import rows_to_hide
+    from ssl_photoz.similarity.lists import rows_to_hide
     from ssl_photoz.similarity.quality import measure_quality, quality_line
 
     out, embeddings = settings.out, Embeddings.open(settings.embeddings)

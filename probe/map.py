@@ -58,10 +58,9 @@ def main(settings: Settings) -> None:
     """Lay out, measure, write ``map.parquet``, ``map.png`` and ``atlas.png``, card last."""
     from ssl_photoz.catalog.tables import write_table
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.similarity import map_figure, map_table
+    from ssl_photoz.similarity import map_files
     from ssl_photoz.similarity.catalogue import Catalogue
-    from ssl_photoz.similarity.map import lay_out, reduce_all
-    from ssl_photoz.similarity.map_quality import measure_trust
+    from ssl_photoz.similarity.map import lay_out, measure_trust, reduce_all
     from ssl_photoz.similarity.montage import title_of
 
     embeddings = Embeddings.open(settings.embeddings)
@@ -70,7 +69,7 @@ def main(settings: Settings) -> None:
     if settings.predictions is not None:
         catalogue = catalogue.with_photoz(settings.predictions)
         parents["predictions"] = artefact.sha256_of(settings.predictions)
-    colours = map_table.colours_of(embeddings, catalogue, magnitude=settings.magnitude)
+    colours = map_files.colours_of(embeddings, catalogue, magnitude=settings.magnitude)
     paths = ("out", "embeddings", "predictions")
     if artefact.already_made(settings.out, "map", config=settings, parents=parents, ignore=paths):
         print(f"{settings.out} is already made")
@@ -86,14 +85,14 @@ def main(settings: Settings) -> None:
         seed=settings.seed,
     )
     trust = measure_trust(vectors, layout.places, seed=settings.seed)
-    table = map_table.map_columns(embeddings, catalogue, layout)
+    table = map_files.map_columns(embeddings, catalogue, layout)
     write_table(settings.out / "map.parquet", table, simulated=simulated)
     says = f"Map of {len(catalogue)} galaxies by appearance"
     title = title_of(f"{says}; {trust}", simulated=simulated)
-    map_figure.draw_map(settings.out / "map.png", layout.places, colours, title=title)
+    map_files.draw_map(settings.out / "map.png", layout.places, colours, title=title)
     if embeddings.has_thumbnails:
         title = title_of(says, simulated=simulated)
-        map_figure.draw_atlas(settings.out / "atlas.png", layout.places, embeddings, title=title)
+        map_files.draw_atlas(settings.out / "atlas.png", layout.places, embeddings, title=title)
     artefact.write_card(
         settings.out,
         "map",

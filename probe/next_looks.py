@@ -42,7 +42,7 @@ def main(settings: Settings) -> None:
 
     from ssl_photoz.catalog.tables import read_table
     from ssl_photoz.core.errors import DataError, MismatchError
-    from ssl_photoz.dwarfs import next_looks
+    from ssl_photoz.dwarfs import candidates as next_looks
     from ssl_photoz.dwarfs.truth import words_of
     from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings

@@ -133,7 +133,7 @@ def _ask(search: Search, settings: Settings) -> LookAlikes:
 
 
 def _show_examples(search: Search, settings: Settings) -> None:
-    from ssl_photoz.similarity.gallery import make_gallery
+    from ssl_photoz.similarity.montage import make_gallery
     from ssl_photoz.similarity.query import spread_in_redshift
 
     parents = {"embeddings": search.embeddings.sha256, "index": artefact.sha256_of(settings.index)}

@@ -11,8 +11,7 @@ import numpy as np
 
 from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.similarity.index import exact_neighbours
-from ssl_photoz.similarity.map import lay_out, place_among
-from ssl_photoz.similarity.map_sample import spread_sample
+from ssl_photoz.similarity.map import lay_out, place_among, spread_sample
 
 K = 15
 

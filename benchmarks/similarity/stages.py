@@ -23,10 +23,8 @@ from benchmarks.similarity.vectors import make_store, queries
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Floats
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index
-from ssl_photoz.similarity.index_faiss import search_faiss
-from ssl_photoz.similarity.index_recall import recall_of
-from ssl_photoz.similarity.index_search import Approximate
+from ssl_photoz.similarity.index_building import build_index, recall_of
+from ssl_photoz.similarity.index_faiss import Approximate, search_faiss
 from ssl_photoz.similarity.reduction import BATCH, Reduction
 
 K = 10

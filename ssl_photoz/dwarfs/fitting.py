@@ -13,6 +13,7 @@ from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.dwarfs.calibration import calibrate
 from ssl_photoz.dwarfs.heads import (
     Head,
+    VoteHead,
     average_precision,
     fit_logistic,
     fit_one_class,
@@ -30,7 +31,6 @@ from ssl_photoz.dwarfs.search import (
     best_of,
 )
 from ssl_photoz.dwarfs.truth import Truth
-from ssl_photoz.dwarfs.votes import VoteHead
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index

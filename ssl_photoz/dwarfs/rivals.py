@@ -11,9 +11,8 @@ import numpy as np
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
-from ssl_photoz.dwarfs.base_rate import SKY
 from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
-from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
+from ssl_photoz.dwarfs.purity import SKY, draw_purity, measure_purity, measure_selection
 from ssl_photoz.dwarfs.scores import gain_over_cuts
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.montage import title_of

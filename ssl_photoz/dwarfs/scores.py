@@ -10,16 +10,16 @@ import numpy as np
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
-from ssl_photoz.dwarfs.base_rate import SKY
 from ssl_photoz.dwarfs.purity import (
     COMPLETENESS,
+    SKY,
     PurityCurve,
     draw_purity,
     measure_purity,
     measure_selection,
+    measure_strata,
 )
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
-from ssl_photoz.dwarfs.strata import measure_strata
 from ssl_photoz.similarity.montage import title_of
 
 

@@ -17,9 +17,8 @@ from starlette.exceptions import HTTPException
 
 from ssl_photoz import __version__
 from ssl_photoz.core.errors import SslPhotozError
-from ssl_photoz.explorer.galaxies import Facts, Format, Galaxies
+from ssl_photoz.explorer.galaxies import LONGEST_QUERY, Facts, Format, Galaxies, search
 from ssl_photoz.explorer.guards import Guard
-from ssl_photoz.explorer.search import LONGEST_QUERY, search
 from ssl_photoz.explorer.uploads import BusyError, Uploads, jpeg_of
 
 TYPES = {

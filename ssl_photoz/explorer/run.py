@@ -9,8 +9,7 @@ from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.find import Artefact, find_artefacts
 from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.explorer.densities import Densities
-from ssl_photoz.explorer.points import read_places
+from ssl_photoz.explorer.stored import Densities, read_places
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 

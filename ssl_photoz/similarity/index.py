@@ -11,9 +11,18 @@ from tqdm import tqdm
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
-from ssl_photoz.core.types import Array, Bools, Floats, Ints
+from ssl_photoz.core.types import Array, Bools, Floats, Ints, Neighbours
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.index_faiss import faiss, write_faiss
+from ssl_photoz.similarity.index_faiss import (
+    Approximate,
+    Exact,
+    FlatVectors,
+    Searcher,
+    Vectors,
+    exact_neighbours,
+    faiss,
+    write_faiss,
+)
 from ssl_photoz.similarity.index_files import (
     REDUCTION,
     check_files,
@@ -24,16 +33,7 @@ from ssl_photoz.similarity.index_files import (
     read_hidden,
     write_hidden,
 )
-from ssl_photoz.similarity.index_search import (
-    Approximate,
-    Exact,
-    FlatVectors,
-    Searcher,
-    exact_neighbours,
-    search_rows,
-)
-from ssl_photoz.similarity.index_vectors import Vectors
-from ssl_photoz.similarity.reduction import BATCH, Reduction
+from ssl_photoz.similarity.reduction import BATCH, Reduction, take_batches
 
 __all__ = ["Index", "exact_neighbours", "search_rows"]
 EXACT_ROWS = 1_000_000  # a selection of more from an approximate index is searched like the whole
@@ -261,3 +261,27 @@ class Index:
         if missing.any():
             distances[missing] = np.inf
         return distances, found
+
+
+def search_rows(
+    neighbours: Neighbours, embeddings: Embeddings, rows: Ints, k: int
+) -> tuple[Floats, Ints]:
+    """Search with some of a store's own rows as queries, a batch at a time.
+
+    Args:
+        neighbours: Where to search.
+        embeddings: Where the queries are.
+        rows: Increasing row numbers, shape (n,).
+        k: Neighbours per query.
+
+    Returns:
+        Distances (n, K) and catalogue rows (n, K), in the order of ``rows``.
+    """
+    distances, found = [np.empty((0, k), np.float32)], [np.empty((0, k), np.int64)]
+    with tqdm(total=len(rows), desc="searching", unit="galaxy") as progress:
+        for queries in take_batches(embeddings, rows):
+            near, where = neighbours.search(queries, k)
+            distances.append(near)
+            found.append(where)
+            progress.update(len(queries))
+    return np.concatenate(distances), np.concatenate(found)

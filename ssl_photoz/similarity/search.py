@@ -18,12 +18,11 @@ from ssl_photoz.catalog.where import rows_where
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.aims import Aim, Mode, aim_at
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
-from ssl_photoz.similarity.gallery import save_answer
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.query import NONE, LookAlikes, best_of, look_alikes
-from ssl_photoz.similarity.uploads import Listed, Missing, match_ids, read_list
+from ssl_photoz.similarity.lists import Listed, Missing, match_ids, read_list
+from ssl_photoz.similarity.montage import save_answer
+from ssl_photoz.similarity.query import NONE, Aim, LookAlikes, Mode, aim_at, best_of, look_alikes
 
 MAX_ANY = 1_000
 Galaxies = Path | Sequence[int | str]
@@ -162,10 +161,10 @@ class Search:
         """Find galaxies like some and, if wished, unlike others; none of them is an answer.
 
         Args:
-            galaxies: Ids, or a table as `ssl_photoz.similarity.uploads.read_list` takes it.
+            galaxies: Ids, or a table as `ssl_photoz.similarity.lists.read_list` takes it.
             mode: ``centroid``: like their mean; ``any``: like at least one of them.
             unlike: Galaxies to keep away from, given likewise.
-            unlike_weight: How much they count: see `ssl_photoz.similarity.aims.aim_at`.
+            unlike_weight: How much they count: see `ssl_photoz.similarity.query.aim_at`.
             radius_arcsec: How far from a listed position its galaxy may be.
             missing: ``refuse`` or ``skip`` listed galaxies that are not in the catalogue.
             k: Galaxies wanted.

@@ -10,12 +10,13 @@ from ssl_photoz.dwarfs.calibration import calibrate
 from ssl_photoz.dwarfs.heads import (
     PENALTIES,
     RIDGES,
+    VoteHead,
     choose_settings,
     fit_logistic,
     fit_one_class,
     fit_perceptron,
+    weigh_votes,
 )
-from ssl_photoz.dwarfs.votes import VoteHead, weigh_votes
 from ssl_photoz.similarity.reduction import Reduction
 
 DIM = 12

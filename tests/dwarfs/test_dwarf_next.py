@@ -5,7 +5,7 @@ import pytest
 from ssl_photoz.recipes.probe import dwarfs, next_looks
 
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.dwarfs.next_looks import farthest_first, propose_looks
+from ssl_photoz.dwarfs.candidates import farthest_first, propose_looks
 from ssl_photoz.similarity.index import Index
 
 

@@ -13,10 +13,9 @@ from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.explorer.app import make_app
-from ssl_photoz.explorer.galaxies import Galaxies
-from ssl_photoz.explorer.journal import Journal
-from ssl_photoz.explorer.rows import Rows
+from ssl_photoz.explorer.galaxies import Galaxies, Journal
 from ssl_photoz.explorer.run import open_run
+from ssl_photoz.explorer.stored import Rows
 from ssl_photoz.explorer.uploads import Uploads
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import write_densities

@@ -10,8 +10,7 @@ from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.similarity import index as index_module
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index
-from ssl_photoz.similarity.index_recall import recall_of
+from ssl_photoz.similarity.index_building import build_index, recall_of
 
 ROWS, DIM = 4000, 24
 TYPES = ("flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq")

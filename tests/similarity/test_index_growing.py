@@ -15,9 +15,8 @@ from ssl_photoz.core.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
 from ssl_photoz.similarity import index_building
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index, grow_index
-from ssl_photoz.similarity.index_hiding import rows_to_hide
-from ssl_photoz.similarity.index_recall import recall_of
+from ssl_photoz.similarity.index_building import build_index, grow_index, recall_of
+from ssl_photoz.similarity.lists import rows_to_hide
 
 SHARD, DIM = 600, 16
 TYPES = ("flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq")
@@ -242,9 +241,9 @@ def test_a_build_survives_sigkill(make_shards, tmp_path):
     code = (
         "import sys; from pathlib import Path; import time\n"
         "from ssl_photoz.embeddings.store import Embeddings\n"
-        "from ssl_photoz.similarity import index_building, index_shards\n"
-        "write = index_shards.write_faiss\n"
-        "index_shards.write_faiss = lambda *given: (write(*given), time.sleep(0.05))\n"
+        "from ssl_photoz.similarity import index_building\n"
+        "write = index_building.write_faiss\n"
+        "index_building.write_faiss = lambda *given: (write(*given), time.sleep(0.05))\n"
         "out = Path(sys.argv[2])\n"
         "given = {'index_type': 'ivf_sq8', 'shard_rows': 300}\n"
         "index_building.build_index(out, Embeddings.open(Path(sys.argv[1])), **given).save(out)\n"

@@ -7,9 +7,8 @@ from ssl_photoz.recipes.probe import map as program
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.similarity.map import lay_out, reduce_all
-from ssl_photoz.similarity.map_figure import one_per_cell
-from ssl_photoz.similarity.map_sample import spread_sample
+from ssl_photoz.similarity.map import lay_out, reduce_all, spread_sample
+from ssl_photoz.similarity.map_files import one_per_cell
 
 
 def test_one_galaxy_per_cell_the_most_central():

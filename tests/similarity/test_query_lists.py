@@ -6,8 +6,8 @@ from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
+from ssl_photoz.similarity.lists import read_list
 from ssl_photoz.similarity.search import Search
-from ssl_photoz.similarity.uploads import read_list
 
 ARCSEC = 1 / 3600
 LIKES, UNLIKES = [3, 50, 71, 200], [9, 120]
