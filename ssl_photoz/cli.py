@@ -54,6 +54,8 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "next": Former("dwarfs", ("propose=50",), {"dwarfs": "candidates", "n": "propose"}),
+    "runs": Former("report", ("trainings=true", "run=runs"), {"folder": "run"}),
 }
 
 # Not yet functions: module, settings class, function of the settings.
@@ -81,13 +83,6 @@ LEGACY: dict[str, tuple[str, str, str]] = {
     "predict": ("recipes.probe.probe", "PredictSettings", "predict"),
     "pdf": ("recipes.probe.pdf", "Settings", "main"),
     "correct": ("recipes.probe.correct", "Settings", "main"),
-    "index": ("recipes.probe.index", "Settings", "main"),
-    "query": ("recipes.probe.query", "Settings", "main"),
-    "dwarfs": ("recipes.probe.dwarfs", "Settings", "main"),
-    "next": ("recipes.probe.next_looks", "Settings", "main"),
-    "map": ("recipes.probe.map", "Settings", "main"),
-    "explore": ("recipes.probe.explore", "Settings", "main"),
-    "runs": ("recipes.probe.runs", "Settings", "main"),
 }
 VERBS |= {verb: LEGACY[verb][0] for verb in LEGACY}
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ssl_photoz.catalog.sky import chord_of, sphere_points
-from ssl_photoz.catalog.tables import write_table
-from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
-from ssl_photoz.dwarfs.purity import SKY
+from ssl_photoz.catalog.tables import read_table, write_table
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints, PathLike
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
+from ssl_photoz.dwarfs.settings import SKY
+from ssl_photoz.dwarfs.truth import words_of
+from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index, exact_neighbours
@@ -23,6 +28,63 @@ EVIDENCE = 3
 COLUMNS = 7
 PICTURED = 28
 POOL = 20
+
+
+class DwarfsCard(artefact.Card):
+    """What the card of a list of candidates says."""
+
+    @property
+    def embeddings(self) -> str:
+        """Checksum of the embeddings that were searched."""
+        return self.parents["embeddings"]
+
+    @property
+    def candidates(self) -> int:
+        """Galaxies ranked."""
+        return int(self["candidates"])
+
+    @property
+    def ranked(self) -> str:
+        """What they are: unlabelled galaxies, or those of the test split."""
+        return str(self["ranked"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How good the list is, see `ssl_photoz.dwarfs.scores.measure_search`."""
+        return dict(self["metrics"])
+
+
+@dataclass(frozen=True)
+class DwarfCandidates:
+    """A finished list of candidates.
+
+    Attributes:
+        folder: Its folder.
+        card: Its card.
+    """
+
+    folder: Path
+    card: DwarfsCard
+
+    @classmethod
+    def open(cls, folder: PathLike | DwarfCandidates) -> DwarfCandidates:
+        """Open a folder that ``dwarfs`` has made.
+
+        Raises:
+            ArtefactError: If it is unfinished.
+        """
+        if isinstance(folder, DwarfCandidates):
+            return folder
+        folder = Path(folder)
+        return cls(folder, DwarfsCard(artefact.read_card(folder, "dwarfs")))
+
+    def table(self) -> dict[str, Array]:
+        """Columns of the list, best first: see `candidate_table`."""
+        return read_table(self.folder / "candidates.parquet")
+
+    def probabilities(self) -> dict[str, Array]:
+        """Scores and probabilities of every galaxy that was ranked, in the order of the store."""
+        return read_table(self.folder / "probabilities.parquet")
 
 
 def first_of_each(catalogue: Catalogue, ordered: Ints, *, known: Ints) -> Ints:
@@ -219,6 +281,60 @@ def _close(catalogue: Catalogue) -> Ints:
     tree = cKDTree(sphere_points(catalogue.ra[on_sky], catalogue.dec[on_sky]))
     pairs = tree.query_pairs(chord_of(SAME_OBJECT_ARCSEC), output_type="ndarray")
     return np.asarray(on_sky[pairs], np.int64)
+
+
+def propose_table(
+    candidates: DwarfCandidates,
+    index: Index,
+    embeddings: Embeddings,
+    out: Path,
+    *,
+    n: int,
+    verdicts: Mapping[str, Verdict],
+) -> Path:
+    """Choose which galaxies of a list to look at next, and write the table to fill in.
+
+    Args:
+        candidates: The list.
+        index: Of the same embeddings.
+        embeddings: The store.
+        out: Ends in .csv.
+        n: Galaxies to look at, at most.
+        verdicts: Those there are, by id; these galaxies are not proposed again.
+
+    Returns:
+        Path of the table.
+
+    Raises:
+        MismatchError: If the list was made from other embeddings.
+        DataError: If none is left to look at.
+        ConfigError: If out does not end in .csv.
+    """
+    folder, card = candidates.folder, candidates.card
+    if card.embeddings != embeddings.sha256:
+        raise MismatchError(
+            f"{folder} was made from embeddings {card.embeddings[:12]}, but "
+            f"{embeddings.folder} is {embeddings.sha256[:12]}; run dwarfs on these embeddings"
+        )
+    catalogue, table = Catalogue.read(embeddings), candidates.probabilities()
+    words = words_of(catalogue, verdicts)
+    rows = np.asarray(table["row"], np.int64)
+    asked = np.isnan(catalogue.z[rows]) & (catalogue.split[rows] == "train") & (words[rows] == "")
+    if not asked.any():
+        raise DataError(
+            f"none of the {len(rows)} galaxies of {folder} can be looked at: expected some of the "
+            f"train split that have neither a redshift nor a verdict"
+        )
+    score = np.asarray(table["score"], np.float64)
+    looks = propose_looks(index, rows[asked], score[asked], n=n)
+    places = np.searchsorted(rows, looks)
+    figures = {name: values[places] for name, values in table.items() if name.startswith("p_")}
+    write_looks(out, catalogue, looks, figures, simulated=card.simulated)
+    print(
+        f"{len(looks)} of {int(asked.sum())} galaxies proposed in {out}; fill in the column "
+        f"verdict, then run dwarfs with verdicts={out}"
+    )
+    return out
 
 
 def propose_looks(index: Index, rows: Ints, score: Doubles, *, n: int) -> Ints:

@@ -30,6 +30,7 @@ from ssl_photoz.dwarfs.search import (
     DwarfSearch,
     best_of,
 )
+from ssl_photoz.dwarfs.settings import ClassifierConfig
 from ssl_photoz.dwarfs.truth import Truth
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
@@ -59,11 +60,7 @@ def fit_dwarf_search(
     catalogue: Catalogue,
     index: Index,
     truth: Truth,
-    *,
-    methods: Sequence[str] = (VOTE, LOGISTIC, ONE_CLASS),
-    ks: Sequence[int] = (5, 10, 20, 40, 80),
-    max_train: int = 20_000,
-    seed: int = 0,
+    config: ClassifierConfig = ClassifierConfig(),
 ) -> DwarfSearch:
     """Fit every method; no label of the test split is looked at.
 
@@ -75,33 +72,27 @@ def fit_dwarf_search(
         catalogue: Of the embeddings.
         index: Of the embeddings, whose unit vectors votes compare.
         truth: What is known.
-        methods: Of `dwarfs.METHODS`.
-        ks: Numbers of voters to try.
-        max_train: Fit to at most this many train galaxies: every wanted one, if that leaves half
-            of the places to the others, which are drawn at random. Probabilities are not biased
-            by this, for they are calibrated on validation galaxies as they come.
-        seed: Of every random choice.
+        config: How they are fitted.
 
     Raises:
-        ConfigError: If a method is unknown, there is none, or a number is too small.
+        ConfigError: If a method is unknown.
         DataError: If no train galaxy is wanted.
     """
-    if not methods or not set(methods) <= set(METHODS) or max_train < 2:
+    if not set(config.methods) <= set(METHODS):
         raise ConfigError(
-            f"methods is {list(methods)} and max_train {max_train}, expected some of "
-            f"{', '.join(METHODS)}, and at least 2"
+            f"methods is {list(config.methods)}, expected some of {', '.join(METHODS)}"
         )
     train = truth.rows(catalogue.split == "train")
     _require_wanted(truth, catalogue, train)
-    methods, truth = _possible(methods, truth, train)
-    rng = np.random.default_rng(seed)
-    train = _thin(train, truth.labels[train, 0] == 1, max_train, rng)
+    methods, truth = _possible(config.methods, truth, train)
+    rng = np.random.default_rng(config.seed)
+    train = _thin(train, truth.labels[train, 0] == 1, config.max_train, rng)
     val = _draw(truth.rows(catalogue.split == "val"), VALIDATION, rng)
     background = _draw(np.arange(len(catalogue)), BACKGROUND, rng)
     vectors = _take(embeddings, train, val, background)
     fitted = Sample(vectors[0], index.vectors(train), truth.labels[train])
     held = Sample(vectors[1], index.vectors(val), truth.labels[val])
-    fitters = _fitters(fitted, held, vectors[2], ks=ks, seed=seed)
+    fitters = _fitters(fitted, held, vectors[2], ks=config.ks, seed=config.seed)
     heads = {method: fitters[method]() for method in tqdm(methods, desc="fitting methods")}
     return _calibrated(truth.names, heads, fitted, held)
 

@@ -12,9 +12,9 @@ import numpy as np
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
+from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
 
-SKY = 0.01
 COMPLETENESS = 0.9
 PURITY = 0.2
 RESAMPLINGS = 200

@@ -12,8 +12,9 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
-from ssl_photoz.dwarfs.purity import SKY, draw_purity, measure_purity, measure_selection
+from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
 from ssl_photoz.dwarfs.scores import gain_over_cuts
+from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.montage import title_of
 from ssl_photoz.similarity.reduction import take_vectors

@@ -12,7 +12,6 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.dwarfs.purity import (
     COMPLETENESS,
-    SKY,
     PurityCurve,
     draw_purity,
     measure_purity,
@@ -20,6 +19,7 @@ from ssl_photoz.dwarfs.purity import (
     measure_strata,
 )
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
+from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.similarity.montage import title_of
 
 

@@ -12,7 +12,8 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Bools, Doubles, Ints
 from ssl_photoz.dwarfs.calibration import Calibration
 from ssl_photoz.dwarfs.heads import Head
-from ssl_photoz.dwarfs.purity import SKY, probability_at_base_rate
+from ssl_photoz.dwarfs.purity import probability_at_base_rate
+from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
+from ssl_photoz.dwarfs.settings import DwarfConfig
 from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
@@ -40,16 +40,7 @@ class Truth:
         return Truth(tuple(names), tuple(self.says[t] for t in kept), self.labels[:, kept])
 
 
-def read_truth(
-    embeddings: Embeddings,
-    *,
-    z_max: float,
-    also: tuple[float, ...] = (),
-    flag: str | None = None,
-    stellar_mass_max: float | None = None,
-    abs_mag_min: float | None = None,
-    abs_mag: str = "abs_mag_r",
-) -> Truth:
+def read_truth(embeddings: Embeddings, config: DwarfConfig, *, abs_mag: str = "abs_mag_r") -> Truth:
     """Ask which galaxies are nearby, and which are nearby dwarfs if a dwarf is defined.
 
     Nothing is known of a galaxy without a usable redshift (finite and above zero), whatever its
@@ -57,11 +48,7 @@ def read_truth(
 
     Args:
         embeddings: With redshifts.
-        z_max: Nearby means z < z_max.
-        also: Further limits, asked about as well.
-        flag: A dwarf has this column true (not zero).
-        stellar_mass_max: A dwarf has column ``stellar_mass`` below this, in its own unit.
-        abs_mag_min: A dwarf has an absolute magnitude fainter than this, mag.
+        config: What is looked for.
         abs_mag: Column of absolute magnitudes.
 
     Returns:
@@ -69,27 +56,24 @@ def read_truth(
         z < z_max, named ``z0p05`` for 0.05; then the further limits.
 
     Raises:
-        ConfigError: If a limit is not positive.
         ArtefactError: If a column asked for is not there.
     """
-    limits = tuple(dict.fromkeys((z_max, *also)))
-    if min(limits) <= 0:
-        raise ConfigError(f"z_max is {z_max} and also {also}, expected redshifts above 0")
+    z_max, limits = config.z_max, tuple(dict.fromkeys((config.z_max, *config.also)))
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     z = np.where(z > 0, z, np.nan)
     asked = {
         f"z{limit:g}".replace(".", "p"): (f"z < {limit:g}", _below(z, limit)) for limit in limits
     }
     parts = [(f"z < {z_max:g}", _below(z, z_max))]
-    if flag is not None:
-        value = np.asarray(embeddings.column(flag), dtype=np.float64)
-        parts.append((flag, np.where(np.isnan(value), np.nan, value != 0)))
-    if stellar_mass_max is not None:
-        mass = embeddings.column("stellar_mass")
-        parts.append((f"stellar mass < {stellar_mass_max:g}", _below(mass, stellar_mass_max)))
-    if abs_mag_min is not None:
-        magnitude = -embeddings.column(abs_mag)
-        parts.append((f"{abs_mag} > {abs_mag_min:g}", _below(magnitude, -abs_mag_min)))
+    if config.flag is not None:
+        value = np.asarray(embeddings.column(config.flag), dtype=np.float64)
+        parts.append((config.flag, np.where(np.isnan(value), np.nan, value != 0)))
+    if config.stellar_mass_max is not None:
+        limit, mass = config.stellar_mass_max, embeddings.column("stellar_mass")
+        parts.append((f"stellar mass < {limit:g}", _below(mass, limit)))
+    if config.abs_mag_min is not None:
+        limit, magnitude = config.abs_mag_min, -embeddings.column(abs_mag)
+        parts.append((f"{abs_mag} > {limit:g}", _below(magnitude, -limit)))
     if len(parts) > 1:
         words = ", ".join(says for says, _ in parts)
         asked = {DWARF: (words, _all_of([values for _, values in parts])), **asked}

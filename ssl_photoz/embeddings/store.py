@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, ShapeError
-from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.core.types import Array, Floats, PathLike
 
 ACCOUNT = b"ssl_photoz.rows"
 
@@ -195,12 +195,15 @@ class Embeddings:
         self._shards = [folder / name for name in sorted(card["shards"])]
 
     @classmethod
-    def open(cls, folder: Path) -> Embeddings:
-        """Open a finished embeddings folder.
+    def open(cls, folder: PathLike | Embeddings) -> Embeddings:
+        """Open a finished embeddings folder; embeddings that are open are returned as they are.
 
         Raises:
             ArtefactError: If it is unfinished, or a shard is missing or empty.
         """
+        if isinstance(folder, Embeddings):
+            return folder
+        folder = Path(folder)
         card = artefact.read_card(folder, "embeddings")
         for name in card["shards"]:
             if not (folder / name).is_file():

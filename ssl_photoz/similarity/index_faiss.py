@@ -13,7 +13,7 @@ import numpy as np
 
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.core.types import Bools, Floats, Ints
+from ssl_photoz.core.types import Array, Bools, Floats, Ints
 
 faiss: Any = _faiss  # its own types lack much of what it has
 Faiss = Any
@@ -77,6 +77,13 @@ def write_faiss(index: Faiss, path: Path) -> None:
     """Write a FAISS index atomically."""
     with atomic_path(path) as scratch, scratch.open("wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, WRITTEN_BYTES))
+
+
+def write_empty(index: Faiss, path: Path) -> None:
+    """Write a trained FAISS index without its vectors, to be filled with others."""
+    empty = faiss.clone_index(index)
+    empty.reset()
+    write_faiss(empty, path)
 
 
 def read_faiss(path: Path, *, mapped: bool) -> Faiss:
@@ -293,6 +300,29 @@ class FlatVectors:
         """Return the unit vectors of some rows, shape (n, P)."""
         unit: Floats = self.faiss_index.reconstruct_batch(rows)
         return unit
+
+
+class MemoryVectors:
+    """Unit vectors in memory, 16-bit as they would be on disk. Implements `Vectors`.
+
+    Attributes:
+        values: Shape (N, P), float16.
+    """
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Ints) -> Floats:
+        """Unit vectors of some rows, shape (n, P)."""
+        return self.values[rows].astype(np.float32)
+
+    def batches(self, size: int) -> Iterator[tuple[int, Floats]]:
+        """First row of each batch and its vectors, at most ``size`` at a time."""
+        for start in range(0, len(self.values), size):
+            yield start, self.values[start : start + size].astype(np.float32)
 
 
 def exact_neighbours(queries: Floats, vectors: Floats, k: int) -> tuple[Floats, Ints]:

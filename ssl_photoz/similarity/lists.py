@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ssl_photoz.catalog.tables import read_table
-from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue, find_ids
+from ssl_photoz.similarity.settings import MatchConfig, Missing
 
-Missing = Literal["refuse", "skip"]
 MAX_ROWS = 100_000
 MAX_BYTES = 64 << 20
 EXACT = 2**53  # whole numbers up to here survive as floats
@@ -35,9 +35,8 @@ class Listed(NamedTuple):
 def read_list(
     path: Path,
     catalogue: Catalogue,
+    config: MatchConfig = MatchConfig(),
     *,
-    radius_arcsec: float = 2.0,
-    missing: Missing = "refuse",
     max_rows: int = MAX_ROWS,
 ) -> Listed:
     """Match a table of galaxies to the catalogue.
@@ -46,8 +45,8 @@ def read_list(
         path: CSV, FITS, VOTable (.vot) or Parquet with a column ``id`` or ``targetid``, or else
             with ``ra`` and ``dec``, degrees; in any case of letters.
         catalogue: Where to find them.
-        radius_arcsec: How far from a listed position its galaxy may be.
-        missing: What to do with galaxies that are not in the catalogue.
+        config: How far from a listed position its galaxy may be, and what to do with galaxies that
+            are not in the catalogue.
         max_rows: Refuse a longer list.
 
     Raises:
@@ -63,20 +62,20 @@ def read_list(
         raise DataError(f"{path} is empty: it has columns but no rows; list at least one galaxy")
     for name in ("id", "targetid"):
         if name in columns:
-            return match_ids(_whole_ids(path, columns[name]), catalogue, missing=missing)
+            return match_ids(_whole_ids(path, columns[name]), catalogue, config)
     if {"ra", "dec"} <= set(columns):
         ra, dec = (_real(path, name, columns[name]) for name in ("ra", "dec"))
         _refuse_rows(
             path, ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)), "no position on the sky"
         )
-        return match_positions(ra, dec, catalogue, radius_arcsec=radius_arcsec, missing=missing)
+        return match_positions(ra, dec, catalogue, config)
     raise DataError(
         f"{path} has the columns {', '.join(table) or '(none)'}; expected id or targetid, or ra "
         f"and dec in degrees"
     )
 
 
-def match_ids(ids: Array, catalogue: Catalogue, *, missing: Missing = "refuse") -> Listed:
+def match_ids(ids: Array, catalogue: Catalogue, config: MatchConfig = MatchConfig()) -> Listed:
     """Find galaxies by id, integers or text, shape (m,).
 
     Raises:
@@ -87,30 +86,26 @@ def match_ids(ids: Array, catalogue: Catalogue, *, missing: Missing = "refuse") 
     rows = find_ids(catalogue.id, ids)
     absent = tuple(str(one) for one in ids[rows < 0])
     hint = f"ids there look like {catalogue.id[0]}" if len(catalogue) else "it is empty"
-    return _listed(rows, absent, f"are not in the catalogue ({hint})", missing)
+    return _listed(rows, absent, f"are not in the catalogue ({hint})", config.missing)
 
 
 def match_positions(
     ra: Array,
     dec: Array,
     catalogue: Catalogue,
-    *,
-    radius_arcsec: float = 2.0,
-    missing: Missing = "refuse",
+    config: MatchConfig = MatchConfig(),
 ) -> Listed:
     """Find the galaxies nearest to positions, degrees, finite, shape (m,).
 
     Raises:
-        ConfigError: If the radius is not positive.
         DataError: If some have no galaxy within the radius: how many, and which.
     """
-    if not radius_arcsec > 0:
-        raise ConfigError(f"radius_arcsec is {radius_arcsec}, expected more than 0")
+    radius_arcsec = config.radius_arcsec
     rows, away = catalogue.sky.nearest(ra, dec)
     far = away > radius_arcsec
     absent = tuple(f"({a:.6f}, {d:.6f})" for a, d in zip(ra[far], dec[far], strict=True))
     what = f'have no galaxy within {radius_arcsec:g}" of their position (RA, Dec)'
-    return _listed(np.where(far, -1, rows), absent, what, missing)
+    return _listed(np.where(far, -1, rows), absent, what, config.missing)
 
 
 def _listed(rows: Ints, absent: tuple[str, ...], what: str, missing: Missing) -> Listed:
@@ -182,7 +177,9 @@ def rows_to_hide(
             )
         hidden |= (values == values) & (values != 0)
     if listed is not None:
-        hidden[read_list(listed, Catalogue.read(embeddings), missing="skip").rows] = True
+        hidden[read_list(listed, Catalogue.read(embeddings), MatchConfig(missing="skip")).rows] = (
+            True
+        )
     if hidden.all():
         raise DataError(f"hide= would hide every one of {len(hidden)} galaxies; hide fewer")
     return hidden

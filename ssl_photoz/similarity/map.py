@@ -15,6 +15,7 @@ from ssl_photoz.core.types import Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.index import exact_neighbours
 from ssl_photoz.similarity.reduction import BATCH, Reduction
+from ssl_photoz.similarity.settings import MapConfig
 
 REFERENCES = 4096
 NEIGHBOUR = 10
@@ -33,27 +34,14 @@ class Layout(NamedTuple):
     fitted: Bools
 
 
-def lay_out(
-    vectors: Floats,
-    *,
-    n_neighbors: int = 15,
-    min_dist: float = 0.1,
-    epochs: int = 200,
-    fit_limit: int = 25_000,
-    seed: int = 0,
-) -> Layout:
+def lay_out(vectors: Floats, config: MapConfig = MapConfig()) -> Layout:
     """Lay galaxies out in two dimensions with UMAP [1], alike ones near each other.
 
     One thread and a fixed seed, so that the same vectors give the same map.
 
     Args:
         vectors: Unit vectors, shape (N, P).
-        n_neighbors: Neighbours that shape the map; more keeps more of the large scale.
-        min_dist: Least distance between points on the map.
-        epochs: How often UMAP goes through all pairs of neighbours.
-        fit_limit: Lay out at most this many, drawn so that sparse regions do not vanish; each of
-            the others is placed at the distance-weighted mean of its neighbours among them.
-        seed: Of the draw and of UMAP.
+        config: How they are laid out.
 
     Raises:
         DataError: If there are not more galaxies than neighbours.
@@ -61,20 +49,20 @@ def lay_out(
     References:
         [1] McInnes, Healy & Melville 2018, arXiv:1802.03426.
     """
-    if min(len(vectors), fit_limit) <= n_neighbors + 1:
+    fitting = min(len(vectors), config.fit_limit)
+    if fitting <= config.n_neighbors + 1:
         raise DataError(
-            f"{min(len(vectors), fit_limit)} galaxies are too few for a map with n_neighbors = "
-            f"{n_neighbors}"
+            f"{fitting} galaxies are too few for a map with n_neighbors = {config.n_neighbors}"
         )
-    rows = spread_sample(vectors, fit_limit, seed=seed)
+    rows = spread_sample(vectors, config.fit_limit, seed=config.seed)
     fitted = np.zeros(len(vectors), bool)
     fitted[rows] = True
     places = np.empty((len(vectors), 2), np.float32)
-    places[rows] = _fit(vectors[rows], n_neighbors, min_dist, epochs, seed)
+    places[rows] = _fit(vectors[rows], config)
     others = np.flatnonzero(~fitted)
     for start in tqdm(range(0, len(others), BATCH), desc="placing", disable=not len(others)):
         some = others[start : start + BATCH]
-        places[some] = place_among(vectors[some], vectors[rows], places[rows], k=n_neighbors)
+        places[some] = place_among(vectors[some], vectors[rows], places[rows], k=config.n_neighbors)
     return Layout(places, fitted)
 
 
@@ -96,19 +84,19 @@ def place_among(vectors: Floats, fitted: Floats, places: Floats, *, k: int) -> F
     return placed
 
 
-def _fit(vectors: Floats, n_neighbors: int, min_dist: float, epochs: int, seed: int) -> Floats:
+def _fit(vectors: Floats, config: MapConfig) -> Floats:
     """Run UMAP on exact neighbours; it would spend most of its time on approximate ones."""
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        distances, near = exact_neighbours(vectors, vectors, n_neighbors)
+        distances, near = exact_neighbours(vectors, vectors, config.n_neighbors)
         placed: Floats = UMAP(
-            n_neighbors=n_neighbors,
-            min_dist=min_dist,
-            n_epochs=epochs,
+            n_neighbors=config.n_neighbors,
+            min_dist=config.min_dist,
+            n_epochs=config.epochs,
             precomputed_knn=(near, np.sqrt(2 * distances)),
-            random_state=seed,
+            random_state=config.seed,
             n_jobs=1,
             verbose=True,
             tqdm_kwds={"desc": "laying out"},

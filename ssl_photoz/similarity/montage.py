@@ -68,8 +68,9 @@ def draw_montage(path: Path, panels: Sequence[Sequence[Panel]], *, title: str) -
         figure.savefig(scratch, metadata={"Software": None})
 
 
-def look_alike_row(embeddings: Embeddings, catalogue: Catalogue, answer: LookAlikes) -> list[Panel]:
-    """Return the panels of one query: itself first, framed, then its look-alikes."""
+def look_alike_row(embeddings: Embeddings, answer: LookAlikes) -> list[Panel]:
+    """Panels of one query: itself first, framed, then its look-alikes."""
+    catalogue = answer.catalogue
     rows = answer.rows.tolist() if answer.query is None else [answer.query, *answer.rows.tolist()]
     pictures = iter(pictures_of(embeddings, rows))
     if answer.query is None:
@@ -106,15 +107,12 @@ def _redshift(catalogue: Catalogue, row: int) -> str:
     return "no redshift"
 
 
-def save_answer(
-    out: Path, embeddings: Embeddings, catalogue: Catalogue, answer: LookAlikes
-) -> Path:
+def save_answer(out: Path, embeddings: Embeddings, answer: LookAlikes) -> Path:
     """Write one answer: the table at ``out`` and the montage beside it.
 
     Args:
         out: Ends in .parquet, .csv, .fits or .vot.
         embeddings: For the pictures.
-        catalogue: Who the rows are.
         answer: From `ssl_photoz.similarity.search.Search`.
 
     Returns:
@@ -126,31 +124,31 @@ def save_answer(
     require_suffix(out)
     simulated = bool(embeddings.card["simulated"])
     picture = out.with_suffix(".png")
-    panels = wrap(answer_panels(embeddings, catalogue, answer), columns=COLUMNS)
-    title = title_of(f"Look-alikes of {_name(catalogue, answer)}", simulated=simulated)
+    panels = wrap(answer_panels(embeddings, answer), columns=COLUMNS)
+    title = title_of(f"Look-alikes of {_name(answer)}", simulated=simulated)
     draw_montage(picture, panels, title=title)
-    write_table(out, answer.table(catalogue), simulated=simulated)
+    write_table(out, answer.table(), simulated=simulated)
     return picture
 
 
-def answer_panels(embeddings: Embeddings, catalogue: Catalogue, answer: LookAlikes) -> list[Panel]:
-    """Return the panels of an answer: the query, or some of the examples, framed, come first."""
-    panels = look_alike_row(embeddings, catalogue, answer)
+def answer_panels(embeddings: Embeddings, answer: LookAlikes) -> list[Panel]:
+    """Panels of an answer: the query, or some of the examples, framed, come first."""
+    panels = look_alike_row(embeddings, answer)
     if not len(answer.likes):
         return panels
     shown = [("like this", row) for row in answer.likes[:LIKES].tolist()]
     shown += [("not like this", row) for row in answer.unlikes[:UNLIKES].tolist()]
     pictures = pictures_of(embeddings, [row for _, row in shown])
     framed = [
-        Panel(picture, f"{word}\n{catalogue.id[row]}", framed=True)
+        Panel(picture, f"{word}\n{answer.catalogue.id[row]}", framed=True)
         for picture, (word, row) in zip(pictures, shown, strict=True)
     ]
     return [*framed, *panels[1:]]
 
 
-def _name(catalogue: Catalogue, answer: LookAlikes) -> str:
+def _name(answer: LookAlikes) -> str:
     if answer.query is not None:
-        return f"{catalogue.id[answer.query]}"
+        return f"{answer.catalogue.id[answer.query]}"
     if not len(answer.likes):
         return "a cutout file"
     unlike = f", unlike {len(answer.unlikes)}" if len(answer.unlikes) else ""
@@ -158,7 +156,7 @@ def _name(catalogue: Catalogue, answer: LookAlikes) -> str:
 
 
 def make_gallery(
-    folder: Path, embeddings: Embeddings, catalogue: Catalogue, answers: Sequence[LookAlikes]
+    folder: Path, embeddings: Embeddings, answers: Sequence[LookAlikes]
 ) -> dict[str, Any]:
     """Write ``lookalikes.png``, one query a row, and ``lookalikes.parquet``.
 
@@ -171,14 +169,14 @@ def make_gallery(
     if folder.suffix:
         raise ConfigError(f"out is {folder}, expected a folder: examples= writes several files")
     simulated = bool(embeddings.card["simulated"])
-    panels = [look_alike_row(embeddings, catalogue, answer) for answer in answers]
+    panels = [look_alike_row(embeddings, answer) for answer in answers]
     title = title_of(
         "Look-alikes: the framed galaxy, then its neighbours, nearest first", simulated=simulated
     )
     draw_montage(folder / "lookalikes.png", panels, title=title)
-    queries = [catalogue.id[answer.query] for answer in answers if answer.query is not None]
+    queries = [answer.catalogue.id[answer.query] for answer in answers if answer.query is not None]
     tables = [
-        {"query_id": np.full(len(answer.rows), query)} | answer.table(catalogue)
+        {"query_id": np.full(len(answer.rows), query)} | answer.table()
         for answer, query in zip(answers, queries, strict=True)
     ]
     joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}

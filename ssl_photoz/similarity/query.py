@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -14,31 +13,68 @@ from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.settings import FeedbackConfig
 
-Mode = Literal["centroid", "any"]
 BATCH = 64
 SHORT = 1e-6  # a direction this short is rounding error
 NONE: Ints = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Aim:
-    """Directions that an answer should lie in; the best of them counts.
+class RelevanceFeedback:
+    """What is wanted, as directions in which an answer should lie; the best of them counts.
+
+    From likes and dislikes as Rocchio's relevance feedback [1] makes a query.
 
     The distance of a galaxy is ``1 - max_i w_i cos_i``, with cos_i its cosine to direction i.
 
     Attributes:
         directions: Unit vectors, shape (m, P).
         weights: w_i, positive, shape (m,).
+
+    References:
+        [1] Rocchio 1971, in The SMART Retrieval System, 313.
     """
 
     directions: Floats
     weights: Doubles
 
     @classmethod
-    def at(cls, unit: Floats) -> Aim:
-        """Aim at one unit vector, shape (P,): the distance is 1 - cosine."""
+    def at(cls, unit: Floats) -> RelevanceFeedback:
+        """What is like one unit vector, shape (P,): the distance is 1 - cosine."""
         return cls(unit[None], np.ones(1))
+
+    @classmethod
+    def combine(
+        cls, likes: Floats, unlikes: Floats | None = None, config: FeedbackConfig = FeedbackConfig()
+    ) -> RelevanceFeedback:
+        """Look for galaxies like some, and unlike others.
+
+        With u the unit vector of a galaxy, l_i those of the likes, and L and D the means of the
+        likes and of the dislikes, scaled to unit length, the score of a galaxy is
+
+            centroid:  u·L - w u·D        any:  max_i u·l_i - w u·D
+
+        and its distance is 1 - score: 1 - cosine without dislikes, from -w to 2 + w with them.
+
+        Args:
+            likes: Unit vectors, shape (m, P), at least one.
+            unlikes: Unit vectors to keep away from, shape (n, P).
+            config: How they are combined; w is ``unlike_weight``.
+
+        Raises:
+            DataError: If a direction vanishes, because likes cancel each other or the dislikes.
+        """
+        wanted = _centre(likes)[None] if config.mode == "centroid" else likes.astype(np.float64)
+        if unlikes is not None:
+            wanted = wanted - config.unlike_weight * _centre(unlikes)
+        weights = np.linalg.norm(wanted, axis=1)
+        if (weights < SHORT).any():
+            raise DataError(
+                "likes and dislikes point the same way, so that nothing is left to look for; give "
+                "other dislikes, or a smaller unlike_weight="
+            )
+        return cls((wanted / weights[:, None]).astype(np.float32), weights)
 
     def nearest(self, index: Index, k: int) -> tuple[Ints, Floats, bool]:
         """Return rows that are the nearest, as surely as the index finds them, in order.
@@ -73,46 +109,6 @@ class Aim:
         return np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
 
 
-def aim_at(
-    likes: Floats,
-    *,
-    mode: Mode = "centroid",
-    unlikes: Floats | None = None,
-    unlike_weight: float = 1.0,
-) -> Aim:
-    """Aim at galaxies like some, and unlike others.
-
-    With u the unit vector of a galaxy, l_i those of the likes, and L and D the means of the likes
-    and of the dislikes, scaled to unit length, the score of a galaxy is
-
-        centroid:  u·L - w u·D        any:  max_i u·l_i - w u·D
-
-    and its distance is 1 - score: 1 - cosine without dislikes, from -w to 2 + w with them.
-
-    Args:
-        likes: Unit vectors, shape (m, P), at least one.
-        mode: ``centroid``: like their mean; ``any``: like at least one of them.
-        unlikes: Unit vectors to keep away from, shape (n, P).
-        unlike_weight: w, how much they count.
-
-    Raises:
-        ConfigError: If the weight is not a number from 0 on.
-        DataError: If a direction vanishes, because likes cancel each other or the dislikes.
-    """
-    if not 0 <= unlike_weight < np.inf:
-        raise ConfigError(f"unlike_weight is {unlike_weight}, expected 0 or more")
-    wanted = _centre(likes)[None] if mode == "centroid" else likes.astype(np.float64)
-    if unlikes is not None:
-        wanted = wanted - unlike_weight * _centre(unlikes)
-    weights = np.linalg.norm(wanted, axis=1)
-    if (weights < SHORT).any():
-        raise DataError(
-            "likes and dislikes point the same way, so that nothing is left to look for; give "
-            "other dislikes, or a smaller unlike_weight="
-        )
-    return Aim((wanted / weights[:, None]).astype(np.float32), weights)
-
-
 def _centre(units: Floats) -> Doubles:
     """Return the mean of unit vectors (m, P), scaled to unit length, (P,)."""
     mean = units.mean(axis=0, dtype=np.float64)
@@ -128,6 +124,7 @@ class LookAlikes:
     """The answer to one query.
 
     Attributes:
+        catalogue: Galaxies among which it was searched.
         query: Row of the query in the catalogue; None if it came from outside or is a list.
         rows: Catalogue rows, nearest first, shape (K,).
         distances: 1 - cosine, shape (K,); for lists, as `ssl_photoz.similarity.query` says.
@@ -139,6 +136,7 @@ class LookAlikes:
         notes: What the asker should know: galaxies skipped, other matches, the filter.
     """
 
+    catalogue: Catalogue
     query: int | None
     rows: Ints
     distances: Floats
@@ -148,14 +146,19 @@ class LookAlikes:
     unlikes: Ints = field(default_factory=NONE.copy)
     notes: tuple[str, ...] = ()
 
-    def table(self, catalogue: Catalogue) -> dict[str, Array]:
-        """Return the columns of the answer.
+    @property
+    def ids(self) -> Array:
+        """Ids of the galaxies, nearest first, shape (K,)."""
+        return self.catalogue.id[self.rows]
+
+    def table(self) -> dict[str, Array]:
+        """Columns of the answer.
 
         Returns:
             ``rank, id, ra, dec, z_spec``; ``z_phot, z_lo, z_hi`` where the catalogue has them;
             ``distance`` and, for a query that is in the catalogue, ``separation_arcsec``.
         """
-        found = catalogue.take(self.rows)
+        found = self.catalogue.take(self.rows)
         columns = {
             "rank": np.arange(1, len(found) + 1),
             "id": found.id,
@@ -166,13 +169,13 @@ class LookAlikes:
             "distance": self.distances,
         }
         if self.query is not None:
-            here = catalogue.take(np.array([self.query]))
+            here = self.catalogue.take(np.array([self.query]))
             columns["separation_arcsec"] = _separation_arcsec(found, here)
         return columns
 
-    def describe(self, catalogue: Catalogue) -> str:
-        """Return the answer as lines of text."""
-        found = catalogue.take(self.rows)
+    def describe(self) -> str:
+        """The answer as lines of text."""
+        found = self.catalogue.take(self.rows)
         phot = found.photoz.get("z_phot")
         lines = [
             f"{'rank':>4} {'id':>20} {'z_spec':>7}{'' if phot is None else '  z_phot'} distance"
@@ -208,20 +211,20 @@ def look_alikes(
     Raises:
         ConfigError: If k is less than 1.
     """
-    aim = Aim.at(index.reduction.apply(vector[None])[0])
+    wanted = RelevanceFeedback.at(index.reduction.apply(vector[None])[0])
     own = NONE if row is None else np.array([row])
-    return replace(best_of(index, catalogue, aim, k=k, leave_out=own), query=row)
+    return replace(best_of(index, catalogue, wanted, k=k, leave_out=own), query=row)
 
 
 def best_of(
-    index: Index, catalogue: Catalogue, aim: Aim, *, k: int, leave_out: Ints = NONE
+    index: Index, catalogue: Catalogue, wanted: RelevanceFeedback, *, k: int, leave_out: Ints = NONE
 ) -> LookAlikes:
-    """Find the k galaxies nearest to an aim, each object once.
+    """Find the k galaxies nearest to what is wanted, each object once.
 
     Args:
         index: Where to search.
         catalogue: Who the rows are.
-        aim: What is wanted.
+        wanted: Directions of it.
         k: Galaxies wanted; fewer come back only if there are no more.
         leave_out: Rows that are no answers, nor are their repeats: the query, the examples.
 
@@ -232,10 +235,10 @@ def best_of(
         raise ConfigError(f"k is {k}, expected at least 1 look-alike")
     asked = k + 8
     while True:
-        rows, distances, no_more = aim.nearest(index, asked)
+        rows, distances, no_more = wanted.nearest(index, asked)
         kept, repeats = _without_repeats(catalogue, rows, k=k, leave_out=leave_out)
         if len(kept) == k or no_more:
-            return LookAlikes(None, rows[kept], distances[kept], repeats)
+            return LookAlikes(catalogue, None, rows[kept], distances[kept], repeats)
         asked *= 4
 
 

@@ -1,9 +1,9 @@
 """Look-alikes from Python; the program ``query`` asks through the same class.
 
-search = Search.open(index=Path("index"), embeddings=Path("embeddings"))
+search = Search.open(index="runs/mine/index", embeddings="runs/mine/embeddings")
 answer = search.like_these([id_1, id_2], unlike=[id_3], where="mag_r < 20", k=50)
-search.table(answer)
-search.save(answer, Path("answer.fits"))
+answer.ids, answer.distances, answer.table()
+search.save(answer, "answer.fits")
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import numpy as np
 
 from ssl_photoz.catalog.where import rows_where
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.core.types import Array, Floats, Ints, PathLike
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.lists import Listed, Missing, match_ids, read_list
+from ssl_photoz.similarity.lists import Listed, match_ids, read_list
 from ssl_photoz.similarity.montage import save_answer
-from ssl_photoz.similarity.query import NONE, Aim, LookAlikes, Mode, aim_at, best_of, look_alikes
+from ssl_photoz.similarity.query import NONE, LookAlikes, RelevanceFeedback, best_of, look_alikes
+from ssl_photoz.similarity.settings import FeedbackConfig, MatchConfig
 
 MAX_ANY = 1_000
-Galaxies = Path | Sequence[int | str]
+Galaxies = PathLike | Sequence[int | str]
 
 
 class Search:
@@ -41,16 +42,24 @@ class Search:
         catalogue: Who the rows are.
     """
 
-    def __init__(self, index: Index, embeddings: Embeddings, *, photoz: Path | None = None) -> None:
+    def __init__(
+        self, index: Index, embeddings: Embeddings, *, photoz: PathLike | None = None
+    ) -> None:
         index.check_belongs(embeddings)
         self.index = index
         self.embeddings = embeddings
         catalogue = Catalogue.read(embeddings)
-        self.catalogue = catalogue if photoz is None else catalogue.with_photoz(photoz)
+        self.catalogue = catalogue if photoz is None else catalogue.with_photoz(Path(photoz))
         self._filtered: dict[str, Index] = {}
 
     @classmethod
-    def open(cls, *, index: Path, embeddings: Path, photoz: Path | None = None) -> Search:
+    def open(
+        cls,
+        *,
+        index: PathLike | Index,
+        embeddings: PathLike | Embeddings,
+        photoz: PathLike | None = None,
+    ) -> Search:
         """Open an index and the embeddings it was built from.
 
         Args:
@@ -78,8 +87,7 @@ class Search:
         ra: float,
         dec: float,
         *,
-        radius_arcsec: float = 2.0,
-        match: int = 1,
+        matching: MatchConfig = MatchConfig(),
         k: int = 12,
         where: str | None = None,
     ) -> LookAlikes:
@@ -88,15 +96,14 @@ class Search:
         Args:
             ra: Degrees.
             dec: Degrees.
-            radius_arcsec: How far from it the galaxy may be.
-            match: Which of the galaxies there: 1 the nearest, 2 the next; the notes of the answer
-                list them.
+            matching: Which of the galaxies there; the notes of the answer list them.
             k: Galaxies wanted.
             where: Filter.
 
         Raises:
             DataError: If there are fewer galaxies within the radius.
         """
+        radius_arcsec, match = matching.radius_arcsec, matching.match
         rows, away = find_position(self.catalogue, ra, dec, radius_arcsec=radius_arcsec)
         if not 1 <= match <= len(rows):
             raise ConfigError(
@@ -123,7 +130,7 @@ class Search:
         answers = []
         for row, unit in zip(rows, self.index.vectors(rows), strict=True):
             own = np.array([row])
-            found = best_of(among, self.catalogue, Aim.at(unit), k=k, leave_out=own)
+            found = best_of(among, self.catalogue, RelevanceFeedback.at(unit), k=k, leave_out=own)
             answers.append(self._noted(replace(found, query=int(row)), where))
         return answers
 
@@ -150,11 +157,9 @@ class Search:
         self,
         galaxies: Galaxies,
         *,
-        mode: Mode = "centroid",
         unlike: Galaxies | None = None,
-        unlike_weight: float = 1.0,
-        radius_arcsec: float = 2.0,
-        missing: Missing = "refuse",
+        feedback: FeedbackConfig = FeedbackConfig(),
+        matching: MatchConfig = MatchConfig(),
         k: int = 12,
         where: str | None = None,
     ) -> LookAlikes:
@@ -162,11 +167,9 @@ class Search:
 
         Args:
             galaxies: Ids, or a table as `ssl_photoz.similarity.lists.read_list` takes it.
-            mode: ``centroid``: like their mean; ``any``: like at least one of them.
-            unlike: Galaxies to keep away from, given likewise.
-            unlike_weight: How much they count: see `ssl_photoz.similarity.query.aim_at`.
-            radius_arcsec: How far from a listed position its galaxy may be.
-            missing: ``refuse`` or ``skip`` listed galaxies that are not in the catalogue.
+            unlike: Galaxies to keep away from, ids or a table.
+            feedback: How likes and dislikes are combined.
+            matching: How a table is matched to the catalogue.
             k: Galaxies wanted.
             where: Filter.
 
@@ -174,35 +177,28 @@ class Search:
             ConfigError: If mode is ``any`` and the list is longer than 1,000.
             DataError: If a list cannot be used; says why.
         """
-        likes = self._listed(galaxies, radius_arcsec, missing)
-        unlikes = (
-            Listed(NONE, ()) if unlike is None else self._listed(unlike, radius_arcsec, missing)
-        )
-        if mode == "any" and len(likes.rows) > MAX_ANY:
+        likes = self._listed(galaxies, matching)
+        unlikes = Listed(NONE, ()) if unlike is None else self._listed(unlike, matching)
+        if feedback.mode == "any" and len(likes.rows) > MAX_ANY:
             raise ConfigError(
                 f"mode is any and the list has {len(likes.rows)} galaxies, expected at most "
                 f"{MAX_ANY}; give a shorter list, or mode=centroid"
             )
         away = self.index.vectors(unlikes.rows) if len(unlikes.rows) else None
-        aim = aim_at(
-            self.index.vectors(likes.rows), mode=mode, unlikes=away, unlike_weight=unlike_weight
-        )
+        wanted = RelevanceFeedback.combine(self.index.vectors(likes.rows), away, feedback)
         own = np.concatenate([likes.rows, unlikes.rows])
-        answer = best_of(self._among(where), self.catalogue, aim, k=k, leave_out=own)
+        answer = best_of(self._among(where), self.catalogue, wanted, k=k, leave_out=own)
         absent = (*likes.absent, *unlikes.absent)
         notes = [f"{len(absent)} listed galaxies are not here: {_some(absent)}"] if absent else []
         if away is not None:
-            notes.append(f"distance = 1 - (cosine to likes - {unlike_weight:g} cosine to dislikes)")
+            weight = feedback.unlike_weight
+            notes.append(f"distance = 1 - (cosine to likes - {weight:g} cosine to dislikes)")
         answer = replace(answer, likes=likes.rows, unlikes=unlikes.rows, notes=tuple(notes))
         return self._noted(answer, where)
 
-    def table(self, answer: LookAlikes) -> dict[str, Array]:
-        """Return an answer as columns: see `LookAlikes.table`."""
-        return answer.table(self.catalogue)
-
-    def save(self, answer: LookAlikes, out: Path) -> Path:
+    def save(self, answer: LookAlikes, out: PathLike) -> Path:
         """Write an answer as a table, and its pictures beside it; return the pictures' path."""
-        return save_answer(out, self.embeddings, self.catalogue, answer)
+        return save_answer(Path(out), self.embeddings, answer)
 
     def column(self, name: str) -> Array:
         """Return a column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
@@ -231,10 +227,10 @@ class Search:
         note = f"among the {len(self._among(where))} of {len(self.catalogue)} with {where}"
         return replace(answer, notes=(*answer.notes, note))
 
-    def _listed(self, galaxies: Galaxies, radius_arcsec: float, missing: Missing) -> Listed:
-        if isinstance(galaxies, Path):
-            return read_list(galaxies, self.catalogue, radius_arcsec=radius_arcsec, missing=missing)
-        return match_ids(np.array(galaxies), self.catalogue, missing=missing)
+    def _listed(self, galaxies: Galaxies, matching: MatchConfig) -> Listed:
+        if isinstance(galaxies, str | Path):
+            return read_list(Path(galaxies), self.catalogue, matching)
+        return match_ids(np.array(galaxies), self.catalogue, matching)
 
 
 def _some(names: Sequence[str]) -> str:
