@@ -28,7 +28,7 @@ def index(
     *,
     hide: tuple[str, ...] = (),
     hide_listed: PathLike | None = None,
-    index: IndexConfig = IndexConfig(),
+    search: IndexConfig = IndexConfig(),
     quality: QualityConfig = QualityConfig(),
 ) -> Index:
     """Build, go on with, or grow a similarity index.
@@ -44,7 +44,7 @@ def index(
             for which one is true.
         hide_listed: Table (.csv, .fits, .vot, .parquet) of more galaxies to hide, by id, or by
             ra and dec.
-        index: How vectors are reduced and searched.
+        search: How vectors are reduced and searched.
         quality: How look-alikes are scored by redshift.
 
     Returns:
@@ -68,18 +68,22 @@ def index(
         "out": out,
         "hide": hide,
         "hide_listed": listed,
-        **asdict(index),
-        **{f"quality_{name}": getattr(quality, name) for name in ("k", "bin_width")},
+        **asdict(search),
+        **{
+            f"quality_{name}": value
+            for name, value in asdict(quality).items()
+            if name in ("k", "bin_width") or value != getattr(QualityConfig, name)
+        },
     }  # in the shape of version 0.1, whose indexes still grow
     made = (out / "card.json").exists()
-    found = _made_before(out, config) if made else _build(out, store, index, config)
+    found = _made_before(out, config) if made else _build(out, store, search, config)
     if made and found.card.embeddings == store.sha256 and found.hides(hidden):
         print(f"{out} is already made")
         return found
     if found.card.embeddings != store.sha256:
-        found = _grow(out, store, index)
+        found = _grow(out, store, search)
     found = found.hiding(hidden)
-    scores = measure_quality(found, store, quality, seed=index.seed)
+    scores = measure_quality(found, store, quality, seed=search.seed)
     found.save(out, config=config, quality=scores)
     print(f"{len(found)} of {len(store)} galaxies searchable in {out}; {found.describe()}")
     if scores is not None:
@@ -97,17 +101,17 @@ def _made_before(out: Path, config: dict[str, Any]) -> Index:
     return found
 
 
-def _build(out: Path, store: Embeddings, index: IndexConfig, config: dict[str, Any]) -> Index:
+def _build(out: Path, store: Embeddings, search: IndexConfig, config: dict[str, Any]) -> Index:
     from ssl_photoz.similarity.index_building import build_index
 
     parents = {"embeddings": store.sha256}
     artefact.begin(out, "index", config=config, parents=parents, ignore=CHANGEABLE)
     print(f"making {out}")
-    return build_index(out, store, index)
+    return build_index(out, store, search)
 
 
-def _grow(out: Path, store: Embeddings, index: IndexConfig) -> Index:
+def _grow(out: Path, store: Embeddings, search: IndexConfig) -> Index:
     from ssl_photoz.similarity.index_building import grow_index
 
     print(f"adding to {out}")
-    return grow_index(out, store, seed=index.seed)
+    return grow_index(out, store, seed=search.seed)

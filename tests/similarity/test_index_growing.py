@@ -212,7 +212,7 @@ def test_the_same_command_builds_hides_grows_and_then_has_nothing_to_do(
 
     def run(store, *, pca_dim=128, **asked):
         config = IndexConfig(index_type="ivf_sq8", pca_dim=pca_dim)
-        made = program.index(store.folder, out, index=config, **asked)
+        made = program.index(store.folder, out, search=config, **asked)
         assert made.card.embeddings == store.sha256
         return capsys.readouterr().out
 

@@ -113,7 +113,7 @@ def test_what_is_no_array_of_embeddings_is_refused(X, make_store):
 
 def test_the_verb_returns_what_it_wrote(make_store, tmp_path):
     store = make_store()
-    made = index_verb(str(store.folder), str(tmp_path / "index"), index=IndexConfig(pca_dim=6))
+    made = index_verb(str(store.folder), str(tmp_path / "index"), search=IndexConfig(pca_dim=6))
     assert made.card.quality["k"] == 10
     assert made.card.config["pca_dim"] == 6
     assert made.sha256 == Index.load(tmp_path / "index").sha256
