@@ -146,7 +146,7 @@ def _search(
         seed=classifier.seed,
         facts={
             **label_facts(embeddings, catalogue.id[train], known.says[0]),
-            **{"verdicts": learnt, "simulated": bool(embeddings.card["simulated"])},
+            **{"verdicts": learnt, "simulated": embeddings.card.simulated},
         },
     )
     listed = candidates.write_list(

@@ -67,7 +67,7 @@ def map(
     if artefact.already_made(out, "map", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return map_files.EmbeddingMap.open(out)
-    simulated = bool(store.card["simulated"])
+    simulated = store.card.simulated
     vectors = reduce_all(store, pca_dim=layout.pca_dim, seed=layout.seed)
     laid_out = lay_out(vectors, layout)
     trust = measure_trust(vectors, laid_out.places, seed=layout.seed)

@@ -47,7 +47,7 @@ class Trial:
 
 
 def by_next(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
-    """Ask as `ssl-photoz next` does: likely, and unlike each other."""
+    """Ask as `ssl-photoz dwarfs candidates=` does: likely, and unlike each other."""
     return propose_looks(index, rows, score, n=n)
 
 

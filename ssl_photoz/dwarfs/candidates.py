@@ -88,13 +88,13 @@ class DwarfCandidates:
 
 
 def first_of_each(catalogue: Catalogue, ordered: Ints, *, known: Ints) -> Ints:
-    """Return the rows of a ranked list without repeats, best first.
+    """Rows of a ranked list without repeats, best first.
 
     Rows with the same id, or within 2 arcsec, are one object, as are rows joined by such a row.
     An object that is also among ``known`` galaxies is left out altogether.
 
     Args:
-        catalogue: Who the rows are.
+        catalogue: Catalogue of the rows.
         ordered: Catalogue rows, best first, shape (n,).
         known: Catalogue rows of galaxies that are no candidates, shape (m,).
     """
@@ -114,9 +114,9 @@ def nearest_confirmed(index: Index, rows: Ints, confirmed: Ints) -> tuple[Ints, 
     """Find the confirmed dwarfs that look most like each candidate.
 
     Args:
-        index: Of the catalogue.
+        index: Index of the catalogue.
         rows: Catalogue rows of the candidates, shape (n,).
-        confirmed: Of the confirmed dwarfs, shape (m,), at least one.
+        confirmed: Catalogue rows of the confirmed dwarfs, shape (m,), at least one.
 
     Returns:
         Rows of up to three of them, nearest first, shape (n, 3 or m), and their distances,
@@ -128,7 +128,7 @@ def nearest_confirmed(index: Index, rows: Ints, confirmed: Ints) -> tuple[Ints, 
 
 
 def sky_columns(ra: Doubles, dec: Doubles) -> dict[str, Array]:
-    """Return positions as people copy them, and a link to the Legacy Surveys' sky viewer.
+    """Positions as people copy them, and a link to the Legacy Surveys' sky viewer.
 
     Args:
         ra: Right ascension, degrees, shape (n,).
@@ -160,14 +160,14 @@ def candidate_table(
     evidence: tuple[Ints, Floats],
     words: Array,
 ) -> dict[str, Array]:
-    """Return the columns of a list, best first; each of shape (n,).
+    """Columns of a list, best first; each of shape (n,).
 
     Args:
-        catalogue: Who the rows are.
+        catalogue: Catalogue of the rows.
         rows: Catalogue rows of the candidates, best first, shape (n,).
         figures: ``score`` and probabilities of those rows.
-        evidence: From `nearest_confirmed`, of those rows.
-        words: What verdicts say of those rows, empty text where there are none.
+        evidence: Result of `nearest_confirmed` for those rows.
+        words: Verdicts on those rows, empty text where there are none.
 
     Returns:
         ``rank, id, ra, dec``, those of `sky_columns`, ``z``, the figures,
@@ -214,23 +214,23 @@ def write_list(
     without what is the same object as a galaxy of known redshift.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         embeddings: The store.
-        catalogue: Of the embeddings.
-        index: Of the embeddings.
-        search: Ranks.
-        scores: Of the rows.
+        catalogue: Catalogue of the embeddings.
+        index: Index of the embeddings.
+        search: Fitted methods, which rank.
+        scores: Scores of the rows.
         rows: Catalogue rows to rank, increasing, shape (n,).
         confirmed: Catalogue rows of confirmed dwarfs, for evidence.
-        words: What verdicts say of every catalogue row, empty text where nothing, shape (N,).
-        among: What the rows are, for the title.
+        words: Verdicts on every catalogue row, empty text where there are none, shape (N,).
+        among: Description of the rows, for the title.
         top: Length of the list, at most.
         base_rate: Fraction of wanted galaxies on the sky.
 
     Returns:
         Length of the list.
     """
-    simulated = bool(embeddings.card["simulated"])
+    simulated = embeddings.card.simulated
     figures = {"score": scores[search.ranked_by][:, 0]}
     figures |= search.probabilities(scores, base_rate=base_rate)
     small = {name: values.astype(np.float32) for name, values in figures.items()}
@@ -261,20 +261,20 @@ def _draw(path: Path, embeddings: Embeddings, table: Mapping[str, Array], *, amo
         )
     ]
     title = title_of(
-        f"Nearby candidates, best first, of {among}", simulated=bool(embeddings.card["simulated"])
+        f"Nearby candidates, best first, of {among}", simulated=embeddings.card.simulated
     )
     draw_montage(path, wrap(panels, columns=COLUMNS), title=title)
 
 
 def _same_id(ids: Array) -> Ints:
-    """Return pairs of places that chain each id's rows, shape (p, 2)."""
+    """Pairs of places that chain each id's rows, shape (p, 2)."""
     order = np.argsort(ids, kind="stable")
     same: Bools = ids[order][1:] == ids[order][:-1]
     return np.stack([order[:-1][same], order[1:][same]], axis=1)
 
 
 def _close(catalogue: Catalogue) -> Ints:
-    """Return pairs of places within 2 arcsec on the sky, shape (p, 2)."""
+    """Pairs of places within 2 arcsec on the sky, shape (p, 2)."""
     from scipy.spatial import cKDTree
 
     on_sky = np.flatnonzero(np.isfinite(catalogue.ra) & np.isfinite(catalogue.dec))
@@ -296,9 +296,9 @@ def propose_table(
 
     Args:
         candidates: The list.
-        index: Of the same embeddings.
+        index: Index of the same embeddings.
         embeddings: The store.
-        out: Ends in .csv.
+        out: File to write, .csv.
         n: Galaxies to look at, at most.
         verdicts: Those there are, by id; these galaxies are not proposed again.
 
@@ -346,9 +346,9 @@ def propose_looks(index: Index, rows: Ints, score: Doubles, *, n: int) -> Ints:
     ``benchmarks/dwarfs``.
 
     Args:
-        index: Whose unit vectors say what is alike.
+        index: Index whose unit vectors say what is alike.
         rows: Catalogue rows to choose from, shape (m,).
-        score: Theirs, by the ranking method, shape (m,); NaN is never proposed.
+        score: Their scores by the ranking method, shape (m,); NaN is never proposed.
         n: Galaxies wanted; fewer come back only if there are no more.
 
     Returns:
@@ -369,11 +369,11 @@ def propose_looks(index: Index, rows: Ints, score: Doubles, *, n: int) -> Ints:
 
 
 def farthest_first(units: Floats, n: int) -> Ints:
-    """Return places of up to n vectors: the first, then always the one farthest from those taken.
+    """Places of up to n vectors: the first, then always the one farthest from those taken.
 
     Args:
         units: Unit vectors, shape (m, P).
-        n: How many; farthest means the lowest highest cosine.
+        n: Number of vectors; farthest means the lowest highest cosine.
     """
     likeness = np.full(len(units), -np.inf, np.float32)
     taken: list[int] = []
@@ -391,11 +391,11 @@ def write_looks(
     """Write a CSV to fill in: a verdict per line, read back by `verdicts.read_verdicts`.
 
     Args:
-        out: Ends in .csv.
-        catalogue: Who the rows are.
+        out: File to write, .csv.
+        catalogue: Catalogue of the rows.
         rows: Catalogue rows, in the order to look at them, shape (n,).
         columns: More of those rows, such as ``p_dwarf``, each (n,).
-        simulated: Becomes a column.
+        simulated: Value of the column ``simulated``.
 
     Raises:
         ConfigError: If out does not end in .csv.

@@ -50,7 +50,7 @@ class Sample(NamedTuple):
     labels: Floats
 
     def of(self, method: str) -> Floats:
-        """Return what a method reads."""
+        """What a method reads."""
         return self.units if method == VOTE else self.vectors
 
 
@@ -68,10 +68,10 @@ def fit_dwarf_search(
     other than the first are dropped if train lacks one of the two answers.
 
     Args:
-        embeddings: With splits.
-        catalogue: Of the embeddings.
-        index: Of the embeddings, whose unit vectors votes compare.
-        truth: What is known.
+        embeddings: Store with splits.
+        catalogue: Catalogue of the embeddings.
+        index: Index of the embeddings, whose unit vectors votes compare.
+        truth: Known answers.
         config: How they are fitted.
 
     Raises:
@@ -162,7 +162,7 @@ def _possible(methods: Sequence[str], truth: Truth, train: Ints) -> tuple[Sequen
 
 
 def _thin(rows: Ints, wanted: Bools, count: int, rng: np.random.Generator) -> Ints:
-    """Return at most ``count`` rows: the wanted ones first, up to half of them, then others."""
+    """At most ``count`` rows: the wanted ones first, up to half of them, then others."""
     few = min(int(wanted.sum()), max(count // 2, count - int((~wanted).sum())))
     kept = _draw(rows[wanted], few, rng), _draw(rows[~wanted], count - few, rng)
     return np.sort(np.concatenate(kept))
@@ -173,7 +173,7 @@ def _draw(rows: Ints, count: int, rng: np.random.Generator) -> Ints:
 
 
 def _take(embeddings: Embeddings, *parts: Ints) -> list[Floats]:
-    """Return the embeddings of several lists of rows, read in one pass."""
+    """Embeddings of several lists of rows, read in one pass."""
     known = np.unique(np.concatenate(parts))
     vectors: Array = take_vectors(embeddings, known)
     return [vectors[np.searchsorted(known, rows)] for rows in parts]

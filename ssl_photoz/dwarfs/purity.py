@@ -25,7 +25,7 @@ MAGNITUDE_BINS = 5
 def purity_at_base_rate(
     completeness: Doubles | float, false_positive_rate: Doubles | float, base_rate: float
 ) -> Doubles:
-    """Return the purity (efficiency) of a list where a fraction ``base_rate`` is wanted.
+    """Purity (efficiency) of a list where a fraction ``base_rate`` is wanted.
 
     ``pi C / (pi C + (1 - pi) F)``, Bayes' theorem; 0 for an empty list.
 
@@ -46,7 +46,7 @@ def purity_at_base_rate(
 def probability_at_base_rate(
     probability: Doubles, *, sample_rate: float, base_rate: float
 ) -> Doubles:
-    """Return what probabilities become where the wanted are rarer, or more common.
+    """What probabilities become where the wanted are rarer, or more common.
 
     The odds are multiplied by the ratio of the prior odds [1].
 
@@ -96,7 +96,7 @@ class PurityCurve:
         Args:
             truth: Whether each galaxy is wanted, at least one is; shape (n,).
             score: Higher means more likely; shape (n,).
-            weight: How often each galaxy counts, shape (n,); once if None.
+            weight: Weight of each galaxy, shape (n,); 1 if None.
         """
         order = np.argsort(-score, kind="stable")
         counts = np.ones(len(truth)) if weight is None else weight[order]
@@ -108,40 +108,40 @@ class PurityCurve:
         return cls(*shares, score[order][last], float(right[-1]) / every)
 
     def purity(self, base_rate: float | None = None) -> Doubles:
-        """Return the fraction of the list that is wanted, (m,); at another base rate if given."""
+        """Fraction of the list that is wanted, (m,); at another base rate if given."""
         if self.base_rate == 1:
             return np.ones(len(self.score))
         rate = self.base_rate if base_rate is None else base_rate
         return purity_at_base_rate(self.completeness, self.false_positive_rate, rate)
 
     def purity_at(self, completeness: float, *, base_rate: float | None = None) -> float:
-        """Return the purity of the shortest list that is at least this complete."""
+        """Purity of the shortest list that is at least this complete."""
         return float(self.purity(base_rate)[self.place_of(completeness)])
 
     def completeness_at(self, purity: float, *, base_rate: float | None = None) -> float:
-        """Return the completeness of the longest list that is at least this pure; 0 if none is."""
+        """Completeness of the longest list that is at least this pure; 0 if none is."""
         return float(self.completeness[self.purity(base_rate) >= purity].max(initial=0.0))
 
     def place_of(self, completeness: float) -> int:
-        """Return where on the curve the list is first at least this complete."""
+        """Where on the curve the list is first at least this complete."""
         return int(np.argmax(self.completeness >= completeness - 1e-12))
 
     def average_precision(self) -> float:
-        """Return the purity, averaged over the wanted galaxies as they enter the list."""
+        """Purity, averaged over the wanted galaxies as they enter the list."""
         return float(np.sum(np.diff(self.completeness, prepend=0.0) * self.purity()))
 
 
 def measure_purity(
     truth: Bools, score: Doubles, *, base_rate: float = SKY, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the figures of a ranked list, with bootstrap standard errors.
+    """Figures of a ranked list, with bootstrap standard errors.
 
     Args:
         truth: Whether each galaxy is wanted, shape (n,).
         score: Higher means more likely, shape (n,).
         base_rate: Fraction of wanted galaxies on the sky, for the figures that begin with
             ``sky_``; see `base_rate`.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         ``n``, ``n_dwarfs``, ``base_rate``, ``sky_base_rate``, ``false_at_90_completeness`` (how
@@ -167,7 +167,7 @@ def measure_purity(
 def measure_selection(
     truth: Bools, selected: Bools, *, base_rate: float = SKY, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the figures of a fixed selection, such as photometric cuts.
+    """Figures of a fixed selection, such as photometric cuts.
 
     Returns:
         ``n_selected``, and ``purity``, ``completeness``, ``sky_purity`` with ``_error``; those are
@@ -192,7 +192,7 @@ def bootstrap(
     *,
     seed: int,
 ) -> dict[str, float]:
-    """Return figures of a curve, and each one's standard error as ``_error``.
+    """Figures of a curve, and each one's standard error as ``_error``.
 
     Galaxies are drawn again 200 times; draws without a wanted one are passed over.
     """
@@ -222,11 +222,11 @@ def draw_purity(
     Draws nothing where there is nothing to find.
 
     Args:
-        path: Ends in .png.
+        path: File to write, .png.
         truth: Whether each galaxy is wanted, shape (n,).
-        scores: Of each method, shape (n,).
-        title: Above all.
-        selected: By photometric cuts, shape (n,); drawn as a point.
+        scores: Scores of each method, shape (n,).
+        title: Title of the figure.
+        selected: Mask of those that pass photometric cuts, shape (n,); drawn as a point.
         base_rate: Fraction of wanted galaxies on the sky.
     """
     if not truth.any():
@@ -275,7 +275,7 @@ def _figures(curve: PurityCurve, base_rate: float) -> dict[str, float]:
 def read_strata(
     embeddings: Embeddings, rows: Ints, magnitude: str | None, population: str | None
 ) -> dict[str, Array]:
-    """Return the part of the sample that each of some rows belongs to, by ways to part it.
+    """Part of the sample that each of some rows belongs to, by ways to part it.
 
     Args:
         embeddings: The store.

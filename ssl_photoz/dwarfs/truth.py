@@ -31,7 +31,7 @@ class Truth:
     labels: Floats
 
     def rows(self, mask: Bools) -> Ints:
-        """Return the rows among ``mask``, shape (N,), where the first answer is known."""
+        """Rows among ``mask``, shape (N,), where the first answer is known."""
         return np.flatnonzero(mask & np.isfinite(self.labels[:, 0]))
 
     def restricted_to(self, names: Sequence[str]) -> Truth:
@@ -47,8 +47,8 @@ def read_truth(embeddings: Embeddings, config: DwarfConfig, *, abs_mag: str = "a
     other columns say; nor is a nearby galaxy known to be a dwarf where one of them is NaN.
 
     Args:
-        embeddings: With redshifts.
-        config: What is looked for.
+        embeddings: Store with redshifts.
+        config: Definition of what is looked for.
         abs_mag: Column of absolute magnitudes.
 
     Returns:
@@ -82,7 +82,7 @@ def read_truth(embeddings: Embeddings, config: DwarfConfig, *, abs_mag: str = "a
 
 
 def words_of(catalogue: Catalogue, verdicts: Mapping[str, Verdict]) -> Array:
-    """Return what was said of each galaxy, empty text where nothing was, shape (N,)."""
+    """What was said of each galaxy, empty text where nothing was, shape (N,)."""
     said = {name: one.verdict for name, one in verdicts.items()}
     return np.array([said.get(str(one), "") for one in catalogue.id.tolist()], dtype=str)
 
@@ -98,8 +98,8 @@ def learn_verdicts(
 
     Args:
         truth: Without verdicts.
-        catalogue: Of the same galaxies.
-        verdicts: By id as text, from `verdicts.read_verdicts`.
+        catalogue: Catalogue of the same galaxies.
+        verdicts: Verdicts by id as text, from `verdicts.read_verdicts`.
 
     Returns:
         The truth with them, and how many were used as ``dwarf``, ``not_dwarf`` and ``junk``,
@@ -124,7 +124,7 @@ def _below(values: Array, limit: float) -> Array:
 
 
 def _all_of(conditions: list[Array]) -> Array:
-    """Return 0 where one condition fails, else NaN where the redshift or another is not known."""
+    """0 where one condition fails, else NaN where the redshift or another is not known."""
     each = np.stack(conditions)
     answer = np.where((each == 0).any(axis=0), 0.0, each.min(axis=0))
     return np.where(np.isnan(conditions[0]), np.nan, answer)

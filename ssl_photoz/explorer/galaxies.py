@@ -34,7 +34,7 @@ class Galaxies:
     Attributes:
         run: The run.
         rows: Embeddings and pictures by row.
-        columns: What galaxies can be coloured by: redshifts first, densities next.
+        columns: Columns to colour galaxies by: redshifts first, densities next.
         journal: The verdicts.
     """
 
@@ -46,7 +46,7 @@ class Galaxies:
         self.columns = Columns(run.embeddings, _redshifts(run))
 
     def line(self, row: int) -> Facts:
-        """Say who and where a galaxy is, in one line of a table."""
+        """Who and where a galaxy is, in one line of a table."""
         catalogue, densities = self.run.catalogue, self.run.densities
         z_phot = densities.summary.get("z_phot") if densities is not None else None
         return {
@@ -84,14 +84,14 @@ class Galaxies:
         }
 
     def matches(self, found: list[Match]) -> list[Facts]:
-        """Return the lines of a search."""
+        """Lines of a search."""
         return [{**self.line(m.row), "separation_arcsec": m.separation_arcsec} for m in found]
 
     def table(self, rows: Ints, kind: Format) -> bytes:
-        """Return a table of some galaxies, with every plain column of the store, as a file.
+        """Table of some galaxies, with every plain column of the store, as a file.
 
         Args:
-            rows: Of the catalogue, shape (n,).
+            rows: Catalogue rows, shape (n,).
             kind: Its format.
 
         Raises:
@@ -126,7 +126,7 @@ class Galaxies:
 
 
 def _redshifts(run: Run) -> dict[str, Array]:
-    """Return redshifts by name, (N,) each: measured, estimated, and the residual."""
+    """Redshifts by name, (N,) each: measured, estimated, and the residual."""
     z = np.asarray(run.catalogue.z, np.float32)
     columns: dict[str, Array] = {"z": z}
     if run.densities is not None:
@@ -137,7 +137,7 @@ def _redshifts(run: Run) -> dict[str, Array]:
 
 
 def _plain(value: Any) -> float | int | str | None:  # noqa: ANN401 - whatever a column holds
-    """Return what JSON and JavaScript can hold of a value.
+    """What JSON and JavaScript can hold of a value.
 
     >>> _plain(np.float32(0.1)), _plain(float("nan")), _plain(2**60)
     (0.1, None, '1152921504606846976')
@@ -169,7 +169,7 @@ class Journal:
         self._last = {name: line.verdict for name, line in known.items()}
 
     def of(self, row: int) -> str | None:
-        """Return the last verdict on a galaxy; None if it has none."""
+        """Last verdict on a galaxy; None if it has none."""
         return self._last.get(str(self._catalogue.id[row]))
 
     def add(self, row: int, verdict: str) -> None:
@@ -185,7 +185,7 @@ class Journal:
             self._last[line.id] = line.verdict
 
     def counts(self) -> dict[str, int]:
-        """Return how many galaxies last got each verdict."""
+        """How many galaxies last got each verdict."""
         with self._lock:
             return dict(Counter(self._last.values()))
 
@@ -194,8 +194,8 @@ class Match(NamedTuple):
     """A galaxy that answers a search.
 
     Attributes:
-        row: In the catalogue.
-        separation_arcsec: From the position asked for; None for a search by id.
+        row: Catalogue row.
+        separation_arcsec: Distance from the position asked for; None for a search by id.
     """
 
     row: int
@@ -206,7 +206,7 @@ def search(catalogue: Catalogue, asked: str) -> list[Match]:
     """Find galaxies by id, or by right ascension and declination in degrees.
 
     Args:
-        catalogue: Where to look.
+        catalogue: Catalogue to look in.
         asked: One word: an id. Two numbers with a blank or a comma between them: a position.
 
     Returns:

@@ -33,8 +33,8 @@ class Column(NamedTuple):
     """A column to colour by.
 
     Attributes:
-        name: As in the store; whatever a catalogue's author wrote.
-        words: Of a text column, in the order of the numbers that stand for them; else empty.
+        name: Name in the store; whatever a catalogue's author wrote.
+        words: Words of a text column, in the order of the numbers that stand for them; else empty.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Columns:
     """The columns that galaxies can be coloured by, each known to the page by its number.
 
     Attributes:
-        listed: What they are, in the order of their numbers.
+        listed: The columns, in the order of their numbers.
         extra: Those that are not in the store, by name, shape (N,) each.
     """
 
@@ -89,12 +89,12 @@ class Columns:
         return len(self.listed)
 
     def values(self, number: int) -> Array:
-        """Return a column as it is stored, shape (N,)."""
+        """Column as it is stored, shape (N,)."""
         name = self.listed[number].name
         return self.extra[name] if name in self.extra else self._embeddings.column(name)
 
     def _to_numbers(self, number: int) -> Array:
-        """Return a column as little-endian float32, shape (N,); words as their places."""
+        """Column as little-endian float32, shape (N,); words as their places."""
         values, words = self.values(number), self.listed[number].words
         if words:
             places = {word: place for place, word in enumerate(words)}
@@ -152,17 +152,17 @@ class Rows:
             self._shard(number)
 
     def vector(self, row: int) -> Floats:
-        """Return one embedding, float32, shape (D,)."""
+        """One embedding, float32, shape (D,)."""
         shard, place = self._find(row)
         return np.asarray(shard.vectors[place], np.float32)
 
     def thumbnail(self, row: int) -> bytes | None:
-        """Return the small colour picture of a galaxy, a JPEG; None if it has none."""
+        """Small colour picture of a galaxy, a JPEG; None if it has none."""
         shard, place = self._find(row)
         return None if shard.thumbnails is None else shard.thumbnails[place].as_py()
 
     def columns(self, row: int) -> dict[str, Any]:
-        """Return what the store says of a galaxy besides, by column."""
+        """What the store says of a galaxy besides, by column."""
         shard, place = self._find(row)
         said: dict[str, Any] = shard.columns.slice(place, 1).to_pylist()[0]
         return said
@@ -217,7 +217,7 @@ class Densities:
 
         Args:
             path: ``pdfs.parquet``.
-            catalogue: Whose rows will be asked for.
+            catalogue: Catalogue whose rows will be asked for.
 
         Raises:
             ArtefactError: If it is no table of densities.
@@ -244,10 +244,10 @@ class Densities:
         return cls(path, grid, position, summary, np.cumsum([0, *groups]))
 
     def of(self, row: int) -> dict[str, Any] | None:
-        """Return a galaxy's density and what is read off it, or None if it has none.
+        """Galaxy's density and what is read off it, or None if it has none.
 
         Args:
-            row: In the catalogue.
+            row: Catalogue row.
 
         Returns:
             ``pdf``, shape (G,), per unit redshift, and the columns of `SUMMARY` as numbers.

@@ -25,8 +25,8 @@ class Training:
         folder: Its folder.
         kind: Kind of the artefact it makes: ``encoder`` or ``probe``.
         config: The resolved settings.
-        started: When, seconds since 1970.
-        last_sign: When anything in its folder last changed, seconds since 1970.
+        started: Time of the start, seconds since 1970.
+        last_sign: Time of the last change in its folder, seconds since 1970.
         finished: Whether its card is written.
         history: A row per epoch, as logged.
         changed: Dotted settings that differ from the training before, of the same kind: old and
@@ -126,7 +126,7 @@ def describe_trainings(root: Path, trainings: Sequence[Training]) -> str:
 
     Args:
         root: Folder that they were looked for in.
-        trainings: From `find_trainings`.
+        trainings: Trainings, from `find_trainings`.
     """
     if not trainings:
         return f"no training in {root}; pretrain, align and supervise make some"

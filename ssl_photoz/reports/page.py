@@ -107,7 +107,7 @@ def _tables(artefacts: list[Artefact], references: Path | None) -> list[Table]:
 
 
 def _figures(artefact: Artefact) -> list[Figure]:
-    """Return the curves of an encoder, and every PNG in an artefact's folder."""
+    """Curves of an encoder, and every PNG in an artefact's folder."""
     figures = []
     if artefact.kind == "encoder" and (
         png := curves.draw_history(find.read_history(artefact.folder))

@@ -19,7 +19,7 @@ class Column(NamedTuple):
         key: Its name in ``metrics.json``.
         heading: Its name on the page.
         form: Its format.
-        factor: What it is multiplied by first.
+        factor: Factor that it is multiplied by first.
     """
 
     key: str
@@ -32,9 +32,9 @@ class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
-        label: What was scored.
+        label: Name of what was scored.
         cells: One text per column.
-        note: What a reader must know of the row.
+        note: Remark for the reader.
         quoted: True if the figures are not from this run.
     """
 
@@ -176,7 +176,7 @@ def read_references(path: Path) -> list[Row]:
 def _probes(
     artefacts: Sequence[Artefact],
 ) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Yield label, name of the probe, all metrics of its artefact, its scores on the test split."""
+    """Label, name of the probe, all metrics of its artefact, its scores on the test split."""
     for artefact in artefacts:
         if artefact.kind != "probe":
             continue

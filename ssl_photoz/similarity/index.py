@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
@@ -39,13 +38,13 @@ from ssl_photoz.similarity.index_files import (
     write_ids,
     write_vectors,
 )
-from ssl_photoz.similarity.reduction import Reduction, take_batches
+from ssl_photoz.similarity.reduction import Reduction
 from ssl_photoz.similarity.settings import IndexConfig
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Index", "exact_neighbours", "search_rows"]
+__all__ = ["Index", "exact_neighbours"]
 EXACT_ROWS = 1_000_000  # a selection of more from an approximate index is searched like the whole
 ON_EVERY_CARD = (
     *("schema_version", "kind", "made_by", "revision", "versions", "config", "parents"),
@@ -64,10 +63,10 @@ class Index:
         index.save("runs/mine/index")
 
     Attributes:
-        reduction: From embedding space to unit vectors.
+        reduction: Map from embedding space to unit vectors.
         stored: The unit vector of every row, shape (N, P).
-        searcher: What answers: exact or approximate, over all rows or some.
-        card: What was indexed and how.
+        searcher: Exact or approximate search, over all rows or some.
+        card: Card: what was indexed and how.
         ids: Name of each row, shape (N,); None: rows are named by their numbers.
         hidden: Rows that no search returns, shape (N,); None: there are none.
         sha256: Checksum of the card, by which children name it; empty if it was never saved.
@@ -152,7 +151,7 @@ class Index:
         """Write the index artefact: what is not there yet of its files, then the card.
 
         Args:
-            folder: Where to; for an index built on disk, the folder it was built in.
+            folder: Folder to write; for an index built on disk, the one it was built in.
             config: The resolved settings.
             **facts: More for the card.
 
@@ -317,7 +316,7 @@ class Index:
         """Find the k nearest catalogue vectors of each query, by row.
 
         Args:
-            queries: In embedding space, shape (B, D).
+            queries: Embeddings, shape (B, D).
             k: Neighbours per query.
 
         Returns:
@@ -337,25 +336,3 @@ class Index:
         if missing.any():
             distances[missing] = np.inf
         return distances, found
-
-
-def search_rows(index: Index, embeddings: Embeddings, rows: Ints, k: int) -> tuple[Floats, Ints]:
-    """Search with some of a store's own rows as queries, a batch at a time.
-
-    Args:
-        index: Where to search.
-        embeddings: Where the queries are.
-        rows: Increasing row numbers, shape (n,).
-        k: Neighbours per query.
-
-    Returns:
-        Distances (n, K) and catalogue rows (n, K), in the order of ``rows``.
-    """
-    distances, found = [np.empty((0, k), np.float32)], [np.empty((0, k), np.int64)]
-    with tqdm(total=len(rows), desc="searching", unit="galaxy") as progress:
-        for queries in take_batches(embeddings, rows):
-            near, where = index.nearest_rows(queries, k)
-            distances.append(near)
-            found.append(where)
-            progress.update(len(queries))
-    return np.concatenate(distances), np.concatenate(found)

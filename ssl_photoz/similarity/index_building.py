@@ -79,7 +79,7 @@ def build_index(
 
     Args:
         folder: The index folder; what an interrupted call left there is gone on with.
-        embeddings: What to index.
+        embeddings: Store to index.
         config: How vectors are reduced and searched.
         shard_rows: Rows indexed between two points that an interrupted call can go on from.
 
@@ -146,7 +146,7 @@ def grow_index(
         folder: A finished index.
         embeddings: Begins with the shards that were indexed, and goes on.
         shard_rows: Rows indexed between two points that an interrupted call can go on from.
-        seed: Of the sample that the recall is measured with.
+        seed: Seed of the sample that the recall is measured with.
 
     Raises:
         MismatchError: If the embeddings do not begin with the indexed shards, or another encoder
@@ -374,9 +374,9 @@ def write_shards(
     """Reduce and index the rows of a store that come after those of an index.
 
     Args:
-        folder: Where the shards go.
+        folder: Folder that the shards go to.
         embeddings: The store.
-        reduction: To unit vectors.
+        reduction: Reduction to unit vectors.
         empty: A trained index without vectors, filled anew for every shard.
         whole: The index of the rows before, in memory; grown here if it cannot be merged.
         keep: Whether the unit vectors are written too.
@@ -404,9 +404,9 @@ def merge_shards(folder: Path, whole: Faiss, path: Path, *, rows_before: int) ->
     """Merge the written shards into an index of the rows before, and write it.
 
     Args:
-        folder: Where the shards are.
+        folder: Folder of the shards.
         whole: The index of the rows before, in memory; changed.
-        path: Where the merged index goes.
+        path: File of the merged index.
         rows_before: How many rows were indexed before the shards.
     """
     written = _written(folder, rows_before)
@@ -423,7 +423,7 @@ def merge_shards(folder: Path, whole: Faiss, path: Path, *, rows_before: int) ->
 
 
 def can_merge(index: Faiss) -> bool:
-    """Say whether FAISS can merge two indexes of this type."""
+    """Whether FAISS can merge two indexes of this type."""
     try:
         index.check_compatible_for_merge(index)
     except RuntimeError:
@@ -432,7 +432,7 @@ def can_merge(index: Faiss) -> bool:
 
 
 def _written(folder: Path, rows: int) -> list[int]:
-    """Return where the finished shards after some rows end, increasing."""
+    """Where the finished shards after some rows end, increasing."""
     ends = [int(path.stem.removeprefix("lists-")) for path in folder.glob("lists-*.faiss")]
     return sorted(end for end in ends if end > rows)
 
@@ -440,7 +440,7 @@ def _written(folder: Path, rows: int) -> list[int]:
 def _reduced(
     embeddings: Embeddings, reduction: Reduction, *, first_row: int, shard_rows: int
 ) -> Iterator[Floats]:
-    """Yield the unit vectors of all rows from first_row on, ``shard_rows`` at a time."""
+    """Unit vectors of all rows from first_row on, ``shard_rows`` at a time."""
     seen, held, count = 0, [np.empty((0, reduction.dim), np.float32)], 0
     total = len(embeddings)
     with tqdm(total=total, initial=first_row, desc="indexing", unit="galaxy") as progress:
@@ -475,7 +475,7 @@ def tune(
         searcher: Over all rows.
         stored: The vectors of all rows.
         wanted: The recall to reach.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Returns:
         The effort and the recall measured with it; the most effort where none is enough.
@@ -494,7 +494,7 @@ def tune(
 
 
 def exact_rows(stored: StoredVectors | MemoryVectors, unit: Floats, k: int) -> Ints:
-    """Return the rows of the k nearest stored vectors of each query, shape (B, K)."""
+    """Rows of the k nearest stored vectors of each query, shape (B, K)."""
     distances = np.full((len(unit), k), np.inf, np.float32)
     rows = np.full((len(unit), k), -1, np.int64)
     with tqdm(total=len(stored), desc="searching exactly", unit="galaxy") as progress:
@@ -510,7 +510,7 @@ def exact_rows(stored: StoredVectors | MemoryVectors, unit: Floats, k: int) -> I
 
 
 def recall_of(found: Ints, true: Ints, *, own: Ints | None = None) -> float:
-    """Return the fraction of true neighbours that were found.
+    """Fraction of true neighbours that were found.
 
     Args:
         found: Rows, shape (B, K); -1 for none.

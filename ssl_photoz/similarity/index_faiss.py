@@ -26,7 +26,7 @@ RERANKED_VALUES = 1 << 24  # floats gathered at a time: 64 MiB
 def search_faiss(
     index: Faiss, unit: Floats, k: int, *, parameters: Faiss = None
 ) -> tuple[Floats, Ints]:
-    """Return cosines (B, K) and positions (B, K) as FAISS finds them.
+    """Cosines (B, K) and positions (B, K) as FAISS finds them.
 
     Some libraries (pytorch_metric_learning is one) import ``faiss.contrib.torch_utils``, which
     puts another ``search`` in place that takes no parameters; the true one is still there.
@@ -37,7 +37,7 @@ def search_faiss(
 
 
 def unit_projector(matrix: Floats) -> Callable[[Floats], Floats]:
-    """Return what multiplies vectors (B, D) by a matrix (P, D) and scales them to unit length.
+    """What multiplies vectors (B, D) by a matrix (P, D) and scales them to unit length.
 
     FAISS does it, in the threads that search: those of NumPy spin on for a while after a product,
     and a search that follows takes up to half as long again.
@@ -67,7 +67,7 @@ def products_in_one_thread() -> Iterator[None]:
 
 
 def core_of(index: Faiss) -> Faiss:
-    """Return the index behind any transforms of the vectors."""
+    """Index behind any transforms of the vectors."""
     while isinstance(index, faiss.IndexPreTransform):
         index = faiss.downcast_index(index.index)
     return index
@@ -90,7 +90,7 @@ def read_faiss(path: Path, *, mapped: bool) -> Faiss:
     """Read a FAISS index.
 
     Args:
-        path: What `write_faiss` wrote.
+        path: File that `write_faiss` wrote.
         mapped: Leave inverted lists on disk and map them; nothing can be added then.
 
     Raises:
@@ -121,11 +121,11 @@ class Vectors(Protocol):
     """Where the unit vectors of catalogue rows come from."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """How many there are."""
         ...
 
     def take(self, rows: Ints) -> Floats:
-        """Return the unit vectors of some rows, shape (n, P)."""
+        """Unit vectors of some rows, shape (n, P)."""
         ...
 
 
@@ -133,11 +133,11 @@ class Searcher(Protocol):
     """Finds the rows whose unit vectors have the largest inner product with a query."""
 
     def __len__(self) -> int:
-        """Return among how many rows it searches."""
+        """Among how many rows it searches."""
         ...
 
     def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
-        """Return cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
+        """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
         ...
 
 
@@ -167,7 +167,7 @@ class Exact:
         return int(self.faiss_index.ntotal)
 
     def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
-        """Return cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
+        """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
         cosines, found = self._device(k).search(unit, k)
         if self._rows is None or not len(self):
             return cosines, found
@@ -225,24 +225,24 @@ class Approximate:
         return self._changed(effort, self._visible)
 
     def efforts(self) -> list[int]:
-        """Return the efforts that make a difference to this index, increasing."""
+        """Efforts that make a difference to this index, increasing."""
         if isinstance(self._core, faiss.IndexIVF):
             return _steps(1, int(self._core.nlist))
         return _steps(16, 2048) if isinstance(self._core, faiss.IndexHNSW) else [1]
 
     def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
-        """Return cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
+        """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
         asked = self.shortlisted(k)
         parameters = self.parameters(asked)
         cosines, found = search_faiss(self.faiss_index, unit, asked, parameters=parameters)
         return self._rerank(unit, found, k) if self._shortlist else (cosines, found)
 
     def shortlisted(self, k: int) -> int:
-        """Return how many candidates are asked of FAISS for k neighbours."""
+        """How many candidates are asked of FAISS for k neighbours."""
         return max(k, min(k * self._shortlist, self._rows))
 
     def parameters(self, asked: int) -> Faiss:
-        """Return FAISS's parameters of a search for some number of candidates."""
+        """FAISS's parameters of a search for some number of candidates."""
         if asked not in self._made:
             self._made[asked] = self._make_parameters(asked)
         return self._made[asked]
@@ -297,7 +297,7 @@ class FlatVectors:
         return int(self.faiss_index.ntotal)
 
     def take(self, rows: Ints) -> Floats:
-        """Return the unit vectors of some rows, shape (n, P)."""
+        """Unit vectors of some rows, shape (n, P)."""
         unit: Floats = self.faiss_index.reconstruct_batch(rows)
         return unit
 
@@ -345,6 +345,6 @@ def _selector(visible: Bools) -> Faiss:
 
 
 def _steps(least: int, most: int) -> list[int]:
-    """Return whole numbers that grow by a half or a third each, from least to most."""
+    """Whole numbers that grow by a half or a third each, from least to most."""
     powers = [least * 2**n for n in range(max(1, (most // least).bit_length()))]
     return sorted({step for one in powers for step in (one, one * 3 // 2) if step <= most} | {most})

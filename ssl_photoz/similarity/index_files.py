@@ -118,17 +118,17 @@ class IndexCard(artefact.Card):
 
 
 def index_file(rows: int) -> str:
-    """Return the name of the FAISS file of so many rows."""
+    """Name of the FAISS file of so many rows."""
     return f"index-{rows:012d}.faiss"
 
 
 def vectors_file(first_row: int) -> str:
-    """Return the name of the shard of vectors that begins with a row."""
+    """Name of the shard of vectors that begins with a row."""
     return f"vectors-{first_row:012d}.npy"
 
 
 def lists_file(end_row: int) -> str:
-    """Return the name of the unmerged shard that ends before a row."""
+    """Name of the unmerged shard that ends before a row."""
     return f"lists-{end_row:012d}.faiss"
 
 
@@ -319,7 +319,7 @@ class StoredVectors:
         return int(self._ends[-1])
 
     def take(self, rows: Ints) -> Floats:
-        """Return the unit vectors of some rows, shape (n, P).
+        """Unit vectors of some rows, shape (n, P).
 
         Raises:
             ArtefactError: If a file was cut short while it was in use.
@@ -335,7 +335,7 @@ class StoredVectors:
         return np.frombuffer(content, np.float16).reshape(-1, self.dim).astype(np.float32)
 
     def batches(self, size: int) -> Iterator[tuple[int, Floats]]:
-        """Yield the first row of each batch and its vectors, at most ``size`` at a time."""
+        """First row of each batch and its vectors, at most ``size`` at a time."""
         first = 0
         for path, rows, offset in zip(self._paths, self._rows, self._offsets, strict=True):
             with path.open("rb") as file:
@@ -354,7 +354,7 @@ def write_vectors(path: Path, unit: Floats) -> None:
 
 
 def _header(path: Path) -> tuple[int, int, int]:
-    """Return rows, dimensions and where in the file the first vector begins."""
+    """Rows, dimensions and where in the file the first vector begins."""
     try:
         shard: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

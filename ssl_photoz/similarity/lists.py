@@ -44,7 +44,7 @@ def read_list(
     Args:
         path: CSV, FITS, VOTable (.vot) or Parquet with a column ``id`` or ``targetid``, or else
             with ``ra`` and ``dec``, degrees; in any case of letters.
-        catalogue: Where to find them.
+        catalogue: Catalogue to find them in.
         config: How far from a listed position its galaxy may be, and what to do with galaxies that
             are not in the catalogue.
         max_rows: Refuse a longer list.
@@ -118,7 +118,7 @@ def _listed(rows: Ints, absent: tuple[str, ...], what: str, missing: Missing) ->
 
 
 def _whole_ids(path: Path, ids: Array) -> Array:
-    """Return ids as integers or text; numbers with a point are ids only if no digit was lost."""
+    """Ids as integers or text; numbers with a point are ids only if no digit was lost."""
     if ids.dtype.kind == "f":
         _refuse_rows(path, ~np.isfinite(ids), "no id")
         lost = (ids != np.floor(ids)) | (np.abs(ids) > EXACT)
@@ -152,7 +152,7 @@ def _refuse_rows(path: Path, bad: Bools, what: str) -> None:
 def rows_to_hide(
     embeddings: Embeddings, *, columns: Sequence[str] = (), listed: Path | None = None
 ) -> Bools | None:
-    """Say which rows to hide, shape (N,); None if nothing was asked for.
+    """Which rows to hide, shape (N,); None if nothing was asked for.
 
     Args:
         embeddings: The indexed store.

@@ -27,7 +27,7 @@ class Layout(NamedTuple):
 
     Attributes:
         places: Coordinates, in no unit, shape (N, 2).
-        fitted: Which of them UMAP laid out; the others were placed among these. Shape (N,).
+        fitted: Mask of those that UMAP laid out; the others were placed among these. Shape (N,).
     """
 
     places: Floats
@@ -72,7 +72,7 @@ def place_among(vectors: Floats, fitted: Floats, places: Floats, *, k: int) -> F
     Args:
         vectors: Unit vectors of those to place, shape (B, P).
         fitted: Unit vectors of those on the map, shape (n, P).
-        places: Where these lie, shape (n, 2).
+        places: Their coordinates, shape (n, 2).
         k: Neighbours to place by.
 
     Returns:
@@ -105,7 +105,7 @@ def _fit(vectors: Floats, config: MapConfig) -> Floats:
 
 
 def reduce_all(embeddings: Embeddings, *, pca_dim: int, seed: int) -> Floats:
-    """Return the reduced unit vectors of a whole store, shape (N, P)."""
+    """Reduced unit vectors of a whole store, shape (N, P)."""
     reduction = Reduction.fit_to(embeddings, pca_dim=pca_dim, seed=seed)
     return np.concatenate([reduction.apply(batch) for batch in embeddings.batches(BATCH)])
 
@@ -140,7 +140,7 @@ def spread_sample(vectors: Floats, size: int, *, seed: int = 0) -> Ints:
 
 
 def _sparseness(vectors: Floats, rng: np.random.Generator) -> Floats:
-    """Return half the squared distance of each galaxy to its tenth neighbour, shape (N,)."""
+    """Half the squared distance of each galaxy to its tenth neighbour, shape (N,)."""
     references = np.sort(rng.choice(len(vectors), min(REFERENCES, len(vectors)), replace=False))
     k = min(NEIGHBOUR, len(references) - 1)
     distances, _ = exact_neighbours(vectors, vectors[references], k + 1)
@@ -154,9 +154,9 @@ class Trust(NamedTuple):
 
     Attributes:
         trustworthiness: Low where neighbours on the map are strangers in the embedding.
-        trustworthiness_error: Of the mean over the galaxies asked; 0 if all were.
+        trustworthiness_error: Standard error of the mean over the galaxies asked; 0 if all were.
         continuity: Low where neighbours in the embedding are torn apart on the map.
-        continuity_error: Likewise.
+        continuity_error: Standard error of the mean over the galaxies asked.
         neighbours: How many of each galaxy's neighbours were looked at.
         asked: Galaxies whose neighbours were looked at, among all on the map.
     """
@@ -185,10 +185,10 @@ def measure_trust(
 
     Args:
         vectors: Unit vectors that were laid out, shape (N, P).
-        places: Where everything lies on the map, shape (N, 2).
+        places: Coordinates on the map, shape (N, 2).
         neighbours: K; fewer if there are not more than twice as many galaxies.
         asked: Galaxies that the mean is taken over, drawn with ``seed``; all if there are fewer.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         DataError: If there are fewer than four galaxies.
@@ -218,11 +218,11 @@ def measure_trust(
 
 
 def _ranks_off(truth: Floats, shown: Floats, k: int) -> int:
-    """Return by how many ranks, in sum, the k nearest as shown miss the k nearest in truth.
+    """By how many ranks, in sum, the k nearest as shown miss the k nearest in truth.
 
     Args:
         truth: Distance of every galaxy from one of them, whose own is infinity, shape (N,).
-        shown: Likewise, shape (N,).
+        shown: The same distances as shown, shape (N,).
         k: Neighbours.
     """
     near = truth[np.argpartition(shown, k - 1)[:k]]

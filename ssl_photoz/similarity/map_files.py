@@ -78,12 +78,12 @@ class EmbeddingMap:
 
 
 def map_columns(embeddings: Embeddings, catalogue: Catalogue, layout: Layout) -> dict[str, Array]:
-    """Return the columns of ``map.parquet``: numbers, truth values and text, a value a row.
+    """Columns of ``map.parquet``: numbers, truth values and text, a value a row.
 
     Args:
         embeddings: The store.
         catalogue: Its galaxies, with predictions if there are any.
-        layout: Where they lie.
+        layout: Their places.
 
     Returns:
         ``row`` (position in the store), ``id``, ``ra``, ``dec``, ``x``, ``y``, ``fitted``,
@@ -124,11 +124,11 @@ def residuals(catalogue: Catalogue) -> Array:
 def colours_of(
     embeddings: Embeddings, catalogue: Catalogue, *, magnitude: str | None
 ) -> list[Colour]:
-    """Return what the map is coloured by: redshifts, magnitude, residual.
+    """What the map is coloured by: redshifts, magnitude, residual.
 
     Args:
-        embeddings: For the magnitude.
-        catalogue: For the rest, with predictions if there are any.
+        embeddings: Store of the magnitude.
+        catalogue: Source of the rest, with predictions if there are any.
         magnitude: Column of the store; None: there is none.
 
     Raises:
@@ -165,7 +165,7 @@ def _plain(embeddings: Embeddings) -> list[str]:
 
 
 def _plainly(values: Array) -> Array:
-    """Return values in a type that TOPCAT reads from Parquet, to the last digit."""
+    """Values in a type that TOPCAT reads from Parquet, to the last digit."""
     if values.dtype == np.float16:
         return values.astype(np.float32)
     if values.dtype == np.uint64:
@@ -191,10 +191,10 @@ def draw_map(path: Path, places: Floats, colours: Sequence[Colour], *, title: st
     """Draw the map once for each colour that any galaxy has.
 
     Args:
-        path: Ends in .png.
+        path: File to write, .png.
         places: Coordinates, shape (N, 2).
-        colours: What to colour by; grey points alone if there is nothing.
-        title: Above all.
+        colours: Quantities to colour by; grey points alone if there are none.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
 
@@ -219,10 +219,10 @@ def draw_atlas(path: Path, places: Floats, embeddings: Embeddings, *, title: str
     """Draw the map with the picture of one galaxy in each of its cells.
 
     Args:
-        path: Ends in .png.
+        path: File to write, .png.
         places: Coordinates, shape (N, 2).
-        embeddings: For the pictures.
-        title: Above.
+        embeddings: Store that holds the pictures.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
 
@@ -294,7 +294,7 @@ def _point_size(points: int) -> float:
 
 
 def _shape(places: Floats) -> float:
-    """Return how many times as high as wide a map is."""
+    """How many times as high as wide a map is."""
     wide, high = np.maximum(np.ptp(places, axis=0), 1e-9)
     return float(high / wide)
 

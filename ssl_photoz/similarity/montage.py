@@ -40,9 +40,9 @@ def draw_montage(path: Path, panels: Sequence[Sequence[Panel]], *, title: str) -
     """Draw rows of panels and write them as a picture.
 
     Args:
-        path: Ends in .png.
+        path: File to write, .png.
         panels: One sequence of panels per row of the figure.
-        title: Above all.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
 
@@ -84,7 +84,7 @@ def look_alike_row(embeddings: Embeddings, answer: LookAlikes) -> list[Panel]:
 
 
 def pictures_of(embeddings: Embeddings, rows: Sequence[int] | Ints) -> Sequence[Array | None]:
-    """Return the thumbnails of some rows, or as many None if the store has none."""
+    """Thumbnails of some rows, or as many None if the store has none."""
     return embeddings.thumbnails(rows) if embeddings.has_thumbnails else [None] * len(rows)
 
 
@@ -94,12 +94,12 @@ def wrap(panels: Sequence[Panel], *, columns: int) -> list[list[Panel]]:
 
 
 def title_of(text: str, *, simulated: bool) -> str:
-    """Return a title that says so if the galaxies are simulated."""
+    """Title that says so if the galaxies are simulated."""
     return f"SIMULATED · {text}" if simulated else text
 
 
 def _redshift(catalogue: Catalogue, row: int) -> str:
-    """Return the measured redshift; without one, the predicted one with a name of its own."""
+    """Measured redshift; without one, the predicted one with a name of its own."""
     if np.isfinite(z := catalogue.z[row]):
         return f"z = {z:.3f}"
     if "z_phot" in catalogue.photoz and np.isfinite(z := catalogue.photoz["z_phot"][row]):
@@ -112,8 +112,8 @@ def save_answer(out: Path, embeddings: Embeddings, answer: LookAlikes) -> Path:
 
     Args:
         out: Ends in .parquet, .csv, .fits or .vot.
-        embeddings: For the pictures.
-        answer: From `ssl_photoz.similarity.search.Search`.
+        embeddings: Store that holds the pictures.
+        answer: An answer of `ssl_photoz.similarity.search.Search`.
 
     Returns:
         Path of the montage.
@@ -122,7 +122,7 @@ def save_answer(out: Path, embeddings: Embeddings, answer: LookAlikes) -> Path:
         ConfigError: If out has another suffix.
     """
     require_suffix(out)
-    simulated = bool(embeddings.card["simulated"])
+    simulated = embeddings.card.simulated
     picture = out.with_suffix(".png")
     panels = wrap(answer_panels(embeddings, answer), columns=COLUMNS)
     title = title_of(f"Look-alikes of {_name(answer)}", simulated=simulated)
@@ -168,7 +168,7 @@ def make_gallery(
     """
     if folder.suffix:
         raise ConfigError(f"out is {folder}, expected a folder: examples= writes several files")
-    simulated = bool(embeddings.card["simulated"])
+    simulated = embeddings.card.simulated
     panels = [look_alike_row(embeddings, answer) for answer in answers]
     title = title_of(
         "Look-alikes: the framed galaxy, then its neighbours, nearest first", simulated=simulated

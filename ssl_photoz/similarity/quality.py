@@ -32,7 +32,7 @@ def measure_quality(
 
     Args:
         index: Built from the embeddings.
-        embeddings: With splits and redshifts.
+        embeddings: Store with splits and redshifts.
         config: How they are scored.
         seed: Seed of the draws; encoders of the same galaxies are then compared on the same ones.
 
@@ -79,7 +79,7 @@ def measure_quality(
 
 
 def quality_line(label: str, quality: dict[str, Any]) -> str:
-    """Return one encoder's figures in one line, to be printed below those of another.
+    """One encoder's figures in one line, to be printed below those of another.
 
     An encoder that has learnt from the redshifts of the queries is marked CONTAMINATED.
     """
@@ -107,7 +107,7 @@ def _accuracy(
     *,
     k: int | None = None,
 ) -> dict[str, float | None]:
-    """Return retrieval scores, None where no query's class has a reference."""
+    """Retrieval scores, None where no query's class has a reference."""
     found = _calculator(tuple(names.values()), k).get_accuracy(
         index.vectors(queries),
         classes[queries].astype(int),

@@ -77,13 +77,13 @@ class RelevanceFeedback:
         return cls((wanted / weights[:, None]).astype(np.float32), weights)
 
     def nearest(self, index: Index, k: int) -> tuple[Ints, Floats, bool]:
-        """Return rows that are the nearest, as surely as the index finds them, in order.
+        """Rows that are the nearest, as surely as the index finds them, in order.
 
         A row that no direction found is no nearer than the last that each direction found, so that
         rows up to the nearest of these last ones are complete.
 
         Args:
-            index: Where to search.
+            index: Index to search.
             k: Neighbours to look for in each direction.
 
         Returns:
@@ -110,7 +110,7 @@ class RelevanceFeedback:
 
 
 def _centre(units: Floats) -> Doubles:
-    """Return the mean of unit vectors (m, P), scaled to unit length, (P,)."""
+    """Mean of unit vectors (m, P), scaled to unit length, (P,)."""
     mean = units.mean(axis=0, dtype=np.float64)
     length = np.linalg.norm(mean)
     if length < SHORT:
@@ -130,10 +130,10 @@ class LookAlikes:
         distances: 1 - cosine, shape (K,); for lists, as `ssl_photoz.similarity.query` says.
         repeats: How many nearer rows were passed over because they are the query itself again,
             or a galaxy already listed (same id, or within 2 arcsec).
-        picture: Of a query from outside, (H, W, 3) uint8.
+        picture: Picture of a query from outside, (H, W, 3) uint8.
         likes: Rows of the examples, where the query is a list.
         unlikes: Rows of the examples to keep away from.
-        notes: What the asker should know: galaxies skipped, other matches, the filter.
+        notes: Remarks: galaxies skipped, other matches, the filter.
     """
 
     catalogue: Catalogue
@@ -199,9 +199,9 @@ def look_alikes(
     """Find the k galaxies most like a vector, each object once.
 
     Args:
-        index: Where to search.
-        catalogue: Who the rows are.
-        vector: In embedding space, shape (D,).
+        index: Index to search.
+        catalogue: Catalogue of the rows.
+        vector: Embedding, shape (D,).
         k: Galaxies wanted; fewer come back only if there are no more.
         row: The query's own row, which is left out together with its repeats.
 
@@ -222,8 +222,8 @@ def best_of(
     """Find the k galaxies nearest to what is wanted, each object once.
 
     Args:
-        index: Where to search.
-        catalogue: Who the rows are.
+        index: Index to search.
+        catalogue: Catalogue of the rows.
         wanted: Directions of it.
         k: Galaxies wanted; fewer come back only if there are no more.
         leave_out: Rows that are no answers, nor are their repeats: the query, the examples.
@@ -258,7 +258,7 @@ def spread_in_redshift(catalogue: Catalogue, count: int, *, seed: int) -> Ints:
 def _without_repeats(
     catalogue: Catalogue, rows: Ints, *, k: int, leave_out: Ints
 ) -> tuple[list[int], int]:
-    """Return which of some rows to keep, at most k, and how many before the last are repeats."""
+    """Which of some rows to keep, at most k, and how many before the last are repeats."""
     near = catalogue.take(rows)
     points = _points(near)
     seen = _same_as_any(near, points, catalogue.take(leave_out))
@@ -279,7 +279,7 @@ def _without_repeats(
 
 
 def _same_as_any(near: Catalogue, points: Doubles, others: Catalogue) -> Bools:
-    """Say which rows of ``near`` are one of the others: same id, or within 2 arcsec."""
+    """Which rows of ``near`` are one of the others: same id, or within 2 arcsec."""
     same: Bools = np.isin(near.id, others.id)
     known = np.isfinite(points).all(axis=1)
     there = _points(others)

@@ -37,9 +37,9 @@ class Search:
     that k come back if k pass.
 
     Attributes:
-        index: Where to search.
+        index: Index to search.
         embeddings: The store it was built from.
-        catalogue: Who the rows are.
+        catalogue: Catalogue of the rows.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Search:
         """Find galaxies like one at a position.
 
         Args:
-            ra: Degrees.
-            dec: Degrees.
-            matching: Which of the galaxies there; the notes of the answer list them.
+            ra: Right ascension, degrees.
+            dec: Declination, degrees.
+            matching: Choice among the galaxies there; the notes of the answer list them.
             k: Galaxies wanted.
             where: Filter.
 
@@ -146,7 +146,7 @@ class Search:
 
         Args:
             vector: Its embedding, by the encoder that made the store, shape (D,).
-            picture: Of it, (H, W, 3) uint8, for the montage.
+            picture: Its picture, (H, W, 3) uint8, for the montage.
             k: Galaxies wanted.
             where: Filter.
         """
@@ -201,7 +201,7 @@ class Search:
         return save_answer(Path(out), self.embeddings, answer)
 
     def column(self, name: str) -> Array:
-        """Return a column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
+        """Column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
 
         Raises:
             ArtefactError: If there is no such column.
@@ -214,7 +214,7 @@ class Search:
         return values
 
     def _among(self, where: str | None) -> Index:
-        """Return the index over the galaxies that pass; the last one is kept."""
+        """Index over the galaxies that pass; the last one is kept."""
         if where is None:
             return self.index
         if where not in self._filtered:

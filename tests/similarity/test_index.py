@@ -7,12 +7,12 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
-from ssl_photoz.similarity.index import Index, exact_neighbours, search_rows
+from ssl_photoz.similarity.index import Index, exact_neighbours
 from ssl_photoz.similarity.reduction import Reduction
 from ssl_photoz.similarity.settings import IndexConfig
 
 
-def rival(vectors, dim, queries, k):
+def reference(vectors, dim, queries, k):
     """Cosine neighbours by scikit-learn, from standardising to searching."""
     scaler = StandardScaler().fit(vectors.astype(np.float64))
     pca = PCA(dim, svd_solver="full").fit(scaler.transform(vectors))
@@ -27,7 +27,7 @@ def test_search_agrees_with_scikit_learn(make_store, dim):
     index = Index.build(store, config=IndexConfig(pca_dim=dim))
     queries = np.random.default_rng(1).normal(size=(20, 12)).astype(np.float32)
     distances, rows = index.nearest_rows(queries, 15)
-    expected, neighbours = rival(store.vectors(), dim, queries, 15)
+    expected, neighbours = reference(store.vectors(), dim, queries, 15)
     np.testing.assert_array_equal(rows, neighbours)
     np.testing.assert_allclose(distances, expected, atol=2e-6)
     assert np.all(np.diff(distances, axis=1) >= 0)
@@ -71,8 +71,8 @@ def test_exact_neighbours_agree_with_scikit_learn():
     unit = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     distances, found = exact_neighbours(unit[:40], unit, 6)
-    rival = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(unit)
-    expected, neighbours = rival.kneighbors(unit[:40])
+    reference = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(unit)
+    expected, neighbours = reference.kneighbors(unit[:40])
     np.testing.assert_array_equal(found, neighbours)
     np.testing.assert_allclose(distances, expected, atol=1e-6)
 
@@ -85,13 +85,6 @@ def test_missing_neighbours_are_minus_one_at_infinity(make_store):
         assert np.all(rows[:, count:] == -1)
         assert np.all(np.isinf(distances[:, count:]))
         assert np.all(rows[:, :count] >= 0)
-
-
-def test_rows_are_searched_in_the_order_asked(make_store):
-    store = make_store()
-    rows = np.array([4, 100, 299])
-    _, found = search_rows(Index.build(store), store, rows, 2)
-    np.testing.assert_array_equal(found[:, 0], rows)
 
 
 def test_a_constant_dimension_does_no_harm(make_store):

@@ -50,8 +50,8 @@ def truth(index, queries, k):
     """Rows by scikit-learn, among the vectors that the index says it compares."""
     unit = index.reduction.apply(queries)
     everything = index.vectors(np.arange(ROWS))
-    rival = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(everything)
-    return rival.kneighbors(unit)
+    reference = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(everything)
+    return reference.kneighbors(unit)
 
 
 @pytest.mark.parametrize("name", [*TYPES, CUSTOM])
