@@ -113,9 +113,10 @@ def supervise(
         label = f"z < {head.nearby.z_max:g}" if nearby else "trained end to end"
     require_comparable(name, versus)
     kind, parents = "classifier" if nearby else "probe", cutout_parents(data, mask)
-    if start is not None:
-        known = isinstance(start, str | Path)
-        parents["encoder"] = artefact.sha256_of(Path(start)) if known else start.sha256
+    if isinstance(start, str | Path):
+        parents["encoder"] = artefact.sha256_of(Path(start))
+    elif start is not None:
+        parents["encoder"] = start.sha256
     if nearby and head.nearby.embeddings is not None:
         parents["embeddings"] = artefact.sha256_of(head.nearby.embeddings)
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ssl_photoz.dwarfs.rivals import tell_nearby
 from ssl_photoz.recipes.pretrain import classify as program
 
 from ssl_photoz.augment.settings import AugmentationConfig
@@ -11,7 +12,6 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError, MismatchError
 from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.dwarfs.purity import PurityCurve
-from ssl_photoz.dwarfs.rivals import tell_nearby
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.supervised.settings import NearbyConfig
