@@ -120,7 +120,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     truth = rivals.tell_nearby(z, z_max=settings.nearby.z_max)
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": typical_noise(cutouts, good)}
-    network |= {"encoder": asdict(settings.encoder), "settings": asdict(settings.networks)}
+    network |= {"encoder": settings.encoder, "settings": asdict(settings.networks)}
     fitted = fit_committee(
         lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
         rows["train"],
@@ -131,7 +131,7 @@ def _classify(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         folder=settings.out,
         network=network,
         head={"kind": "nearby", **asdict(settings.nearby)},
-        views={**source.about, **asdict(settings.nuisances)},
+        views={**source.about, "config": settings.nuisances},
         trunk_lr=1.0,
         **{name: getattr(settings, name) for name in FIT.split()},
     )

@@ -143,7 +143,7 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
     facts |= {"versus": settings.versus, **seen_before(card, galaxies)}
     network: dict[str, Any] = {"kind": settings.network, "about": source.about}
     network |= {"size_px": source.size_px, "noise": sample.typical_noise(cutouts, good)}
-    network |= {name: said[name] for name in ("encoder", "without")}
+    network |= {"encoder": settings.encoder, "without": settings.without}
     fitted = fit_committee(
         lambda some: partial(supervised_batches, cutouts, some, split, seed=seed),
         rows["train"],
@@ -154,7 +154,7 @@ def _train(settings: Settings, cutouts: Cutouts) -> dict[str, Any]:
         folder=settings.out,
         network={**network, "settings": said["networks"], "pretrained": pretrained},
         head=said["head"],
-        views={**source.about, **said["nuisances"]},
+        views={**source.about, "config": settings.nuisances},
         **{name: said[name] for name in FIT.split()},
     )
     return {"galaxies": galaxies, **fitted._asdict(), **facts}

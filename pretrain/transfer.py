@@ -124,13 +124,13 @@ def _train(settings: Settings, source: Cutouts, target: Cutouts) -> dict[str, An
         asked["test"], galaxies["test"] = (target, known), without_features(known, target.column)
     fields = (source, rows["train"], target, offered)
     batches = TwoFields.for_methods(settings.methods, *fields, split=split, seed=seed)
-    views: dict[str, Any] = {**about, **asdict(settings.nuisances)}
+    views: dict[str, Any] = {**about, "config": settings.nuisances}
     if "match" in settings.methods:
-        views |= matched_views(*fields)
+        views |= matched_views(*fields, settings.nuisances)
     adversary = partial(make_adversary, strength=settings.strength, seed=seed)
     network: dict[str, Any] = {"kind": settings.network, "about": about}
     network |= {"size_px": source.source.size_px, "noise": typical_noise(source, rows["train"])}
-    network |= {"encoder": asdict(settings.encoder), "settings": asdict(NetworkConfig())}
+    network |= {"encoder": settings.encoder, "settings": asdict(NetworkConfig())}
     fitted = fit_and_predict(
         batches,
         {split: partial(central_crops, *some) for split, some in asked.items()},

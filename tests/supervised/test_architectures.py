@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
 from ssl_photoz.training.supervised.build import MAKERS, build, make_network
 from ssl_photoz.training.supervised.heads import head_for
 from ssl_photoz.training.supervised.predict import predict
@@ -41,13 +42,7 @@ def make(kind, head):
         size_px=SIDE,
         noise=np.full(3, 0.02, "f4"),
         head=head,
-        encoder={
-            "backbone": "resnet18",
-            "stem": "standard",
-            "crop_px": 33,
-            "softening": 3.0,
-            "modalities": MODALITIES,
-        },
+        encoder=EncoderConfig(crop_px=33, modalities=ModalityConfig(**MODALITIES)),
         settings=TINY,
         seed=0,
     )

@@ -6,6 +6,7 @@ import torch
 
 from ssl_photoz.core.errors import MismatchError, ShapeError
 from ssl_photoz.encoders.readout import SYMMETRIES
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.supervised.build import make_network
 from ssl_photoz.training.supervised.predict import predict
 from ssl_photoz.training.supervised.regressor import Regressor
@@ -30,7 +31,7 @@ def make(
         "size_px": size_px,
         "noise": np.full(len(bands), 0.01, "f4"),
         "head": TARGET,
-        "encoder": {"backbone": "resnet18", "stem": "standard", "crop_px": 40, "softening": 3.0},
+        "encoder": EncoderConfig(crop_px=40),
         "settings": {"small_cnn": {"binning": binning}},
         "seed": 0,
         **changes,

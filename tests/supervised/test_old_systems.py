@@ -46,7 +46,7 @@ def make(head, network="small_cnn", **changes):
         "size_px": 32,
         "noise": np.full(3, 0.01, "f4"),
         "head": head,
-        "encoder": asdict(ENCODER),
+        "encoder": ENCODER,
         "settings": asdict(NetworkConfig()),
         "seed": 0,
         **changes,
@@ -163,7 +163,7 @@ def test_an_unknown_pixel_scale_stays_unknown_in_the_plan(galaxies):
 def test_an_encoder_of_another_backbone_is_not_taken_for_a_multimodal_one(galaxies):
     about = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "calibrated": True}
     resnet = fresh_encoder(
-        seed=0, backbone="resnet18", stem="small", crop_px=32, softening=[0.03] * 3, **about
+        EncoderConfig(stem="small", crop_px=32), noise=[0.01] * 3, seed=0, **about
     )
     head = Target.of(galaxies[1].numpy())
     assert make(head, "resnet", pretrained=resnet).plan["arguments"]["backbone"] == "resnet18"

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import ArtefactError, TrainingError
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.supervised import training
 from ssl_photoz.training.supervised.checkpoint import NAME, load_checkpoint, save_checkpoint
 from ssl_photoz.training.supervised.fitting import fit_and_predict
@@ -233,11 +235,15 @@ def test_from_streams_to_predictions(tmp_path):
             "about": {"bands": ("g", "r"), "pixscale_arcsec": 0.262, "calibrated": True},
             "size_px": 32,
             "noise": np.full(2, 0.05, "f4"),
-            "encoder": {"softening": 3.0},
+            "encoder": EncoderConfig(),
             "settings": {"small_cnn": {"binning": 1}},
         },
         head=TARGET,
-        views={"bands": ("g", "r"), "pixscale_arcsec": 0.262, "jitter_px": 0.0},
+        views={
+            "bands": ("g", "r"),
+            "pixscale_arcsec": 0.262,
+            "config": AugmentationConfig(jitter_px=0.0),
+        },
         epochs=20,
         least_steps=140,
         patience=20,

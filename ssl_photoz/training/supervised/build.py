@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.core.types import Floats
 from ssl_photoz.encoders.encoder import DISPLAY_SOFTENING, Encoder, fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.encoders.viewer_slip import ViewerSlip
 from ssl_photoz.training.supervised.capsules import CapsuleNetwork
@@ -33,7 +35,7 @@ def make_network(
     noise: Floats,
     head: Head,
     pretrained: Encoder | None = None,
-    encoder: Mapping[str, Any],
+    encoder: EncoderConfig,
     settings: Mapping[str, Mapping[str, Any]],
     without: Sequence[str] = (),
     seed: int,
@@ -47,8 +49,8 @@ def make_network(
         noise: Typical noise per pixel of each band, shape (C,), in their unit.
         head: What is asked for.
         pretrained: The encoder to put the head on; None: a fresh one.
-        encoder: How to build a fresh encoder, see `EncoderConfig`; any fresh network takes the
-            ``softening`` of its stretch, in units of the noise.
+        encoder: How to build a fresh encoder; any fresh network takes the ``softening`` of its
+            stretch, in units of the noise.
         settings: Name to the settings of that network alone.
         without: Bands that it is not to see, in training or later.
         seed: Of fresh weights; the global random state is left as it was.
@@ -57,12 +59,11 @@ def make_network(
         MismatchError: If the cutouts are not what the network is made for.
         ConfigError: If there is no such band to leave out.
     """
-    softening = (encoder["softening"] * noise).tolist()
+    softening = (encoder.softening * noise).tolist()
     if kind in ENCODERS:
         if pretrained is None:
-            given = {**encoder, **about, "softening": softening}
-            given["backbone"] = ENCODERS[kind] or given["backbone"]
-            pretrained = fresh_encoder(seed=seed, **given)
+            built = replace(encoder, backbone=ENCODERS[kind] or encoder.backbone)
+            pretrained = fresh_encoder(built, noise=noise, seed=seed, **about)
         pretrained.require(size_px=size_px, **about)
         if ENCODERS[kind] not in (None, pretrained.description["backbone"]):
             raise MismatchError(
@@ -102,7 +103,7 @@ def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network
     kind, head = plan["kind"], head_from(plan["head"])
     network: Network
     if kind in ENCODERS:
-        network = Regressor(encoder or Encoder(**plan["arguments"]), head=head)
+        network = Regressor(encoder or Encoder.from_description(plan["arguments"]), head=head)
     else:
         network = MAKERS[kind](head=head, **plan["arguments"])
     network.plan = dict(plan)

@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ssl_photoz.augment.survey import Look, look_of
+from ssl_photoz.augment.settings import AugmentationConfig
+from ssl_photoz.augment.survey import SurveyConditions, fit_conditions
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Floats, Ints
@@ -66,7 +67,7 @@ def target_rows(target: Cutouts, split: SplitConfig) -> tuple[Ints, Ints]:
 
 
 def matched_views(
-    source: Cutouts, labelled: Ints, target: Cutouts, offered: Ints
+    source: Cutouts, labelled: Ints, target: Cutouts, offered: Ints, config: AugmentationConfig
 ) -> dict[str, Any]:
     """Return the keywords of `Views` that make rows of the source look like rows of the target.
 
@@ -77,16 +78,16 @@ def matched_views(
         DataError: If either lacks one of the columns, or holds display values.
     """
     if not target.source.calibrated:
-        raise DataError(f"{target.source.path} holds display values: it has no look to match")
-    _look(source, labelled)
-    look = _look(target, offered)
-    return {"psf_strength": 1.0, "noise_strength": 1.0, "dust": "survey", "look": look}
+        raise DataError(f"{target.source.path} holds display values: it has no conditions to match")
+    _conditions(source, labelled)
+    matched = replace(config, psf_strength=1.0, noise_strength=1.0, dust="survey")
+    return {"config": matched, "conditions": _conditions(target, offered)}
 
 
-def _look(cutouts: Cutouts, rows: Ints) -> Look:
+def _conditions(cutouts: Cutouts, rows: Ints) -> SurveyConditions:
     per_band = (len(cutouts), len(cutouts.source.bands))
     try:
-        return look_of(
+        return fit_conditions(
             cutouts.column_or_nan("psfsize", per_band)[rows],
             cutouts.column_or_nan("noise", per_band)[rows],
             cutouts.column_or_nan("ebv", per_band[:1])[rows],
