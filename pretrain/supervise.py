@@ -191,6 +191,8 @@ RENAMED = {
     "committee": "ensemble",
     "networks": "model",
     "nuisances": "augmentations",
+    "augmentations.own": "augmentations.input_conditions",
+    "augmentations.targets": "augmentations.target_conditions",
     "seed": "training.seed",
     "trunk_lr": "training.trunk_learning_rate",
 }

@@ -150,6 +150,8 @@ def transfer(
 
 RENAMED = {
     "nuisances": "augmentations",
+    "augmentations.own": "augmentations.input_conditions",
+    "augmentations.targets": "augmentations.target_conditions",
     "seed": "training.seed",
     "trunk_lr": "training.trunk_learning_rate",
 }

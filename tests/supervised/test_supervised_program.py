@@ -85,14 +85,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("supervised")
     write(folder / "cutouts.h5")
     encoder = fresh_encoder(
-        seed=0,
-        backbone="resnet18",
-        stem="standard",
+        EncoderConfig(crop_px=33, softening=1.0),
         bands=["g", "r", "z"],
         pixscale_arcsec=0.262,
-        crop_px=33,
         calibrated=True,
-        softening=[0.015] * 3,
+        noise=[0.015] * 3,
+        seed=0,
     )
     facts = {"config": {}, "parents": {}, "steps": 0}
     split = {"seed": 1, "nside": 32, "fractions": [0.6, 0.2, 0.2]}

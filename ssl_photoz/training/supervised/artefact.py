@@ -158,7 +158,7 @@ def _read(folder: Path, card: NetworkCard, training: Mapping[str, Any]) -> Netwo
     try:
         network = build(card.plan)
         network.load_state_dict(load_file(path))
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} does not describe a network: {error}") from None
     return network
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -59,12 +59,10 @@ def make_network(
         ConfigError: If there is no such band to leave out.
     """
     kind = model.network
-    softening = (model.encoder.softening * noise).tolist()
     if kind in ENCODERS:
         if pretrained is None:
-            given: dict[str, Any] = {**asdict(model.encoder), **about, "softening": softening}
-            given["backbone"] = ENCODERS[kind] or given["backbone"]
-            pretrained = fresh_encoder(seed=seed, **given)
+            built = replace(model.encoder, backbone=ENCODERS[kind] or model.encoder.backbone)
+            pretrained = fresh_encoder(built, noise=noise, seed=seed, **about)
         pretrained.require(size_px=size_px, **about)
         if ENCODERS[kind] not in (None, pretrained.description["backbone"]):
             raise MismatchError(
@@ -73,10 +71,11 @@ def make_network(
             )
         arguments = pretrained.description
     else:
-        calibrated = about["calibrated"]
-        fitting = softening if calibrated else [DISPLAY_SOFTENING] * len(softening)
+        calibrated, softening = about["calibrated"], (model.encoder.softening * noise).tolist()
+        if not calibrated:
+            softening = [DISPLAY_SOFTENING] * len(softening)
         own = asdict(getattr(model, kind))
-        arguments = {"softening": fitting, "calibrated": calibrated, **own}
+        arguments = {"softening": softening, "calibrated": calibrated, **own}
     plan: dict[str, Any] = {"kind": kind, "arguments": arguments, "head": describe(head)}
     plan["about"] = {**about, "bands": list(about["bands"])}
     if not math.isfinite(about["pixscale_arcsec"]):  # not known
@@ -105,7 +104,7 @@ def build(plan: Mapping[str, Any], *, encoder: Encoder | None = None) -> Network
     kind, arguments, head = plan["kind"], dict(plan["arguments"]), head_from(plan["head"])
     network: Network
     if kind in ENCODERS:
-        network = Regressor(encoder or Encoder(**arguments), head=head)
+        network = Regressor(encoder or Encoder.from_description(arguments), head=head)
     else:
         made, config = NETWORKS[kind]
         pixels = {name: arguments.pop(name) for name in ("softening", "calibrated")}

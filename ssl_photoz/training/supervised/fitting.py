@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_photoz.augment.settings import AugmentationConfig
-from ssl_photoz.augment.survey import Look
+from ssl_photoz.augment.survey import SurveyConditions
 from ssl_photoz.augment.views import Views
 from ssl_photoz.core.types import Doubles, Floats, Ints
 from ssl_photoz.cutouts.schema import Source
@@ -75,7 +75,7 @@ def make_task(
     augmentations: AugmentationConfig,
     noise: Floats,
     pretrained: Encoder | None = None,
-    conditions: Look | None = None,
+    conditions: SurveyConditions | None = None,
     companion: Callable[[Network, int], nn.Module] | None = None,
 ) -> Task:
     """Put together what to train on cutouts, and what to ask it.
@@ -105,7 +105,8 @@ def make_task(
         )
 
     def views(crop_px: int) -> Views:
-        return Views(crop_px=crop_px, **source.about, **asdict(augmentations), look=conditions)
+        given = {"config": augmentations, "conditions": conditions}
+        return Views(crop_px=crop_px, **source.about, **given)
 
     return Task(network, head, views, crops, score, companion)
 

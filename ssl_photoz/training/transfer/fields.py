@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ssl_photoz.augment.settings import AugmentationConfig
-from ssl_photoz.augment.survey import Look, look_of
+from ssl_photoz.augment.survey import SurveyConditions, fit_conditions
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Floats, Ints
@@ -75,7 +75,7 @@ def matched_views(
     target: Cutouts,
     offered: Ints,
     config: AugmentationConfig,
-) -> tuple[AugmentationConfig, Look]:
+) -> tuple[AugmentationConfig, SurveyConditions]:
     """Augmentations and conditions that make rows of the source look like rows of the target.
 
     PSF, noise and dust are drawn, at full strength, from log-normals fitted to the target's
@@ -86,15 +86,15 @@ def matched_views(
     """
     if not target.source.calibrated:
         raise DataError(f"{target.source.path} holds display values: it has no conditions to match")
-    _look(source, labelled)
+    _conditions(source, labelled)
     matched = replace(config, psf_strength=1.0, noise_strength=1.0, dust="survey")
-    return matched, _look(target, offered)
+    return matched, _conditions(target, offered)
 
 
-def _look(cutouts: Cutouts, rows: Ints) -> Look:
+def _conditions(cutouts: Cutouts, rows: Ints) -> SurveyConditions:
     per_band = (len(cutouts), len(cutouts.source.bands))
     try:
-        return look_of(
+        return fit_conditions(
             cutouts.column_or_nan("psfsize", per_band)[rows],
             cutouts.column_or_nan("noise", per_band)[rows],
             cutouts.column_or_nan("ebv", per_band[:1])[rows],
