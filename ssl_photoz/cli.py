@@ -54,6 +54,11 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "classify": Former("supervise", ("head.kind=nearby",)),
+    "apply": Former("predict", renamed={"network": "probe", "pdf": "density"}),
+    "bands": Former(
+        "predict", ("bands.measure=true", "orientations=1"), renamed={"network": "probe"}
+    ),
 }
 
 # Not yet functions: module, settings class, function of the settings.
@@ -68,17 +73,11 @@ LEGACY: dict[str, tuple[str, str, str]] = {
     "pretrain": ("recipes.pretrain.pretrain", "Settings", "main"),
     "embed": ("recipes.pretrain.embed", "Settings", "main"),
     "align": ("recipes.pretrain.align", "Settings", "main"),
-    "supervise": ("recipes.pretrain.supervise", "Settings", "main"),
-    "transfer": ("recipes.pretrain.transfer", "Settings", "main"),
-    "classify": ("recipes.pretrain.classify", "Settings", "main"),
-    "apply": ("recipes.pretrain.apply", "Settings", "main"),
-    "bands": ("recipes.pretrain.bands", "Settings", "main"),
     "adopt": ("recipes.pretrain.adopt", "Settings", "main"),
     "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
     "join": ("recipes.probe.join", "Settings", "main"),
     "harmonize": ("recipes.probe.harmonize", "Settings", "main"),
     "probe": ("recipes.probe.probe", "Settings", "main"),
-    "predict": ("recipes.probe.probe", "PredictSettings", "predict"),
     "pdf": ("recipes.probe.pdf", "Settings", "main"),
     "correct": ("recipes.probe.correct", "Settings", "main"),
     "index": ("recipes.probe.index", "Settings", "main"),

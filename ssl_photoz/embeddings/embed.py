@@ -28,6 +28,7 @@ from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
+from ssl_photoz.encoders.settings import ReadOutConfig
 
 OWN_COLUMNS = ("row", "split", "embedding", "aperture", "thumbnail")
 
@@ -225,6 +226,6 @@ def _vectors(encoder: Encoder, crops: Tensor, *, stages: str, orientations: int)
     device = next(encoder.parameters()).device
     crops = crops.to(device, memory_format=torch.channels_last, non_blocking=True)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        vectors = read_out(encoder, crops, stages=stages, orientations=orientations)
+        vectors = read_out(encoder, crops, ReadOutConfig(stages, orientations))
     half: Array = vectors.cpu().numpy().astype(np.float16)
     return half

@@ -16,6 +16,7 @@ from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.training.moco import MoCo
 from ssl_photoz.training.moco_settings import AlignConfig, MoCoConfig
@@ -48,14 +49,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("align")
     write(folder / "cutouts.h5")
     encoder = fresh_encoder(
-        seed=0,
-        backbone="resnet18",
-        stem="standard",
+        EncoderConfig(crop_px=33, softening=1.0),
         bands=["g", "r", "z"],
         pixscale_arcsec=0.262,
-        crop_px=33,
         calibrated=True,
-        softening=[0.01] * 3,
+        noise=[0.01] * 3,
+        seed=0,
     )
     save_encoder(folder / "start", encoder, config={}, parents={}, split=SPLIT, steps=0)
     align(folder, "aligned")
