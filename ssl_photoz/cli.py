@@ -54,17 +54,12 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "clean": Former("inspect", given=("page=false", "mask=mask"), renamed={"out": "mask"}),
+    "pack": Former("convert", given=("dtype=float16",)),
 }
 
 # Not yet functions: module, settings class, function of the settings.
 LEGACY: dict[str, tuple[str, str, str]] = {
-    "inspect": ("recipes.survey.inspect", "Settings", "main"),
-    "select": ("recipes.survey.select", "Settings", "main"),
-    "fetch": ("recipes.survey.fetch", "Settings", "main"),
-    "clean": ("recipes.survey.clean", "Settings", "main"),
-    "simulate": ("recipes.survey.simulate", "Settings", "main"),
-    "convert": ("recipes.survey.convert", "Settings", "main"),
-    "pack": ("recipes.survey.pack", "Settings", "main"),
     "pretrain": ("recipes.pretrain.pretrain", "Settings", "main"),
     "embed": ("recipes.pretrain.embed", "Settings", "main"),
     "align": ("recipes.pretrain.align", "Settings", "main"),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_photoz.core.types import Array, Ints
+from ssl_photoz.core.types import Ints
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 
@@ -174,13 +174,14 @@ def read_windows(
         DataError: If the file cannot be read.
     """
 
-    def read(batches: Ints) -> tuple[Ints, Ints, Array]:
+    def read(batches: Ints) -> tuple[Ints, Ints, Tensor]:
         rows = np.sort(batches, axis=None)
-        return batches, rows, cutouts.read(rows, size_px=size_px)
+        return batches, rows, cutouts.tensor(rows, size_px=size_px)
 
     for batches, rows, pixels in prefetched(map(read, windows), depth=1):
         for some in batches:
-            yield make_batch(cutouts, some, pixels[np.searchsorted(rows, some)])
+            places = torch.from_numpy(np.searchsorted(rows, some))
+            yield make_batch(cutouts, some, pixels[places])
 
 
 def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> Batch:
@@ -189,15 +190,15 @@ def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> B
     Raises:
         DataError: If the file cannot be read.
     """
-    return make_batch(cutouts, rows, cutouts.read(rows, size_px=size_px))
+    return make_batch(cutouts, rows, cutouts.tensor(rows, size_px=size_px))
 
 
-def make_batch(cutouts: Cutouts, rows: Ints, pixels: Array | Tensor) -> Batch:
-    """Put the pixels of rows, (B, C, H, W) as stored, beside what else is known of them.
+def make_batch(cutouts: Cutouts, rows: Ints, pixels: Tensor) -> Batch:
+    """Pixels of rows, (B, C, H, W) as stored, beside what else is known of them.
 
-    Tensors, on their way to a GPU, are left as they are until they are there.
+    Pixels on their way to a GPU are left as they are until they are there.
     """
-    flux = pixels if isinstance(pixels, Tensor) else _as_flux(torch.from_numpy(pixels))
+    flux = pixels if cutouts.feeds_gpu else _as_flux(pixels)
     per_band = len(rows), len(cutouts.source.bands)
     return Batch(
         rows=rows,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -64,8 +62,7 @@ def labelled_crops(
         and ``asked_z`` (M,) from the validation sky. Where labels are too few, ``known`` is any
         galaxies, and ``asked`` is empty. The test sky is never looked at.
     """
-    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
-    side = sky_split(*places, **asdict(split))[rows]
+    side = sky_split(cutouts, split).names[rows]
     z = cutouts.column("z")
     labelled = usable_labels(z[rows])
     known = spread_sample(rows[labelled & (side == "train")])

@@ -62,7 +62,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Overrides:
     """What a user states of cutouts that do not say it themselves.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -178,4 +178,4 @@ def label_column(cutouts: Cutouts, labelled: Ints, split: SplitConfig) -> Floats
 
 
 def _sides(cutouts: Cutouts, split: SplitConfig) -> NDArray[np.str_]:
-    return sky_split(*(cutouts.column(name) for name in ("ra", "dec", "id")), **asdict(split))
+    return sky_split(cutouts, split).names

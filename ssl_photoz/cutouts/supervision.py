@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,8 +26,7 @@ def labelled_rows(cutouts: Cutouts, rows: Ints, split: SplitConfig) -> dict[str,
     They are the labelled galaxies that a probe reads from embeddings of the same file and split,
     in its order, where ``rows`` are all good rows of the file.
     """
-    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
-    side = sky_split(*places, **asdict(split))[rows]
+    side = sky_split(cutouts, split).names[rows]
     labelled = usable_labels(cutouts.column("z")[rows])
     return {name: rows[labelled & (side == name)] for name in SPLITS}
 

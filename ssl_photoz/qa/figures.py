@@ -1,4 +1,4 @@
-"""Figures of a census. PNG bytes, drawn without a window."""
+"""Figures of the quality page. PNG bytes, drawn without a window."""
 
 from __future__ import annotations
 

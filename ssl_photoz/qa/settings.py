@@ -1,4 +1,4 @@
-"""Which checks a cutout must pass, and how strictly. docs/census.md explains each."""
+"""Which checks a cutout must pass, and how strictly. docs/qa.md explains each."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from ssl_photoz.simulator.conditions import (
 from ssl_photoz.simulator.field import draw_field
 from ssl_photoz.simulator.population import Galaxies
 from ssl_photoz.simulator.scene import render
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.simulator import Simulator
 from ssl_photoz.simulator.texture import draw_grain, draw_knots, fluctuation_flux_nmgy
 
@@ -128,16 +129,10 @@ def test_fluctuations_are_those_of_a_poissonian_number_of_stars():
 
 
 def test_noise_is_what_the_catalogue_says():
-    simulator = Simulator(
-        seed=3,
-        size_px=64,
-        r_limit_mag=21.2,
-        proportions=(1, 0, 0),
-        labelled_fraction=1.0,
-        galaxies_per_arcmin2=0.0,
-        stars_per_arcmin2=0.0,
-        colours=COLOURS,
+    config = SimulatorConfig(
+        seed=3, proportions=(1, 0, 0), galaxies_per_arcmin2=0.0, stars_per_arcmin2=0.0
     )
+    simulator = Simulator(config, colours=COLOURS)
     ratios = []
     for i in range(12):
         image, row = simulator.row(i)

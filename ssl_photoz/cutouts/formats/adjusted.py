@@ -9,13 +9,13 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
-from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
+from ssl_photoz.cutouts.formats.stored import Stored, Wrapped
 from ssl_photoz.cutouts.schema import PER_BAND
 
 NMGY_ZERO_POINT_MAG = 22.5
 
 
-class Adjusted:
+class Adjusted(Wrapped):
     """Stored cutouts, adjusted as a dataset YAML says; see `Stored`.
 
     With a zero point, pixels become nanomaggies/px: they are multiplied by
@@ -42,8 +42,8 @@ class Adjusted:
         zero_point_mag: float | Mapping[str, float] | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(stored)
         source = stored.source
-        self._stored = stored
         self._chosen = _choose(stored, bands)
         kept = tuple(source.bands[place] for place in self._chosen)
         self._factors = None
@@ -51,7 +51,7 @@ class Adjusted:
             self._factors = _factors(stored, kept, zero_point_mag)
         self._names = _renamed(stored, rename or {})
         self.columns = tuple(self._names)
-        self.left_out, self.attributes = stored.left_out, dict(stored.attributes)
+        self.attributes = dict(stored.attributes)
         for name in [name for name in self.attributes if name.lower() in ("bands", "calibrated")]:
             del self.attributes[name]
         calibrated = source.calibrated or zero_point_mag is not None
@@ -80,14 +80,6 @@ class Adjusted:
             pixels[:] = whole[:, list(self._chosen)]
         if self._factors is not None:
             pixels *= self._factors[:, None, None].astype(pixels.dtype)
-
-    def faults(self, rows: Ints) -> dict[int, str]:
-        """Return what the format itself finds wrong with some of the rows."""
-        return self._stored.faults(rows) if isinstance(self._stored, KnowsFaults) else {}
-
-    def close(self) -> None:
-        """Close what is underneath."""
-        self._stored.close()
 
 
 def _choose(stored: Stored, bands: Sequence[str] | None) -> tuple[int, ...]:

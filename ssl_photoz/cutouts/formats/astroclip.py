@@ -22,7 +22,7 @@ from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
     LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
+    Overrides,
     Source,
     settle_bands,
     settle_pixscale,
@@ -44,7 +44,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with groups {numbered[0]!r} to {numbered[-1]!r}, each with `images`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -55,21 +55,21 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         if not all(isinstance(group, h5py.Group) for group in groups.values()) or not groups:
             raise DataError(f"{path} has no groups with numbers for names")
         names = _numbered(list(groups))
-        parts = [_open_group(path, groups[name], asked) for name in names]
+        parts = [_open_group(path, groups[name], overrides) for name in names]
     return Parts(path, parts, names)
 
 
-def _open_group(path: Path, group: h5py.Group, asked: Asked) -> Stored:
+def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:
     found = examine(
         path, group, channels_last=True, canonical=CANONICAL, skip=SKIP, needs_position=False
     )
     source = Source(
         path=path,
         rows=found.rows,
-        bands=settle_bands(path, found.bands, None, asked.bands),
+        bands=settle_bands(path, found.bands, None, overrides.bands),
         size_px=found.size_px,
         pixscale_arcsec=settle_pixscale(
-            path, None, asked.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
+            path, None, overrides.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
         ),
         calibrated=True,
         simulated=False,

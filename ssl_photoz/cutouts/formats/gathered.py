@@ -16,7 +16,7 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.cutouts.formats.catalogue import Beside, find_catalogue, read_beside
 from ssl_photoz.cutouts.formats.members import Members, Places
-from ssl_photoz.cutouts.schema import Asked, Source, settle_bands, settle_pixscale
+from ssl_photoz.cutouts.schema import Overrides, Source, settle_bands, settle_pixscale
 
 SAME_SCALE = 1e-3
 LONGEST_KEY = 256
@@ -68,7 +68,7 @@ def as_arrays(seen: Iterable[Seen]) -> dict[str, Array]:
 def open_gathered(
     path: Path,
     found: Mapping[str, Array],
-    asked: Asked,
+    overrides: Overrides,
     *,
     dtype: str,
     default_bands: Sequence[str] | None,
@@ -81,7 +81,7 @@ def open_gathered(
     Args:
         path: The folder, or the one file that all are in.
         found: As `as_arrays` returns it, one entry per cutout.
-        asked: What the user states.
+        overrides: What the user states.
         dtype: ``float32``: flux; ``uint8``: display values.
         default_bands: Where neither files nor user name them.
         decode: See `members.Members`.
@@ -101,16 +101,16 @@ def open_gathered(
     model = {name: values[good][0] for name, values in found.items()}
     stated = tuple(str(model["bands"]).split(",")) if model["bands"] else None
     count = int(model["n_bands"])
-    if stated is None and asked.bands is None and default_bands is not None:
+    if stated is None and overrides.bands is None and default_bands is not None:
         stated = tuple(default_bands)
     beside = table or _beside(path, found, tables)
     source = Source(
         path=path,
         rows=len(sound),
-        bands=settle_bands(path, count, stated, asked.bands),
+        bands=settle_bands(path, count, stated, overrides.bands),
         size_px=int(model["side_px"]),
         pixscale_arcsec=settle_pixscale(
-            path, _one_scale(found["pixscale_arcsec"][good]), asked.pixscale_arcsec
+            path, _one_scale(found["pixscale_arcsec"][good]), overrides.pixscale_arcsec
         ),
         calibrated=dtype != "uint8",
         simulated=False,

@@ -33,7 +33,13 @@ from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.listing import list_files
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Asked, Source, require_images, settle_bands, settle_pixscale
+from ssl_photoz.cutouts.schema import (
+    Overrides,
+    Source,
+    require_images,
+    settle_bands,
+    settle_pixscale,
+)
 
 SUFFIXES = (".hdf5", ".h5")
 PIXELS = ("image_array", "image_flux")
@@ -57,21 +63,21 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with `{pixels}` {held[pixels].shape} and `image_band`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file, or every file of a folder.
 
     Raises:
         DataError: If there is none, or one cannot be used; the message says why.
     """
     if path.is_file():
-        return _open_file(path, asked)
+        return _open_file(path, overrides)
     names = list_files(path, SUFFIXES).names
     if not names:
         raise DataError(f"{path} holds no files that end in {' or '.join(SUFFIXES)}")
-    return Parts(path, [_open_file(path / name, asked) for name in names], names)
+    return Parts(path, [_open_file(path / name, overrides) for name in names], names)
 
 
-def _open_file(path: Path, asked: Asked) -> Hdf5Images:
+def _open_file(path: Path, overrides: Overrides) -> Hdf5Images:
     with looking_into(path) as file:
         items = own_items(file)
         name = next((name for name in PIXELS if name in items), PIXELS[0])
@@ -86,9 +92,9 @@ def _open_file(path: Path, asked: Asked) -> Hdf5Images:
         source = Source(
             path=path,
             rows=rows,
-            bands=settle_bands(path, count, bands, asked.bands),
+            bands=settle_bands(path, count, bands, overrides.bands),
             size_px=images.shape[2],
-            pixscale_arcsec=settle_pixscale(path, _pixscale(scale), asked.pixscale_arcsec),
+            pixscale_arcsec=settle_pixscale(path, _pixscale(scale), overrides.pixscale_arcsec),
             calibrated=True,
             simulated=False,
             dtype=images.dtype.name,

@@ -34,7 +34,7 @@ from ssl_photoz.cutouts.formats.row_groups import Groups, RowGroups, look_at_gro
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
+    Overrides,
     Source,
     require_images,
     settle_bands,
@@ -59,7 +59,7 @@ def recognise(path: Path) -> str | None:
     return f"{what} with `{column}`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open Parquet; of each file only the footer is read.
 
     Raises:
@@ -78,7 +78,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         detail = " ".join(str(error).split())[:300]
         raise DataError(f"{path} cannot be read: damaged or truncated ({detail})") from None
     groups = Groups(**found)
-    source = _describe(path, groups, pixels, asked)
+    source = _describe(path, groups, pixels, overrides)
     columns, left_out = find_columns(schema, pixels, source.bands)
     return ParquetCutouts(source, paths, groups, pixels, columns=columns, left_out=left_out)
 
@@ -159,9 +159,9 @@ def _files(path: Path) -> tuple[list[Path], str]:
     return [path / name for name in names], listed.identity
 
 
-def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Source:
+def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) -> Source:
     require_images(path, (groups.total, *pixels.shape), pixels.dtype, pixels.leaf)
-    bands = settle_bands(path, pixels.shape[0], pixels.bands, asked.bands)
+    bands = settle_bands(path, pixels.shape[0], pixels.bands, overrides.bands)
     calibrated = bool(pixels.stated.get("calibrated", pixels.dtype != np.uint8))
     unstated = "pixscale_arcsec" not in pixels.stated
     legacy = calibrated and unstated and set(bands) <= set("griz")
@@ -173,7 +173,7 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Sourc
         pixscale_arcsec=settle_pixscale(
             path,
             pixels.pixscale_arcsec,
-            asked.pixscale_arcsec,
+            overrides.pixscale_arcsec,
             usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if legacy else np.nan,
         ),
         calibrated=calibrated,

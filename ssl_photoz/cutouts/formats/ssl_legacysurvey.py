@@ -15,7 +15,7 @@ from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
     LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
+    Overrides,
     Source,
     settle_bands,
     settle_pixscale,
@@ -33,7 +33,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with `images` {held['images'].shape}, `brickid`, `objid` and `release`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -46,10 +46,10 @@ def open_stored(path: Path, asked: Asked) -> Stored:
     source = Source(
         path=path,
         rows=found.rows,
-        bands=settle_bands(path, found.bands, None, asked.bands),
+        bands=settle_bands(path, found.bands, None, overrides.bands),
         size_px=found.size_px,
         pixscale_arcsec=settle_pixscale(
-            path, None, asked.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
+            path, None, overrides.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
         ),
         calibrated=True,
         simulated=False,

@@ -64,6 +64,38 @@ class KnowsFaults(Protocol):
         ...
 
 
+class Wrapped:
+    """Stored cutouts that hand everything on to others; see `Stored`.
+
+    Whatever changes rows, bands or pixels on their way to the reader derives from it.
+
+    Args:
+        stored: The others.
+    """
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+        self.source = stored.source
+        self.columns, self.left_out = stored.columns, stored.left_out
+        self.attributes = stored.attributes
+
+    def column(self, name: str) -> Array:
+        """Column of all rows."""
+        return self._stored.column(name)
+
+    def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
+        """Read rows into an array."""
+        self._stored.read(rows, pixels, crop)
+
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Reasons why some of the rows are useless."""
+        return self._stored.faults(rows) if isinstance(self._stored, KnowsFaults) else {}
+
+    def close(self) -> None:
+        """Close what is underneath."""
+        self._stored.close()
+
+
 class Closes(Protocol):
     """Anything that is open."""
 
