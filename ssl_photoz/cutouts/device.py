@@ -22,7 +22,7 @@ SHARE_OF_FREE = 0.5  # the rest is for weights and activations
 def for_training(
     cutouts: Cutouts, rows: Ints, *, device: torch.device, resident: bool | None
 ) -> Cutouts:
-    """Return cutouts as a device is best fed with them.
+    """Cutouts as a device is best fed with them.
 
     A processor reads them from the file, which its operating system keeps in memory as far as there
     is any. A GPU gets them in half precision, which halves what has to be moved and is finer than
@@ -30,9 +30,9 @@ def for_training(
     else batch by batch. Either way it trains on the same numbers.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         rows: The rows that will be asked for, increasing, shape (M,).
-        device: Where the encoder is trained.
+        device: Device that trains.
         resident: Hold the cutouts in the device's memory; None: if they fill no more than half of
             what is free.
 
@@ -53,7 +53,7 @@ def for_training(
 
 
 def bytes_of(cutouts: Cutouts, rows: Ints) -> int:
-    """Return the bytes that the pixels of rows take as a GPU holds them."""
+    """Bytes that the pixels of rows take as a GPU holds them."""
     source = cutouts.source
     per_pixel = 1 if source.dtype == "uint8" else 2
     return len(rows) * len(source.bands) * source.size_px**2 * per_pixel
@@ -68,7 +68,7 @@ class HalfPrecision(Cutouts):
     """Cutouts whose tensors are in half precision; 8-bit ones stay as they are.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
     """
 
     feeds_gpu = True
@@ -87,9 +87,9 @@ class GpuResident(HalfPrecision):
     """Cutouts whose tensors stay in a device's memory.
 
     Args:
-        cutouts: Where to read them, once.
+        cutouts: Cutouts to read, once.
         rows: Rows to hold, increasing, shape (M,).
-        device: Where.
+        device: The device.
     """
 
     def __init__(self, cutouts: Cutouts, rows: Ints, device: torch.device) -> None:

@@ -28,7 +28,7 @@ def write_mask(
 
     Args:
         folder: The mask's folder.
-        ids: Of all rows of the cutout file, shape (N,).
+        ids: Identifiers of all rows of the cutout file, shape (N,).
         flags: By check, shape (N,) each; the first check that rejects a row is its reason.
         rejecting: The checks that reject what they flag; the others only flag.
 
@@ -115,7 +115,7 @@ def require_whole(cutouts: Cutouts) -> None:
 
 
 def masked_rows(mask: PathLike | None) -> dict[int, str]:
-    """Return the rows that a mask rejects, and why; none for no mask.
+    """Rows that a mask rejects, and why; none for no mask.
 
     Raises:
         ArtefactError: If the table cannot be read.

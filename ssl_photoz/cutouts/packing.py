@@ -67,7 +67,8 @@ def pack(
         out: The HDF5 file to write.
         size_px: Side of the central crop that is kept; None: all of it.
         dtype: ``float16``, ``float32`` or ``float64``; 8-bit pixels stay 8-bit.
-        where: How the cutouts were chosen, if they are not all of their file; stated in the copy.
+        where: Condition by which the cutouts were chosen, if they are not all of their file; stated
+            in the copy.
         mask: A mask of the cutouts; what it rejects is left out, listed in a table beside the copy,
             and a column ``source_row`` says where the others come from.
 
@@ -146,7 +147,7 @@ def _copy_pixels(cutouts: Cutouts, kept: Ints, images: h5py.Dataset, size_px: in
 
 
 def kept_size(source: Source, size_px: int | None) -> int:
-    """Return the side of the crop that a copy keeps, pixels; None: all of it.
+    """Side of the crop that a copy keeps, pixels; None: all of it.
 
     Raises:
         DataError: If the crop does not fit, or its centre would be another.

@@ -40,7 +40,7 @@ class Cutouts:
 
     Attributes:
         source: What they are.
-        stored: The same, underneath.
+        stored: The stored cutouts underneath.
         columns: Names of the columns; ``id``, ``ra``, ``dec`` and ``z`` are always there.
         ids_are_rows: Whether ``id`` is the row number, for want of one in the file.
         feeds_gpu: Whether `tensor` gives pixels on their way to a GPU, in half precision.

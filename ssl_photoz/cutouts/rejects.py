@@ -25,7 +25,7 @@ def write_rejects(path: Path, ids: Array, reasons: Mapping[str, Mapping[int, str
 
     Args:
         path: The file.
-        ids: Of all rows of the cutout file, or of the catalogue, (N,).
+        ids: Identifiers of all rows of the cutout file, or of the catalogue, (N,).
         reasons: By where it was found, then by row.
     """
     listed = [(row, found) for found in reasons for row in sorted(reasons[found])]
@@ -130,7 +130,7 @@ def fault_tolerant(cutouts: Cutouts) -> tuple[Cutouts, dict[int, str]]:
 
 
 def suspicious(pixels: Array) -> Bools:
-    """Return which cutouts (B, C, H, W) may be not finite or all zero, by their sums, (B,)."""
+    """Which cutouts (B, C, H, W) may be not finite or all zero, by their sums, (B,)."""
     import torch
 
     total = torch.from_numpy(pixels).flatten(1).sum(dim=1, dtype=torch.float32).numpy()

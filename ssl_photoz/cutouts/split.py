@@ -116,7 +116,7 @@ def sky_split(galaxies: HasPositions, config: SplitConfig = SplitConfig()) -> Sk
 
     Args:
         galaxies: Cutouts, or whatever has ``ra``, ``dec`` and ``id``.
-        config: How the sky is divided.
+        config: Division of the sky.
 
     Returns:
         Masks ``train``, ``val`` and ``test``.
@@ -142,7 +142,7 @@ def assign_splits(
         ra: Right ascension, degrees, shape (N,).
         dec: Declination, degrees, shape (N,).
         ids: Identifiers, integers or strings, shape (N,).
-        config: How the sky is divided.
+        config: Division of the sky.
 
     Returns:
         ``train``, ``val`` or ``test``, shape (N,).

@@ -35,7 +35,7 @@ def examine(body: bytes, frame: FrameConfig, *, ra_deg: float, dec_deg: float) -
     """Turn the body of an answer into pixels, if they are those of the request.
 
     Args:
-        body: Of an answer with status 200.
+        body: Body of an answer with status 200.
         frame: What was asked for.
         ra_deg: Right ascension it was asked for at, degrees.
         dec_deg: Declination it was asked for at, degrees.

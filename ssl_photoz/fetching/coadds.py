@@ -34,7 +34,7 @@ class Task(NamedTuple):
         coadds: Folder of the data release.
         region: ``north`` or ``south``.
         brick: Its name.
-        rows: Of the catalogue, (B,).
+        rows: Rows of the catalogue, (B,).
         ra: Right ascension, degrees, (B,).
         dec: Declination, degrees, (B,).
         frame: What a cutout is to be.
@@ -75,7 +75,7 @@ def tasks(
         north: Whether the northern coadds are meant, (N,).
         ra: Right ascension, degrees, (N,).
         dec: Declination, degrees, (N,).
-        rows: To cut.
+        rows: Rows to cut.
     """
     bricks = brick_names(ra[rows], dec[rows])
     keys = np.char.add(bricks, np.where(north[rows], "n", "s"))

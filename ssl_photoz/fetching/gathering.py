@@ -34,7 +34,7 @@ def gather(
     """Fetch or reject every row of a catalogue that is not done yet.
 
     Args:
-        journal: Of the catalogue's rows.
+        journal: Journal of the catalogue's rows.
         catalogue: Positions.
         frame: What a cutout is to be.
         layer: ``ls-dr9`` and the like.

@@ -79,7 +79,7 @@ class Service:
         return answer._replace(reason=answer.reason + times)
 
     async def _ask(self, url: str, ra_deg: float, dec_deg: float) -> tuple[Answer, float | None]:
-        """Return the answer to one request; and what everybody shall wait, 0 if it is not said.
+        """Answer to one request; and what everybody shall wait, 0 if it is not said.
 
         None: only this request need wait.
         """
@@ -98,7 +98,7 @@ class Service:
         return examine(body, self._frame, ra_deg=ra_deg, dec_deg=dec_deg), None
 
     async def _body(self, response: httpx.Response) -> bytes | None:
-        """Return the body; None if it is longer than a cutout can be."""
+        """Body of an answer; None if it is longer than a cutout can be."""
         body = bytearray()
         async for part in response.aiter_bytes():
             body += part
@@ -121,12 +121,12 @@ class Service:
 
 
 def user_agent(contact: str) -> str:
-    """Return how this program introduces itself."""
+    """Words by which this program introduces itself."""
     return f"ssl-photoz/{__version__}" + (f" ({contact})" if contact else "")
 
 
 def cutout_url(base_url: str, frame: FrameConfig, layer: str, ra_deg: float, dec_deg: float) -> str:
-    """Return the address of a cutout.
+    """Address of a cutout.
 
     A position is given to 1e-7 degrees, a thousandth of a pixel.
     """

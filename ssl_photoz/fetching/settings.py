@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 
-NATIVE_PIXSCALE_ARCSEC = 0.262
 FLOAT_BYTES = 4
 
 
@@ -25,7 +25,7 @@ class FrameConfig:
 
     bands: tuple[str, ...] = ("g", "r", "z")
     size_px: int = 128
-    pixscale_arcsec: float = 0.262
+    pixscale_arcsec: float = PIXSCALE_ARCSEC
     max_blank: float = 0.1
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class FrameConfig:
     @property
     def native(self) -> bool:
         """Whether pixels are those of the coadds, so that their unit is nanomaggies per pixel."""
-        return abs(self.pixscale_arcsec / NATIVE_PIXSCALE_ARCSEC - 1) < 1e-3
+        return abs(self.pixscale_arcsec / PIXSCALE_ARCSEC - 1) < 1e-3
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def make_mask(
         cutouts: The whole file.
         checks: Thresholds.
         reject: Checks that reject what they flag; the others only flag.
-        **about: How the file was opened; kept on the card.
+        **about: What was stated when the file was opened; kept on the card.
 
     Returns:
         What was done, as lines.

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.sky import in_north
 from ssl_photoz.core import artefact
 from ssl_photoz.core.html import Picture, Section, Table, write_sections
+from ssl_photoz.core.legacy_surveys import NORTH_DEC_DEG
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.colour import contact_sheet, to_rgb
 from ssl_photoz.cutouts.quality import has_position
@@ -27,7 +29,6 @@ from ssl_photoz.qa.conditions import (
     survey_fwhm,
     survey_noise,
 )
-from ssl_photoz.qa.positions import NORTH_DEC_DEG, in_north
 from ssl_photoz.qa.settings import REJECTING, CheckConfig
 from ssl_photoz.qa.summary import Summary
 

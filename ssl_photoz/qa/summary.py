@@ -119,7 +119,7 @@ def summarise(cutouts: Cutouts, *, sample: int = 2000) -> Summary:
 
     Args:
         cutouts: The file.
-        sample: How many cutouts, spread evenly over the file, the noise is estimated from.
+        sample: Number of cutouts, spread evenly over the file, that the noise is estimated from.
     """
     ra, dec, z = (cutouts.column(name) for name in ("ra", "dec", "z"))
     low, high = _scan_pixels(cutouts)

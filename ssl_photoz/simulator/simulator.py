@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Floats
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import (
-    PIXSCALE_ARCSEC,
-    SURVEYS,
-    Conditions,
-    draw_conditions,
-    passband_gain,
-)
+from ssl_photoz.simulator.conditions import SURVEYS, Conditions, draw_conditions, passband_gain
 from ssl_photoz.simulator.field import draw_field
 from ssl_photoz.simulator.population import DWARF_LOG_MASS, Galaxies, Universe
 from ssl_photoz.simulator.scene import render

@@ -2,15 +2,10 @@ import galsim
 import numpy as np
 import pytest
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.simulator import fourier
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import (
-    EXTINCTION_PER_EBV,
-    PIXSCALE_ARCSEC,
-    Conditions,
-    dim_by_dust,
-    flux_of,
-)
+from ssl_photoz.simulator.conditions import EXTINCTION, Conditions, dim_by_dust, flux_of
 from ssl_photoz.simulator.field import draw_field
 from ssl_photoz.simulator.population import Galaxies
 from ssl_photoz.simulator.scene import render
@@ -93,7 +88,7 @@ def test_dust_dims_by_r_times_ebv():
     target = galaxy()
     mag = -2.5 * np.log10(rendered(target, ebv_mag=0.2) / rendered(target))
     for band in range(3):
-        np.testing.assert_allclose(mag[band], EXTINCTION_PER_EBV[band] * 0.2, atol=1e-6)
+        np.testing.assert_allclose(mag[band], EXTINCTION[band] * 0.2, atol=1e-6)
     np.testing.assert_allclose(dim_by_dust(np.ones(3), 0.0), 1.0)
 
 

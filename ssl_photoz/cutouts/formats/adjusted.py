@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.legacy_surveys import ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.stored import Stored, Wrapped
 from ssl_photoz.cutouts.schema import PER_BAND
-
-NMGY_ZERO_POINT_MAG = 22.5
 
 
 class Adjusted(Wrapped):
@@ -104,7 +103,7 @@ def _factors(
             f"{path}: zero_point_mag has {','.join(by_band)}, expected {','.join(bands)}"
         )
     mags = [zero_point_mag if by_band is None else by_band[band] for band in bands]
-    factors: Array = 10 ** ((NMGY_ZERO_POINT_MAG - np.asarray(mags, np.float64)) / 2.5)
+    factors: Array = 10 ** ((ZEROPOINT_MAG - np.asarray(mags, np.float64)) / 2.5)
     return factors
 
 

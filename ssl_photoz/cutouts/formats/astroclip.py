@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import (
     examine,
@@ -20,13 +21,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Overrides,
-    Source,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides
 
 CANONICAL = {"targetids": "id", "redshifts": "z", "targetid": "id"}
 SKIP = ("spectra",)
@@ -63,20 +58,8 @@ def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:
     found = examine(
         path, group, channels_last=True, canonical=CANONICAL, skip=SKIP, needs_position=False
     )
-    source = Source(
-        path=path,
-        rows=found.rows,
-        bands=settle_bands(path, found.bands, None, overrides.bands),
-        size_px=found.size_px,
-        pixscale_arcsec=settle_pixscale(
-            path, None, overrides.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
-        ),
-        calibrated=True,
-        simulated=False,
-        dtype=found.dtype.name,
-    )
     return Hdf5Images(
-        source,
+        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
         found.datasets,
         images=f"{group.name}/images",
         channels_last=True,

@@ -13,12 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, held_by, looking_into
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
     Overrides,
     Source,
     parse_bands,
@@ -76,7 +76,7 @@ def _describe(
             path,
             pixscale_arcsec,
             overrides.pixscale_arcsec,
-            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if usual else math.nan,
+            usual=legacy_surveys.PIXSCALE_ARCSEC if usual else math.nan,
         ),
         calibrated=calibrated,
         simulated=bool(stated.get("simulated", False)),

@@ -41,7 +41,7 @@ class PartConfig:
 
     Attributes:
         path: File, folder or pattern.
-        name: In the column ``part``.
+        name: Value in the column ``part``.
         read_as: Name of its format.
         bands: Band names, for a file that does not state them.
         pixscale_arcsec: Pixel scale, for a file that does not state it.

@@ -119,7 +119,7 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
 
 
 def _place(header: Any, side_px: int) -> tuple[float | None, float, float]:  # noqa: ANN401
-    """Return scale, arcsec/px, and centre, degrees; at the reference pixel it is what is stated.
+    """Scale, arcsec/px, and centre, degrees; at the reference pixel it is what is stated.
 
     The service puts that in the centre, and general world coordinates take milliseconds a file.
     """

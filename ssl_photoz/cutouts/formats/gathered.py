@@ -35,8 +35,8 @@ class Seen(NamedTuple):
         side_px: Side, pixels.
         bands: Their names, with commas; empty if unknown.
         pixscale_arcsec: Pixel scale, arcsec/px.
-        ra: Of the centre, degrees.
-        dec: Of the centre, degrees.
+        ra: Right ascension of the centre, degrees.
+        dec: Declination of the centre, degrees.
     """
 
     file: str
@@ -58,7 +58,7 @@ class Seen(NamedTuple):
 
 
 def as_arrays(seen: Iterable[Seen]) -> dict[str, Array]:
-    """Return one array for each attribute of `Seen`, as `listing.kept` keeps them."""
+    """One array for each attribute of `Seen`, as `listing.kept` keeps them."""
     rows = list(seen)
     made = {name: np.array([getattr(one, name) for one in rows]) for name in Seen._fields}
     made["file"] = np.array([one.file.encode("utf-8", "surrogateescape") for one in rows])
@@ -80,10 +80,10 @@ def open_gathered(
 
     Args:
         path: The folder, or the one file that all are in.
-        found: As `as_arrays` returns it, one entry per cutout.
+        found: What `as_arrays` returns, one entry per cutout.
         overrides: What the user states.
         dtype: ``float32``: flux; ``uint8``: display values.
-        default_bands: Where neither files nor user name them.
+        default_bands: Band names where neither files nor user state them.
         decode: See `members.Members`.
         tables: Files of the folder that may be its catalogue, besides those that look like one.
         table: What is known of the cutouts, instead of a catalogue.
@@ -134,7 +134,7 @@ def _notes(good: Bools, usual: str, beside: Beside | None) -> tuple[str, ...]:
 
 
 def _one_scale(pixscales: Array) -> float | None:
-    """Return the scale that all share, None if none is known, NaN if they differ."""
+    """Scale that all share, None if none is known, NaN if they differ."""
     known = pixscales[np.isfinite(pixscales)]
     if not len(known):
         return None
@@ -170,7 +170,7 @@ def _columns(found: Mapping[str, Array], beside: Beside | None) -> dict[str, Arr
 
 
 def _exact(keys: Array) -> Array:
-    """Return keys as integers if all are integers that come back as they were, else as text."""
+    """Keys as integers if all are integers that come back as they were, else as text."""
     try:
         numbers = keys.astype(np.int64)
     except (ValueError, OverflowError):

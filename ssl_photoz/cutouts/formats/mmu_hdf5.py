@@ -137,12 +137,12 @@ def find_faults(stored: Hdf5Images, rows: Ints) -> dict[int, str]:
 
 
 def depth_per_band(stored: Hdf5Images) -> Array:
-    """Return ``psfdepth`` (N, C) of its columns ``psfdepth_g``, ``psfdepth_r`` ..."""
+    """``psfdepth`` (N, C) of its columns ``psfdepth_g``, ``psfdepth_r`` ..."""
     return np.stack([stored.column(name) for name in _depths(stored.source.bands)], axis=1)
 
 
 def noise_from_ivar(stored: Hdf5Images) -> Array:
-    """Return the noise per pixel, (N, C): of the median inverse variance in a strip.
+    """Noise per pixel, (N, C): of the median inverse variance in a strip.
 
     The strip goes through the middle of the cutout. Pixels without exposure do not count; NaN where
     there are no others.
@@ -163,7 +163,7 @@ def noise_from_ivar(stored: Hdf5Images) -> Array:
 
 
 def spectroscopic(stored: Hdf5Images) -> Array:
-    """Return ``z_spec`` with NaN where there is none."""
+    """``z_spec`` with NaN where there is none."""
     return without_sentinels(stored.column("z_spec"))
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
@@ -33,7 +34,6 @@ from ssl_photoz.cutouts.formats.parquet_schema import (
 from ssl_photoz.cutouts.formats.row_groups import Groups, RowGroups, look_at_groups
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
     Overrides,
     Source,
     require_images,
@@ -90,7 +90,7 @@ class ParquetCutouts:
         source: What is known of them.
         paths: The files.
         groups: Their row groups.
-        pixels: Where the pixels are.
+        pixels: Description of the column that holds the pixels.
         columns: Paths in the schema of each column.
         left_out: Columns that are no plain values.
     """
@@ -144,7 +144,7 @@ class ParquetCutouts:
 
 
 def _files(path: Path) -> tuple[list[Path], str]:
-    """Return the files with rows, in order, and what changes if they do."""
+    """Files with rows, in order, and what changes if they do."""
     if path.is_file():
         return ([path] if path.suffix.lower() in SUFFIXES else []), ""
     collection = path / "collection.properties"
@@ -174,7 +174,7 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) 
             path,
             pixels.pixscale_arcsec,
             overrides.pixscale_arcsec,
-            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if legacy else np.nan,
+            usual=legacy_surveys.PIXSCALE_ARCSEC if legacy else np.nan,
         ),
         calibrated=calibrated,
         simulated=bool(pixels.stated.get("simulated", False)),
@@ -183,7 +183,7 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) 
 
 
 def _plain(column: pa.ChunkedArray) -> Array:
-    """Return a column as numbers or text; where it says nothing: NaN, -1 (0), or the empty text."""
+    """Column as numbers or text; where it says nothing: NaN, -1 (0), or the empty text."""
     values = column.combine_chunks()
     if pa.types.is_nested(values.type):
         return as_array(values, shape_of_first(values))

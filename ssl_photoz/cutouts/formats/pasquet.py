@@ -42,11 +42,11 @@ class Member(NamedTuple):
     """An array in an npz.
 
     Attributes:
-        shape: Of the array.
-        dtype: Of the array.
+        shape: Shape of the array.
+        dtype: Type of the array.
         header_bytes: What precedes the values.
         compressed: Whether they must be unpacked from the beginning.
-        start: Where the values lie in the file, if they are not compressed.
+        start: First byte of the values in the file, if they are not compressed.
     """
 
     shape: tuple[int, ...]

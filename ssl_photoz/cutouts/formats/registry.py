@@ -69,7 +69,7 @@ BY_HAND = "as asked"
 
 
 def recognise(path: Path) -> tuple[str, str] | None:
-    """Return the name of the format that a path is in and how that was seen, or None."""
+    """Name of the format that a path is in and how that was seen, or None."""
     for name, format_ in FORMATS.items():
         try:
             how = format_.recognise(path)

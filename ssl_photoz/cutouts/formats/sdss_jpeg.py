@@ -137,7 +137,7 @@ class JpegPictures:
         self._opened = PerProcess(partial(_open, path))
 
     def side(self) -> int:
-        """Return the side of the first picture, pixels."""
+        """Side of the first picture, pixels."""
         picture = self._picture(0)
         width, height = picture.size
         if width != height or width > MOST_SIDE_PX:

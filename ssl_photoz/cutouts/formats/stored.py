@@ -38,8 +38,8 @@ class Stored(Protocol):
 
         Args:
             rows: Row numbers within the file; they may repeat. Shape (B,).
-            pixels: Where to, of the source's dtype, shape (B, C, crop, crop).
-            crop: Of both axes of a cutout.
+            pixels: Array to fill, of the source's dtype, shape (B, C, crop, crop).
+            crop: Slice of both axes of a cutout.
 
         Raises:
             OSError: If the file is damaged; `Cutouts` says so to the user.
@@ -119,7 +119,7 @@ class PerProcess(Generic[Handle]):
         self._handle: tuple[int, Handle] | None = None
 
     def get(self) -> Handle:
-        """Return it, opened by this process."""
+        """What is open, opened by this process."""
         if self._handle is None or self._handle[0] != os.getpid():
             self._handle = (os.getpid(), self._open_one())
         return self._handle[1]

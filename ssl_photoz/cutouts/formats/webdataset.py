@@ -121,7 +121,7 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes
 
 
 def _facts(archive: tarfile.TarFile, member: tarfile.TarInfo | None) -> dict[str, Any]:
-    """Return the plain values of a JSON object; nothing if it is none."""
+    """Plain values of a JSON object; nothing if it is none."""
     if member is None or member.size > MOST_JSON_BYTES:
         return {}
     try:

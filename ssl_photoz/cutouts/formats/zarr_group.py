@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
     PER_BAND,
     Overrides,
     Source,
@@ -235,7 +235,7 @@ def _describe(path: Path, images: Any, attributes: dict[str, Any], overrides: Ov
             path,
             None if scale is None else float(scale),
             overrides.pixscale_arcsec,
-            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if legacy else np.nan,
+            usual=legacy_surveys.PIXSCALE_ARCSEC if legacy else np.nan,
         ),
         calibrated=calibrated,
         simulated=bool(stated.get("simulated", False)),
