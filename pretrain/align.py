@@ -144,7 +144,7 @@ def _train(
         steps_per_epoch=per_epoch,
         **{name: getattr(settings, name) for name in RUN},
         moco=asdict(settings.moco),
-        nuisances=asdict(settings.nuisances),
+        nuisances=settings.nuisances,
         order=make_order(torch.from_numpy(z), width=encoder.width, seed=seed, **given),
         order_weight=weight,
     )

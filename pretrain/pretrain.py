@@ -120,9 +120,8 @@ def _new_encoder(settings: Settings, account: Account) -> Encoder:
     from ssl_photoz.encoders.encoder import fresh_encoder
 
     built, source = settings.encoder, account.cutouts.source
-    softening = (built.softening * typical_noise(account.cutouts, account.rows)).tolist()
-    given = {**asdict(built), **source.about, "softening": softening}
-    encoder = fresh_encoder(seed=settings.seed, **given)
+    noise = typical_noise(account.cutouts, account.rows)
+    encoder = fresh_encoder(built, noise=noise, seed=settings.seed, **source.about)
     encoder.require(size_px=source.size_px, **source.about)
     return encoder
 
@@ -146,5 +145,5 @@ def _train(settings: Settings, account: Account, encoder: Encoder, steps: int) -
         steps_per_epoch=steps // settings.epochs,
         **{name: getattr(settings, name) for name in RUN},
         moco=asdict(settings.moco),
-        nuisances=asdict(settings.nuisances),
+        nuisances=settings.nuisances,
     )

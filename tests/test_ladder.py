@@ -20,6 +20,7 @@ from ssl_photoz import cli
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.labels import read_labelled
 
 SIZES = sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "rungs")
@@ -109,11 +110,15 @@ def test_last_stage_is_the_mean_of_the_last_map(crop_px):
 
     given = {"backbone": "resnet18", "stem": "standard", "crop_px": crop_px}
     encoder = Encoder(
-        bands=["g"], pixscale_arcsec=0.262, calibrated=True, softening=[1.0], **given
+        EncoderConfig(**given),
+        bands=["g"],
+        pixscale_arcsec=0.262,
+        calibrated=True,
+        softening=[1.0],
     ).eval()
     flux = torch.randn(2, 1, crop_px, crop_px)
     with torch.no_grad():
-        whole, last = (read_out(encoder, flux, stages=s, orientations=1) for s in ("all", "last"))
+        whole, last = (read_out(encoder, flux, ReadOutConfig(s, 1)) for s in ("all", "last"))
     assert torch.equal(whole[:, last_stage(given)], last)
 
 

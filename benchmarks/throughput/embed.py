@@ -16,6 +16,7 @@ from ssl_photoz.core.memory import keep_freed_memory
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.readout import read_out
+from ssl_photoz.encoders.settings import ReadOutConfig
 
 CEILING = "ceiling: the encoder alone"
 SPLIT = {"seed": 0, "nside": 32, "fractions": [0.8, 0.1, 0.1]}
@@ -94,7 +95,7 @@ def ceiling_step(
 
     def step() -> int:
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-            read_out(encoder, crops, orientations=orientations)
+            read_out(encoder, crops, ReadOutConfig(orientations=orientations))
         return batch_size
 
     return step

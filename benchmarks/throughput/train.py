@@ -25,6 +25,7 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.cutouts.stream import TrainingStream
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.account import Account
 from ssl_photoz.training.moco_settings import MoCoConfig
 from ssl_photoz.training.pretraining import pretrain
@@ -76,14 +77,12 @@ def measure(
 def new_encoder(backbone: str, crop_px: int) -> Encoder:
     """Return an encoder for g, r, z flux."""
     return fresh_encoder(
-        seed=0,
-        backbone=backbone,
-        stem="standard",
+        EncoderConfig(backbone=backbone, crop_px=crop_px, softening=1.0),
         bands=("g", "r", "z"),
         pixscale_arcsec=0.262,
-        crop_px=crop_px,
         calibrated=True,
-        softening=[0.01] * 3,
+        noise=[0.01] * 3,
+        seed=0,
     )
 
 
@@ -155,7 +154,7 @@ def trained(
             compiled=False,
             seed=0,
             moco=asdict(MoCoConfig(queue_size=16 * batch_size)),
-            nuisances=asdict(AugmentationConfig()),
+            nuisances=AugmentationConfig(),
         )
     # A batch is asked for when the step before it is done.
     return (len(clock) - 1 - WARM_STEPS) * batch_size / (clock[-1] - clock[WARM_STEPS])

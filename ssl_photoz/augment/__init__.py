@@ -1,1 +1,1 @@
-"""Nuisances on whole batches of flux, on any device."""
+"""Augmentations of whole batches of flux, on any device."""

@@ -1,4 +1,4 @@
-"""Mild nuisances for 8-bit pictures, whose zero point, PSF and noise nobody knows."""
+"""Mild augmentations of 8-bit pictures, whose zero point, PSF and noise nobody knows."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ a source by 1/6 px**2 of variance per axis and multiplies the sigma of white noi
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from ssl_photoz.augment.draws import uniform
 from ssl_photoz.augment.precision import exact_products
+from ssl_photoz.augment.settings import Rotation
 from ssl_photoz.augment.shapes import as_flux, require_shape
 from ssl_photoz.core.errors import ShapeError
 
-Rotation = Literal["free", "quarter", "none"]
 BILINEAR_VARIANCE_PX2 = 1 / 6
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import normal, uniform
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.shapes import as_flux, require_shape
 from ssl_photoz.core.errors import ConfigError
-
-Dust = Literal["own", "survey", "uniform", "none"]
 
 R_BAND = {
     "legacy": {"g": 3.214, "r": 2.165, "i": 1.592, "z": 1.211},
@@ -90,23 +87,18 @@ def transmission(ebv_mag: Tensor, *, r_band: Tensor, like: Tensor) -> Tensor:
 
 def draw_ebv_change(
     ebv_mag: Tensor,
+    config: AugmentationConfig = AugmentationConfig(),
     *,
     generator: torch.Generator,
-    dust: Dust = "own",
-    error_fraction: float = 0.13,
-    max_mag: float = 1.0,
     elsewhere: survey.Lognormal = survey.EBV_MAG,
 ) -> Tensor:
     """Draw the colour excess to add to objects that are already reddened by their own.
 
     Args:
         ebv_mag: The dust map's E(B-V), mag, shape (B,).
+        config: The augmentations, of which ``dust``, ``dust_error`` (0.10 to 0.16 for SFD98) and
+            ``dust_max_mag`` are used.
         generator: Source of randomness.
-        dust: ``own``: the map's error alone; ``survey``: as if the object were seen
-            elsewhere in the survey; ``uniform``: E(B-V) uniform from 0 to ``max_mag``, far
-            more than any survey has; ``none``: no change.
-        error_fraction: Relative error of the map, 1 sigma; 0.10 to 0.16 for SFD98.
-        max_mag: Of ``uniform`` dust.
         elsewhere: Distribution of E(B-V) for ``survey``.
 
     Returns:
@@ -116,12 +108,13 @@ def draw_ebv_change(
         ShapeError: If ebv_mag is not (B,).
     """
     require_shape("ebv_mag", ebv_mag, (len(ebv_mag),))
-    if dust == "none":
+    if config.dust == "none":
         return torch.zeros_like(ebv_mag)
-    if dust == "survey":
+    if config.dust == "survey":
         drawn = survey.draw((elsewhere,), len(ebv_mag), generator=generator)
         return drawn[:, 0].to(ebv_mag) - ebv_mag
-    if dust == "uniform":
-        return uniform(0.0, max_mag, (len(ebv_mag),), generator=generator).to(ebv_mag) - ebv_mag
+    if config.dust == "uniform":
+        drawn = uniform(0.0, config.dust_max_mag, (len(ebv_mag),), generator=generator)
+        return drawn.to(ebv_mag) - ebv_mag
     deviates = normal((len(ebv_mag),), generator=generator).to(ebv_mag)
-    return ebv_mag * (error_fraction * deviates).clamp_min(-1.0)
+    return ebv_mag * (config.dust_error * deviates).clamp_min(-1.0)

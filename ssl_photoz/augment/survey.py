@@ -1,4 +1,4 @@
-"""What the Legacy Surveys look like: seeing, noise and dust, as shifted lognormals.
+"""Seeing, noise and dust of the Legacy Surveys, as shifted lognormals.
 
 Figures for DR9 at 0.262 arcsec per pixel, as fitted by ssl-legacysurvey [1]; bands are
 drawn independently. DR9 has no such figures for u and i: they borrow those of g and r.
@@ -82,13 +82,13 @@ NOISE_RANGE_NMGY = {
 BORROWS = {"u": "g", "i": "r"}
 
 
-class Look(NamedTuple):
-    """What cutouts of a survey look like.
+class SurveyConditions(NamedTuple):
+    """Seeing, noise and dust of the cutouts of a survey.
 
     Attributes:
         psf_sigma_px: Distribution of the PSF's Gaussian sigma, px, per band.
-        noise_nmgy: Of the noise per pixel, nmgy, per band.
-        ebv_mag: Of E(B-V), mag.
+        noise_nmgy: Distribution of the noise per pixel, nmgy, per band.
+        ebv_mag: Distribution of E(B-V), mag.
     """
 
     psf_sigma_px: tuple[Lognormal, ...]
@@ -96,13 +96,13 @@ class Look(NamedTuple):
     ebv_mag: Lognormal
 
 
-def dr9(bands: tuple[str, ...], *, pixscale_arcsec: float) -> Look:
-    """Return the look of the Legacy Surveys' DR9 in these bands, at this pixel scale.
+def dr9(bands: tuple[str, ...], *, pixscale_arcsec: float) -> SurveyConditions:
+    """Conditions of the Legacy Surveys' DR9 in these bands, at this pixel scale.
 
     Raises:
         ConfigError: If a band has no figures.
     """
-    return Look(
+    return SurveyConditions(
         of_bands(PSF_SIGMA_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1),
         of_bands(NOISE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1),
         EBV_MAG,
@@ -123,10 +123,10 @@ def ranges(
     )
 
 
-def look_of(
+def fit_conditions(
     psf_fwhm_arcsec: Array, noise_nmgy: Array, ebv_mag: Array, *, pixscale_arcsec: float
-) -> Look:
-    """Fit the look of a survey to what is known of its cutouts; NaN is left out.
+) -> SurveyConditions:
+    """Fit the conditions of a survey to those known of its cutouts; NaN is left out.
 
     Args:
         psf_fwhm_arcsec: Width of the PSF, shape (N, C).
@@ -138,7 +138,7 @@ def look_of(
         DataError: If one of them is never known.
     """
     sigma_px = np.asarray(psf_fwhm_arcsec) / (FWHM_PER_SIGMA * pixscale_arcsec)
-    return Look(
+    return SurveyConditions(
         tuple(_fitted(band, "psfsize") for band in sigma_px.T),
         tuple(_fitted(band, "noise") for band in np.asarray(noise_nmgy).T),
         _fitted(np.asarray(ebv_mag), "ebv"),

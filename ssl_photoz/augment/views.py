@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -13,12 +11,12 @@ from ssl_photoz.augment.draws import uniform
 from ssl_photoz.augment.noise import add_noise, draw_noise, noise_after_widening, noise_deficit
 from ssl_photoz.augment.orient import (
     BILINEAR_VARIANCE_PX2,
-    Rotation,
     draw_orientation,
     orient,
 )
 from ssl_photoz.augment.psf import draw_extra_sigma, widen
-from ssl_photoz.augment.redden import Dust, draw_ebv_change, r_band_of, transmission
+from ssl_photoz.augment.redden import draw_ebv_change, r_band_of, transmission
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.shapes import as_flux, require_shape
 
 
@@ -36,25 +34,11 @@ class Views:
 
     Args:
         bands: Band names, length C.
-        pixscale_arcsec: Arcsec per pixel.
+        pixscale_arcsec: Pixel scale, arcsec per pixel.
         calibrated: Whether pixels are linear flux in nanomaggies.
-        crop_px: Side of a view.
-        rotation: See `AugmentationConfig`, also for what follows.
-        jitter_px: Largest shift per axis.
-        zoom: Half-range of the size scaling.
-        own: What is taken to be the cutouts' own: ``file`` or ``drawn``.
-        targets: What views are drawn from: ``survey`` or ``uniform``.
-        psf_strength: Fraction of the extra PSF variance.
-        psf_max_px: Above 0, the largest extra sigma, drawn uniformly instead.
-        noise_strength: Fraction of the extra noise variance.
-        dust: Where the change of E(B-V) comes from.
-        dust_error: Relative error of the dust map.
-        dust_max_mag: Of uniform dust.
-        display_gain: Half-range of the common gain.
-        display_colour: Half-range of the gain per band.
-        display_blur_px: Largest blur.
-        display_noise: Largest noise.
-        look: The survey that PSF, noise and dust are drawn from; by default DR9's.
+        crop_px: Side of a view, pixels.
+        config: The augmentations.
+        conditions: The survey that PSF, noise and dust are drawn from; by default DR9's.
 
     Raises:
         ConfigError: If a calibrated source has a band without survey figures.
@@ -66,43 +50,17 @@ class Views:
         pixscale_arcsec: float = survey.PIXSCALE_ARCSEC,
         calibrated: bool = True,
         crop_px: int = 64,
+        config: AugmentationConfig = AugmentationConfig(),
         *,
-        rotation: Rotation = "free",
-        jitter_px: float = 4.0,
-        zoom: float = 0.0,
-        own: Literal["file", "drawn"] = "file",
-        targets: Literal["survey", "uniform"] = "survey",
-        psf_strength: float = 1.0,
-        psf_max_px: float = 0.0,
-        noise_strength: float = 1.0,
-        dust: Dust = "own",
-        dust_error: float = 0.13,
-        dust_max_mag: float = 1.0,
-        display_gain: float = 0.02,
-        display_colour: float = 0.0,
-        display_blur_px: float = 0.5,
-        display_noise: float = 0.01,
-        look: survey.Look | None = None,
+        conditions: survey.SurveyConditions | None = None,
     ) -> None:
         self.bands, self.pixscale_arcsec, self.crop_px = bands, pixscale_arcsec, crop_px
-        self.calibrated = calibrated
-        self.rotation, self.jitter_px, self.zoom = rotation, jitter_px, zoom
-        self.psf_strength, self.psf_max_px = psf_strength, psf_max_px
-        self.noise_strength = noise_strength
-        self.own = own
-        self.dust: Dust = dust
-        self.dust_error, self.dust_max_mag = dust_error, dust_max_mag
-        self.display = {
-            "gain": display_gain,
-            "colour": display_colour,
-            "blur_sigma_px": display_blur_px,
-            "noise": display_noise,
-        }
+        self.calibrated, self.config = calibrated, config
         if calibrated:
-            look = look or survey.dr9(bands, pixscale_arcsec=pixscale_arcsec)
-            self._psf_px, self._noise_nmgy, self._ebv_mag = look
-            drawn: survey.Drawn = look[:2]
-            if targets == "uniform":
+            conditions = conditions or survey.dr9(bands, pixscale_arcsec=pixscale_arcsec)
+            self._psf_px, self._noise_nmgy, self._ebv_mag = conditions
+            drawn: survey.Drawn = conditions[:2]
+            if config.target_conditions == "uniform":
                 drawn = survey.ranges(bands, pixscale_arcsec=pixscale_arcsec)
             self._psf_drawn_px, self._noise_drawn_nmgy = drawn
             self._r_band = r_band_of(bands)
@@ -136,11 +94,11 @@ class Views:
             ShapeError: If a shape is not the documented one, or the cutouts are smaller
                 than the crop.
         """
-        flux = as_flux(flux)
+        flux, config = as_flux(flux), self.config
         batch, bands = len(flux), len(self.bands)
         require_shape("flux", flux, (batch, bands, *flux.shape[2:]))
         placed = draw_orientation(
-            batch, max_shift_px=self.jitter_px, generator=generator, rotation=self.rotation
+            batch, max_shift_px=config.jitter_px, generator=generator, rotation=config.rotation
         )
         angle_rad, flip, shift_px = (part.to(flux.device) for part in placed)
         view = orient(
@@ -152,8 +110,15 @@ class Views:
             magnification=self._draw_magnification(batch, generator, flux.device),
         )
         if not self.calibrated:
-            return jitter_display(view, **self.display, generator=generator)
-        if self.own == "drawn":
+            return jitter_display(
+                view,
+                gain=config.display_gain,
+                colour=config.display_colour,
+                blur_sigma_px=config.display_blur_px,
+                noise=config.display_noise,
+                generator=generator,
+            )
+        if config.input_conditions == "drawn":
             ebv_mag, psf_fwhm_arcsec, noise = self._draw_own(batch, generator)
         ebv_mag = _known(ebv_mag, torch.tensor(self._ebv_mag.median), (batch,), "ebv_mag", view)
         own_px = self._own_psf_px(psf_fwhm_arcsec, view)
@@ -175,39 +140,33 @@ class Views:
         generator: torch.Generator,
     ) -> Tensor:
         """Widen, redden and add noise, for known E(B-V), PSF sigma and noise; may change view."""
-        extra_px = self._draw_extra_sigma(own_px, generator)
-        change = draw_ebv_change(
-            ebv_mag,
-            generator=generator,
-            dust=self.dust,
-            error_fraction=self.dust_error,
-            max_mag=self.dust_max_mag,
-            elsewhere=self._ebv_mag,
-        )
+        config, extra_px = self.config, self._draw_extra_sigma(own_px, generator)
+        change = draw_ebv_change(ebv_mag, config, generator=generator, elsewhere=self._ebv_mag)
         target = draw_noise(
-            own, bands=self._noise_drawn_nmgy, generator=generator, strength=self.noise_strength
+            own, bands=self._noise_drawn_nmgy, generator=generator, strength=config.noise_strength
         )
-        if self.psf_strength > 0 or self.psf_max_px > 0:
+        if config.psf_strength > 0 or config.psf_max_px > 0:
             view = widen(view, extra_sigma_px=extra_px)
         r_band = torch.tensor(self._r_band, device=view.device)
         passed = transmission(change, r_band=r_band, like=view)
-        left = noise_after_widening(own, extra_px, resampled=self.rotation == "free")
+        left = noise_after_widening(own, extra_px, resampled=config.rotation == "free")
         missing = noise_deficit(target, left * passed[..., 0, 0])
         return add_noise(view.mul_(passed), sigma=missing, generator=generator)
 
     def _draw_magnification(
         self, batch: int, generator: torch.Generator, device: torch.device
     ) -> Tensor | None:
-        if self.zoom == 0:
+        zoom = self.config.zoom
+        if zoom == 0:
             return None
-        return uniform(1 - self.zoom, 1 + self.zoom, (batch,), generator=generator).to(device)
+        return uniform(1 - zoom, 1 + zoom, (batch,), generator=generator).to(device)
 
     def _draw_extra_sigma(self, own_px: Tensor, generator: torch.Generator) -> Tensor:
-        if self.psf_max_px > 0:
+        if self.config.psf_max_px > 0:
             shape = tuple(own_px.shape)
-            return uniform(0.0, self.psf_max_px, shape, generator=generator).to(own_px)
+            return uniform(0.0, self.config.psf_max_px, shape, generator=generator).to(own_px)
         return draw_extra_sigma(
-            own_px, bands=self._psf_drawn_px, generator=generator, strength=self.psf_strength
+            own_px, bands=self._psf_drawn_px, generator=generator, strength=self.config.psf_strength
         )
 
     def _draw_own(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -221,7 +180,7 @@ class Views:
         to_fwhm = survey.FWHM_PER_SIGMA * self.pixscale_arcsec
         fallback = survey.medians(self._psf_px, device=view.device) * to_fwhm
         fwhm = _known(psf_fwhm_arcsec, fallback, tuple(view.shape[:2]), "psf_fwhm_arcsec", view)
-        resampling = BILINEAR_VARIANCE_PX2 if self.rotation == "free" else 0.0
+        resampling = BILINEAR_VARIANCE_PX2 if self.config.rotation == "free" else 0.0
         return ((fwhm / to_fwhm).square() + resampling).sqrt()
 
 

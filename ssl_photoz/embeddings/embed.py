@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
+from ssl_photoz.encoders.settings import ReadOutConfig
 
 OWN_COLUMNS = ("row", "split", "embedding", "aperture", "thumbnail")
 
@@ -78,12 +79,7 @@ def embed(
     with Cutouts.open(data) as cutouts:
         source = cutouts.source
         require_fit(encoder, cutouts)
-        split = sky_split(
-            cutouts.column("ra"),
-            cutouts.column("dec"),
-            cutouts.column("id"),
-            **asdict(SplitConfig.of(card["split"])),
-        )
+        split = sky_split(cutouts, SplitConfig.of(card["split"])).names
         missing = _missing(folder, source.rows, shard_rows)
         runs_of = {n: _runs(rows, batch_size) for n, rows in missing.items()}
         # One stream for all shards: what is read ahead does not stop where a shard ends.
@@ -225,6 +221,6 @@ def _vectors(encoder: Encoder, crops: Tensor, *, stages: str, orientations: int)
     device = next(encoder.parameters()).device
     crops = crops.to(device, memory_format=torch.channels_last, non_blocking=True)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        vectors = read_out(encoder, crops, stages=stages, orientations=orientations)
+        vectors = read_out(encoder, crops, ReadOutConfig(stages, orientations))
     half: Array = vectors.cpu().numpy().astype(np.float16)
     return half

@@ -70,9 +70,9 @@ def load_encoder(folder: PathLike | Encoder, *, device: torch.device | str = "cp
             f"replaced; copy the whole folder again"
         )
     try:
-        encoder = Encoder(**card["encoder"])
+        encoder = Encoder.from_description(card["encoder"])
         encoder.load_state_dict(load_file(path))
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} does not describe an encoder: {error}") from None
     encoder.card, encoder.sha256 = card, artefact.sha256_of(folder)
     return encoder.to(device).eval()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor, nn
 
 from ssl_photoz.encoders.multimodal import MultimodalStages, make_multimodal
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.encoders.small_maps import use_on_small_maps
 from ssl_photoz.encoders.timm_stages import TimmStages
 from ssl_photoz.encoders.torchvision_import import import_torchvision
@@ -16,31 +14,24 @@ STAGE_WIDTHS = {"resnet18": (64, 128, 256, 512), "resnet50": (256, 512, 1024, 20
 
 
 def make_backbone(
-    name: str,
-    *,
-    bands: int,
-    stem: str = "standard",
-    modalities: Mapping[str, Any] | None = None,
+    config: EncoderConfig, *, bands: int
 ) -> ResNetStages | TimmStages | MultimodalStages:
     """Build a backbone with random weights.
 
     Args:
-        name: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and the name of a network of
-            timm.
+        config: The architecture.
         bands: Number of input bands C.
-        stem: Of all but timm's, see `ResNetStages`.
-        modalities: Of ``multimodal``, see `make_multimodal`.
 
     Raises:
         ConfigError: If timm is wanted and is not there, or has no such network; if a modality has
             more bands than there are.
     """
-    if name == "multimodal":
-        return make_multimodal(bands=bands, stem=stem, **(modalities or {}))
-    source, _, network = name.partition("/")
+    if config.backbone == "multimodal":
+        return make_multimodal(config.modalities, bands=bands, stem=config.stem)
+    source, _, network = config.backbone.partition("/")
     if source == "timm":
         return TimmStages(network, bands=bands)
-    return ResNetStages(name, bands=bands, stem=stem)
+    return ResNetStages(config.backbone, bands=bands, stem=config.stem)
 
 
 class ResNetStages(nn.Module):
@@ -53,7 +44,7 @@ class ResNetStages(nn.Module):
             He et al. 2016 (arXiv:1512.03385).
     """
 
-    def __init__(self, name: str, *, bands: int, stem: str = "standard") -> None:
+    def __init__(self, name: str, *, bands: int, stem: str) -> None:
         super().__init__()
         import_torchvision()
         from torchvision.models import resnet18, resnet50

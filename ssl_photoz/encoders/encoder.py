@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ssl_photoz.core.artefact import Card
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
+from ssl_photoz.core.types import Floats
 from ssl_photoz.encoders.backbones import make_backbone
+from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
 
@@ -41,61 +45,70 @@ class EncoderCard(Card):
 class Encoder(nn.Module):
     """Flux cutouts in, features out.
 
-    An encoder that was read from its folder has a ``card``, and the ``sha256`` by which its
-    children name it; those of a fresh one are empty.
-
     Args:
-        backbone: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and a name.
-        stem: ``standard`` or ``small``.
+        config: The architecture; ``config.softening`` is not used here.
         bands: Names of the bands, in the order of the input's channels.
-        pixscale_arcsec: Pixel scale of the input.
-        crop_px: Side of the input.
+        pixscale_arcsec: Pixel scale of the input, arcsec per pixel.
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
-        softening: Of the stretch, per band, in the unit of the input.
-        modalities: Of ``multimodal``, see `make_multimodal`; nothing to any other backbone.
-        stretch: ``asinh`` (of flux; display values are linear) or ``viewer_slip``.
+        softening: Softening of the stretch per band, in the unit of the input.
+
+    Attributes:
+        card: The card of its folder; empty for an encoder that was not read from one.
+        sha256: Checksum by which its children name it; empty likewise.
+        description: What `from_description` builds it from, ready for JSON.
+        input_shape: Bands and pixels that it takes, (C, crop, crop).
 
     Raises:
-        ConfigError: If ``viewer_slip`` is wanted for display values.
+        ShapeError: If there is not one softening per band.
+        ConfigError: If the stretch ``viewer_slip`` is wanted for display values.
     """
 
     def __init__(
         self,
+        config: EncoderConfig,
         *,
-        backbone: str,
-        stem: str,
         bands: Sequence[str],
         pixscale_arcsec: float,
-        crop_px: int,
         calibrated: bool,
         softening: Sequence[float],
-        modalities: Mapping[str, Any] | None = None,
-        stretch: str = "asinh",
     ) -> None:
         super().__init__()
         self.card = EncoderCard()
         self.sha256 = ""
+        self.config = config
         if len(softening) != len(bands):
             raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
-        if stretch == "viewer_slip" and not calibrated:
+        slip = config.stretch == "viewer_slip"
+        if slip and not calibrated:
             raise ConfigError("stretch viewer_slip is of flux, these are display values; use asinh")
         self.description: dict[str, Any] = {
-            "backbone": backbone,
-            "stem": stem,
+            "backbone": config.backbone,
+            "stem": config.stem,
             "bands": list(bands),
             "pixscale_arcsec": float(pixscale_arcsec),
-            "crop_px": int(crop_px),
+            "crop_px": config.crop_px,
             "calibrated": bool(calibrated),
             "softening": [float(s) for s in softening],
         }
-        if backbone == "multimodal":
-            self.description["modalities"] = dict(modalities or {})
-        if stretch != "asinh":
-            self.description["stretch"] = stretch
-        self.input_shape = (len(bands), crop_px, crop_px)
-        slip = stretch == "viewer_slip"
+        if config.backbone == "multimodal":
+            self.description["modalities"] = asdict(config.modalities)
+        if slip:
+            self.description["stretch"] = config.stretch
+        self.input_shape = (len(bands), config.crop_px, config.crop_px)
         self.stretch = ViewerSlip(softening) if slip else Stretch(softening, calibrated=calibrated)
-        self.backbone = make_backbone(backbone, bands=len(bands), stem=stem, modalities=modalities)
+        self.backbone = make_backbone(config, bands=len(bands))
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """Encoder with random weights from what a card says of one.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it is no such description.
+        """
+        about = ("bands", "pixscale_arcsec", "calibrated", "softening")
+        built = {name: value for name, value in description.items() if name not in about}
+        built["modalities"] = ModalityConfig(**built.get("modalities", {}))
+        return cls(EncoderConfig(**built), **{name: description[name] for name in about})
 
     @property
     def width(self) -> int:
@@ -104,7 +117,7 @@ class Encoder(nn.Module):
         return width
 
     def maps(self, flux: Tensor) -> list[Tensor]:
-        """Return the maps of all stages for flux (B, C, crop, crop).
+        """Maps of all stages for flux (B, C, crop, crop).
 
         Raises:
             ShapeError: If the input is not of the bands and crop the encoder was made for.
@@ -118,7 +131,7 @@ class Encoder(nn.Module):
         return maps
 
     def forward(self, flux: Tensor) -> Tensor:
-        """Return the mean of the last stage's map, (B, width)."""
+        """Mean of the last stage's map, (B, width)."""
         return self.maps(flux)[-1].mean(dim=(2, 3))
 
     def require(
@@ -145,32 +158,25 @@ class Encoder(nn.Module):
 
 
 def fresh_encoder(
+    config: EncoderConfig,
     *,
-    seed: int,
-    backbone: str,
-    stem: str,
     bands: Sequence[str],
     pixscale_arcsec: float,
-    crop_px: int,
     calibrated: bool,
-    softening: Sequence[float],
-    modalities: Mapping[str, Any] | None = None,
-    stretch: str = "asinh",
+    noise: Sequence[float] | Floats = (),
+    seed: int,
 ) -> Encoder:
-    """Build an encoder with random weights that depend on the seed alone.
+    """Encoder with random weights that depend on the seed alone.
 
     Args:
-        seed: Of the weights; the global random state is left as it was.
-        backbone: ``resnet18``, ``resnet50``, ``multimodal``, or ``timm/`` and a name.
-        stem: ``standard`` or ``small``.
+        config: The architecture.
         bands: Names of the bands.
-        pixscale_arcsec: Pixel scale of the input.
-        crop_px: Side of the input.
+        pixscale_arcsec: Pixel scale of the input, arcsec per pixel.
         calibrated: Whether the input is flux or display values.
-        softening: An 8-bit source gets `DISPLAY_SOFTENING` in every band instead, the stretch
-            ``viewer_slip`` its own.
-        modalities: Of ``multimodal``, see `make_multimodal`.
-        stretch: See `Encoder`.
+        noise: Typical noise per pixel of each band, (C,), which ``config.softening`` is a multiple
+            of. Not used for display values, whose softening is `DISPLAY_SOFTENING`, nor by the
+            stretch ``viewer_slip``.
+        seed: Seed of the weights; the global random state is left as it was.
 
     Raises:
         ConfigError: If the source has no single pixel scale, or no such stretch.
@@ -180,21 +186,18 @@ def fresh_encoder(
             f"an encoder needs cutouts of one pixel scale, these have {pixscale_arcsec}; state "
             f"pixscale_arcsec in the file, or resample the cutouts"
         )
+    softening = (config.softening * np.asarray(noise, np.float32)).tolist()
     if not calibrated:
         softening = [DISPLAY_SOFTENING] * len(bands)
-    elif stretch == "viewer_slip":
+    elif config.stretch == "viewer_slip":
         softening = softening_of(bands)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = Encoder(
-            backbone=backbone,
-            stem=stem,
+            config,
             bands=bands,
             pixscale_arcsec=pixscale_arcsec,
-            crop_px=crop_px,
             calibrated=calibrated,
             softening=softening,
-            modalities=modalities,
-            stretch=stretch,
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -20,6 +20,7 @@ from torch import Tensor
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.foreign_checkpoint import read_checkpoint
+from ssl_photoz.encoders.settings import EncoderConfig
 
 BANDS = ("g", "r", "z")
 PIXSCALE_ARCSEC = 0.262
@@ -59,15 +60,15 @@ def import_legacysurvey(path: Path) -> tuple[Encoder, dict[str, Any]]:
         if name.startswith(prefix) and not name.startswith(f"{prefix}fc.")
     }
     encoder = fresh_encoder(
-        seed=0,
-        backbone="resnet50" if "layer1.0.conv3.weight" in theirs else "resnet18",
-        stem="standard",
+        EncoderConfig(
+            backbone="resnet50" if "layer1.0.conv3.weight" in theirs else "resnet18",
+            crop_px=CROP_PX,
+            stretch="viewer_slip",
+        ),
         bands=BANDS,
         pixscale_arcsec=PIXSCALE_ARCSEC,
-        crop_px=CROP_PX,
         calibrated=True,
-        softening=(),
-        stretch="viewer_slip",
+        seed=0,
     )
     try:
         encoder.backbone.load_state_dict(_turned(theirs))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.encoders.settings import ModalityConfig
 from ssl_photoz.encoders.small_maps import use_on_small_maps
 from ssl_photoz.encoders.torchvision_import import import_torchvision
 
@@ -35,44 +37,31 @@ def modalities_of(bands: int, *, size: int, order: int) -> list[tuple[int, ...]]
 
 
 def make_multimodal(
-    *,
-    bands: int,
-    stem: str = "standard",
-    size: int = 2,
-    order: int = 1,
-    fusion: str = "middle",
-    width: int = 32,
-    dropout: float = 0.0,
-    one_branch: bool = False,
+    config: ModalityConfig, *, bands: int, stem: str = "standard"
 ) -> MultimodalStages:
     """Make a multimodal network, or its twin of one branch and as many weights.
 
+    The twin is one branch that sees all bands, with the width that brings it nearest to the number
+    of weights of the network with branches.
+
     Args:
+        config: The branches; ``one_branch`` asks for the twin.
         bands: Number of input bands C.
-        stem: See `MultimodalStages`.
-        size: See `modalities_of`.
-        order: Likewise.
-        fusion: ``early``, ``middle`` or ``late``.
-        width: Channels of a branch's first stage.
-        dropout: See `MultimodalStages`.
-        one_branch: Whether to make the twin: one branch that sees all bands, as wide as brings it
-            nearest to the weights of the network that all else describes.
+        stem: ``standard`` or ``small``, see `MultimodalStages`.
 
     Raises:
         ConfigError: If there are fewer bands than a modality has.
     """
-    subsets = modalities_of(bands, size=size, order=order)
-    if not one_branch:
-        return MultimodalStages(subsets, stem=stem, fusion=fusion, width=width, dropout=dropout)
-    everything = [tuple(range(bands))]
-    wanted = _weights(subsets, stem, fusion, width)
+    subsets = modalities_of(bands, size=config.size, order=config.order)
+    if not config.one_branch:
+        return MultimodalStages(subsets, config, stem=stem)
+    everything, late = [tuple(range(bands))], replace(config, fusion="late")
+    wanted = _weights(subsets, config, stem)
     # Weights grow nearly as the square of the width.
-    near = int(width * (wanted / _weights(everything, stem, "late", width)) ** 0.5)
-    twin = min(
-        range(max(1, near - 1), near + 3),
-        key=lambda wide: abs(_weights(everything, stem, "late", wide) - wanted),
-    )
-    return MultimodalStages(everything, stem=stem, fusion="late", width=twin)
+    near = int(config.width * (wanted / _weights(everything, late, stem)) ** 0.5)
+    twins = [replace(late, width=width) for width in range(max(1, near - 1), near + 3)]
+    twin = min(twins, key=lambda one: abs(_weights(everything, one, stem) - wanted))
+    return MultimodalStages(everything, twin, stem=stem)
 
 
 class MultimodalStages(nn.Module):
@@ -84,11 +73,9 @@ class MultimodalStages(nn.Module):
 
     Args:
         modalities: The bands that each branch sees.
+        config: Fusion (after the first, second or last stage), width, and dropout: of the
+            modalities of a galaxy one is always kept, and those kept make up for the rest.
         stem: ``standard`` (7x7 stride 2, then pooling) or ``small`` (3x3 stride 1).
-        fusion: ``early``, ``middle`` or ``late``: after the first, second or last stage.
-        width: Channels of a branch's first stage; they double from stage to stage.
-        dropout: Chance of each modality of a galaxy to be left out of the fusion in training; one
-            is always kept, and what is kept makes up for the rest.
 
     Attributes:
         widths: Channels of each stage's map; before the fusion, of all branches together.
@@ -97,16 +84,14 @@ class MultimodalStages(nn.Module):
     def __init__(
         self,
         modalities: Sequence[tuple[int, ...]],
+        config: ModalityConfig,
         *,
         stem: str = "standard",
-        fusion: str = "middle",
-        width: int = 32,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.modalities, self.dropout = tuple(modalities), dropout
+        self.modalities, self.dropout = tuple(modalities), config.dropout
         self.heard: tuple[int, ...] | None = None
-        own = FUSED_AFTER[fusion]
+        own, width = FUSED_AFTER[config.fusion], config.width
         wide = [width * 2**number for number in range(STAGES)]
         self.branches = nn.ModuleList(
             nn.ModuleList([_stem(len(bands), width, stem), *_stages([width, *wide[:own]])])
@@ -188,7 +173,7 @@ def _merge(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
 
 
-def _weights(modalities: Sequence[tuple[int, ...]], stem: str, fusion: str, width: int) -> int:
+def _weights(modalities: Sequence[tuple[int, ...]], config: ModalityConfig, stem: str) -> int:
     with torch.device("meta"):
-        network = MultimodalStages(modalities, stem=stem, fusion=fusion, width=width)
+        network = MultimodalStages(modalities, config, stem=stem)
     return sum(parameter.numel() for parameter in network.parameters())

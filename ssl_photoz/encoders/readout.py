@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.encoders.settings import ReadOutConfig
 
 # In this order the first 1, 2, 4 or 8 are as unlike each other as can be.
 SYMMETRIES = (
@@ -56,24 +57,21 @@ def pool(maps: list[Tensor]) -> Tensor:
     return torch.cat(pooled, dim=1)
 
 
-def read_out(
-    encoder: Encoder, flux: Tensor, *, stages: str = "all", orientations: int = 8
-) -> Tensor:
+def read_out(encoder: Encoder, flux: Tensor, config: ReadOutConfig = ReadOutConfig()) -> Tensor:
     """Embed cutouts.
 
     Args:
-        encoder: In evaluation mode.
+        encoder: An encoder in evaluation mode.
         flux: Shape (B, C, crop, crop).
-        stages: ``all`` or ``last``.
-        orientations: How many exact orientations to average over: 1, 2, 4 or 8.
+        config: What is read from the network.
 
     Returns:
         Embeddings (B, D), float32.
     """
     total: Tensor | None = None
-    for symmetry in range(orientations):
+    for symmetry in range(config.orientations):
         maps = encoder.maps(orient_exactly(flux, symmetry))
-        features = pool(maps) if stages == "all" else maps[-1].float().mean(dim=(2, 3))
+        features = pool(maps) if config.stages == "all" else maps[-1].float().mean(dim=(2, 3))
         total = features if total is None else total + features
     assert total is not None
-    return total / orientations
+    return total / config.orientations

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.views import Views
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.memory import keep_freed_memory
@@ -40,7 +41,7 @@ def pretrain(
     compiled: bool,
     seed: int,
     moco: Mapping[str, Any],
-    nuisances: Mapping[str, Any],
+    nuisances: AugmentationConfig,
     order: nn.Module | None = None,
     order_weight: float = 0.0,
 ) -> None:
@@ -60,7 +61,7 @@ def pretrain(
         compiled: Whether to compile the encoder; takes a minute or so at the start.
         seed: Of the heads' weights and every augmentation.
         moco: Keywords of `MoCo`: losses and optimiser.
-        nuisances: Keywords of `Views`.
+        nuisances: The augmentations.
         order: A loss of features and redshifts; see `MoCo`.
         order_weight: Its weight.
 
@@ -80,7 +81,7 @@ def pretrain(
     source, crop_px = cutouts.source, encoder.input_shape[-1]
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
     mean, std = target_statistics(measure, cutouts, rows)
-    views = Views(crop_px=crop_px, **source.about, **nuisances)
+    views = Views(crop_px=crop_px, config=nuisances, **source.about)
     health = Health(**labelled_crops(cutouts, rows, split, size_px=crop_px))
     with torch.random.fork_rng():
         torch.manual_seed(seed + 1)

@@ -1,6 +1,6 @@
-"""The nuisances of ssl-legacysurvey, against draws made here from the distributions of its code."""
+"""The augmentations of ssl-legacysurvey, against draws from the distributions of its code."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ BATCH = 3000
 THEIRS = AugmentationConfig(
     rotation="none",
     jitter_px=0.0,
-    own="drawn",
-    targets="uniform",
+    input_conditions="drawn",
+    target_conditions="uniform",
     psf_strength=0.0,
     noise_strength=0.0,
     dust="none",
@@ -39,7 +39,7 @@ def test_psf_widths_are_distributed_as_theirs():
     axis = torch.arange(48) - 23.5
     profile = torch.exp(-0.5 * (axis / 2.0) ** 2)
     blob = torch.outer(profile, profile).expand(BATCH, 1, 48, 48)
-    views = Views(("g",), crop_px=48, **asdict(replace(THEIRS, psf_strength=1.0)))
+    views = Views(("g",), crop_px=48, config=replace(THEIRS, psf_strength=1.0))
     # The noise of faint cutouts is put back after smoothing: here it is averaged over the core.
     view = views(blob * 1e4, generator=generator(4)) / 1e4
     found = 2 * (float(blob.amax()) / view.amax((1, 2, 3)) - 1).clamp_min(0).sqrt()
@@ -48,7 +48,7 @@ def test_psf_widths_are_distributed_as_theirs():
 
 
 def test_noise_is_distributed_as_theirs():
-    views = Views(("g",), crop_px=32, **asdict(replace(THEIRS, noise_strength=1.0)))
+    views = Views(("g",), crop_px=32, config=replace(THEIRS, noise_strength=1.0))
     dark = torch.zeros(BATCH, 1, 32, 32)
     found = views(dark, generator=generator(5)).std((1, 2, 3))
     wanted = np.quantile(extra_as_they_draw_it(NOISE["g"]), QUANTILES)
@@ -56,7 +56,7 @@ def test_noise_is_distributed_as_theirs():
 
 
 def test_drawing_takes_no_notice_of_what_the_file_says():
-    views = Views(("g",), crop_px=32, **asdict(replace(THEIRS, noise_strength=1.0)))
+    views = Views(("g",), crop_px=32, config=replace(THEIRS, noise_strength=1.0))
     dark, loud = torch.zeros(8, 1, 32, 32), torch.full((8, 1), 0.5)
     plain = views(dark, generator=generator(5))
     torch.testing.assert_close(views(dark, noise=loud, generator=generator(5)), plain)
@@ -70,7 +70,7 @@ def test_ranges_follow_the_pixel_scale():
     assert float(drawn.max()) == pytest.approx(10.0, abs=0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"own": "sky"}, {"targets": "even"}])
+@pytest.mark.parametrize("wrong", [{"input_conditions": "sky"}, {"target_conditions": "even"}])
 def test_unknown_words_are_refused(wrong):
     with pytest.raises(ValueError, match="expected one of"):
         AugmentationConfig(**wrong)

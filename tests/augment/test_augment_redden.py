@@ -9,6 +9,7 @@ from scipy import stats
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.redden import R_BAND, draw_ebv_change, r_band_of, redden
+from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import ConfigError, ShapeError
 
 R_GRZ = torch.tensor(r_band_of(("g", "r", "z")))
@@ -58,7 +59,7 @@ def test_bands_choose_the_survey():
 
 def test_own_dust_scatters_by_the_maps_error():
     ebv_mag = torch.full((5000,), 0.2)
-    change = draw_ebv_change(ebv_mag, generator=generator(0), error_fraction=0.13)
+    change = draw_ebv_change(ebv_mag, generator=generator(0))
     assert change.std() == pytest.approx(0.026, rel=0.05)
     assert abs(change.mean()) < 4 * 0.026 / math.sqrt(5000)
     clear = draw_ebv_change(torch.zeros(5), generator=generator(0))
@@ -67,12 +68,16 @@ def test_own_dust_scatters_by_the_maps_error():
 
 def test_survey_dust_follows_the_surveys_distribution():
     ebv_mag = torch.full((4000,), 0.3)
-    total = ebv_mag + draw_ebv_change(ebv_mag, generator=generator(0), dust="survey")
+    total = ebv_mag + draw_ebv_change(
+        ebv_mag, AugmentationConfig(dust="survey"), generator=generator(0)
+    )
     assert stats.kstest(total.numpy(), stats.lognorm(*survey.EBV_MAG).cdf).pvalue > 1e-3
 
 
 def test_no_dust_no_change():
-    assert not draw_ebv_change(torch.ones(5), generator=generator(0), dust="none").any()
+    assert not draw_ebv_change(
+        torch.ones(5), AugmentationConfig(dust="none"), generator=generator(0)
+    ).any()
 
 
 def test_wrong_shapes_are_refused():

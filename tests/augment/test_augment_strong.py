@@ -1,6 +1,6 @@
-"""The stronger nuisances of published recipes: size scaling, uniform dust, wide PSFs."""
+"""The stronger augmentations of published recipes: size scaling, uniform dust, wide PSFs."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_magnification_widens_an_object_and_keeps_its_surface_brightness(factor)
 
 def test_zoomed_views_differ_in_size_within_the_range():
     flux = blob(4.0).expand(64, 3, 64, 64)
-    views = Views(crop_px=48, **asdict(replace(OFF, zoom=0.1)))
+    views = Views(crop_px=48, config=replace(OFF, zoom=0.1))
     drawn = views(flux, generator=generator(3))
     sizes = torch.tensor([width_px(view[None]) for view in drawn]) / 4.0
     assert 0.89 < sizes.min() < 0.93
@@ -52,7 +52,7 @@ def test_zoomed_views_differ_in_size_within_the_range():
 
 
 def test_uniform_dust_dims_each_band_by_its_own_extinction():
-    views = Views(crop_px=16, **asdict(replace(OFF, dust="uniform", dust_max_mag=1.0)))
+    views = Views(crop_px=16, config=replace(OFF, dust="uniform", dust_max_mag=1.0))
     flux = torch.ones(2000, 3, 16, 16)
     # Noise-free cutouts without dust of their own: what is left is the transmission.
     view = views(
@@ -67,14 +67,16 @@ def test_uniform_dust_dims_each_band_by_its_own_extinction():
 
 def test_uniform_dust_takes_off_the_objects_own_first():
     own_mag = torch.full((4000,), 0.3)
-    change = draw_ebv_change(own_mag, generator=generator(1), dust="uniform", max_mag=0.6)
+    change = draw_ebv_change(
+        own_mag, replace(OFF, dust="uniform", dust_max_mag=0.6), generator=generator(1)
+    )
     assert float(change.min()) == pytest.approx(-0.3, abs=0.01)
     assert float(change.max()) == pytest.approx(0.3, abs=0.01)
 
 
 def test_wide_psfs_reach_their_limit():
     flux = blob(1.0).expand(256, 3, 64, 64)
-    views = Views(crop_px=64, **asdict(replace(OFF, psf_max_px=5.0)))
+    views = Views(crop_px=64, config=replace(OFF, psf_max_px=5.0))
     view = views(flux, noise=torch.zeros(256, 3), generator=generator(2))
     # A Gaussian's peak falls as 1 / (1 + s^2) with the sigma s it is convolved with.
     extra_px = (1 / view.amax((2, 3)) - 1).clamp_min(0).sqrt()

@@ -1,5 +1,3 @@
-from dataclasses import asdict
-
 import pytest
 import torch
 
@@ -17,7 +15,7 @@ OFF = AugmentationConfig(
 
 
 def make(settings=None, **fixed):
-    return Views(**{"crop_px": 32, **fixed}, **asdict(settings or AugmentationConfig()))
+    return Views(**{"crop_px": 32, **fixed}, config=settings or AugmentationConfig())
 
 
 def known(batch, *, ebv_mag=0.05, fwhm_arcsec=0.9, noise=0.01):
@@ -177,7 +175,7 @@ def test_wrong_shapes_are_refused():
 
 def test_settings_come_from_the_command_line():
     got = parse(AugmentationConfig, ["rotation=quarter", "jitter_px=2"], prog="views")
-    assert got == AugmentationConfig(rotation="quarter", jitter_px=2.0)
+    assert AugmentationConfig(**got) == AugmentationConfig(rotation="quarter", jitter_px=2.0)
 
 
 @pytest.mark.parametrize(

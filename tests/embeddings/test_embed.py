@@ -4,11 +4,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_photoz.core.errors import DataError, MismatchError
-from ssl_photoz.cutouts.split import sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.embeddings.embed import embed, embed_cutout
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 
 ROWS = 40
 SPLIT = {"seed": 3, "nside": 32, "fractions": [0.7, 0.1, 0.2]}
@@ -35,14 +36,12 @@ def cutouts(tmp_path):
 @pytest.fixture
 def encoder(tmp_path):
     made = fresh_encoder(
-        seed=0,
-        backbone="resnet18",
-        stem="standard",
+        EncoderConfig(crop_px=40, softening=1.0),
         bands=["g", "r", "z"],
         pixscale_arcsec=0.262,
-        crop_px=40,
         calibrated=True,
-        softening=[0.01] * 3,
+        noise=[0.01] * 3,
+        seed=0,
     )
     save_encoder(tmp_path / "encoder", made, config={}, parents={}, split=SPLIT, steps=0)
     return tmp_path / "encoder"
@@ -77,7 +76,7 @@ def test_the_split_is_the_encoders_and_a_clashing_column_keeps_its_values(
     run(cutouts, encoder, tmp_path / "e")
     stored = Embeddings.open(tmp_path / "e")
     places = [stored.column(name) for name in ("ra", "dec", "id")]
-    expected = sky_split(*places, seed=3, nside=32, fractions=(0.7, 0.1, 0.2))
+    expected = assign_splits(*places, SplitConfig(seed=3, fractions=(0.7, 0.1, 0.2)))
     np.testing.assert_array_equal(stored.column("split"), expected)
     np.testing.assert_array_equal(stored.column("catalogue_split"), stored.column("row"))
 

@@ -10,6 +10,7 @@ from ssl_photoz.embeddings.embed import embed_cutout
 from ssl_photoz.embeddings.single import embed_file
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 
 CARD = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "stages": "all", "orientations": 1}
 PIXELS = np.random.default_rng(0).normal(0, 0.01, (2, 3, 48, 48)).astype("f4")
@@ -19,14 +20,12 @@ PIXELS = np.random.default_rng(0).normal(0, 0.01, (2, 3, 48, 48)).astype("f4")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     made = fresh_encoder(
-        seed=0,
-        backbone="resnet18",
-        stem="standard",
+        EncoderConfig(crop_px=40, softening=1.0),
         bands=["g", "r", "z"],
         pixscale_arcsec=0.262,
-        crop_px=40,
         calibrated=True,
-        softening=[0.01] * 3,
+        noise=[0.01] * 3,
+        seed=0,
     )
     save_encoder(folder, made, config={}, parents={})
     return folder

@@ -8,32 +8,29 @@ from ssl_photoz.encoders.readout import orient_exactly, pool, read_out
 from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 
 
-def make(bands="grz", crop_px=32, calibrated=True, **changes):
+def make(bands="grz", calibrated=True, softening=None, **built):
     torch.manual_seed(0)
-    given = {
-        "backbone": "resnet18",
-        "stem": "standard",
-        "bands": list(bands),
-        "pixscale_arcsec": 0.262,
-        "crop_px": crop_px,
-        "calibrated": calibrated,
-        "softening": [0.01] * len(bands),
-    }
-    return Encoder(**{**given, **changes}).eval()
+    return Encoder(
+        EncoderConfig(**{"crop_px": 33, **built}),
+        bands=list(bands),
+        pixscale_arcsec=0.262,
+        calibrated=calibrated,
+        softening=softening or [0.01] * len(bands),
+    ).eval()
 
 
 @pytest.mark.parametrize("bands", ["r", "grz", "ugriz"])
 @pytest.mark.parametrize(("backbone", "width"), [("resnet18", 512), ("resnet50", 2048)])
 def test_any_number_of_bands(bands, backbone, width):
     encoder = make(bands, backbone=backbone)
-    assert encoder(torch.randn(2, len(bands), 32, 32)).shape == (2, width)
+    assert encoder(torch.randn(2, len(bands), 33, 33)).shape == (2, width)
 
 
 def test_small_stem_keeps_resolution():
-    flux = torch.randn(1, 3, 32, 32)
-    sides = [m.shape[-1] for m in make(stem="small").maps(flux)]
-    assert sides == [32, 16, 8, 4]
-    assert [m.shape[-1] for m in make().maps(flux)] == [8, 4, 2, 1]
+    flux = torch.randn(1, 3, 64, 64)
+    sides = [m.shape[-1] for m in make(stem="small", crop_px=64).maps(flux)]
+    assert sides == [64, 32, 16, 8]
+    assert [m.shape[-1] for m in make(crop_px=64).maps(flux)] == [16, 8, 4, 2]
 
 
 def test_stretch_is_linear_in_noise_and_logarithmic_above():
@@ -46,7 +43,7 @@ def test_stretch_is_linear_in_noise_and_logarithmic_above():
 
 
 def test_stretch_travels_with_the_weights(tmp_path):
-    flux = torch.randn(4, 3, 32, 32)
+    flux = torch.randn(4, 3, 33, 33)
     encoder = make(softening=[0.01, 0.02, 0.03])
     save_encoder(tmp_path / "encoder", encoder, config={}, parents={}, simulated=True)
     loaded = load_encoder(tmp_path / "encoder")
@@ -67,9 +64,9 @@ def test_eight_orientations_make_the_embedding_invariant():
     flux = torch.randn(2, 3, 64, 64)
     encoder = make(crop_px=64)
     with torch.no_grad():
-        one = read_out(encoder, flux, orientations=8)
-        other = read_out(encoder, torch.rot90(flux, 1, (2, 3)).flip(2), orientations=8)
-        single = read_out(encoder, torch.rot90(flux, 1, (2, 3)), orientations=1)
+        one = read_out(encoder, flux)
+        other = read_out(encoder, torch.rot90(flux, 1, (2, 3)).flip(2))
+        single = read_out(encoder, torch.rot90(flux, 1, (2, 3)), ReadOutConfig(orientations=1))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     assert (one - single).abs().max() > 1e-3
 
@@ -84,21 +81,24 @@ def test_pool_separates_the_centre():
 def test_all_stages_are_read():
     flux = torch.randn(1, 3, 64, 64)
     encoder = make(crop_px=64)
-    assert read_out(encoder, flux, stages="last", orientations=1).shape == (1, 512)
-    assert read_out(encoder, flux, orientations=1).shape == (1, 2 * (64 + 128 + 256) + 512)
+    assert read_out(encoder, flux, ReadOutConfig("last", 1)).shape == (1, 512)
+    assert read_out(encoder, flux, ReadOutConfig(orientations=1)).shape == (
+        1,
+        2 * (64 + 128 + 256) + 512,
+    )
 
 
 def test_wrong_input_is_refused_naming_both_sides():
     encoder = make()
-    with pytest.raises(ShapeError, match=r"takes \(B, 3, 32, 32\) .*g,r,z.* got \(1, 2, 32, 32\)"):
-        encoder(torch.zeros(1, 2, 32, 32))
+    with pytest.raises(ShapeError, match=r"takes \(B, 3, 33, 33\) .*g,r,z.* got \(1, 2, 33, 33\)"):
+        encoder(torch.zeros(1, 2, 33, 33))
     good = {"bands": "grz", "pixscale_arcsec": 0.262, "calibrated": True, "size_px": 64}
     encoder.require(**good)
     for wrong, message in [
         ({"bands": "gri"}, "bands = .*'z'.* bands = .*'i'"),
         ({"pixscale_arcsec": 0.4}, "pixscale_arcsec = 0.262, .* 0.4"),
         ({"calibrated": False}, "calibrated = True, .* False"),
-        ({"size_px": 24}, "crops of 32 px, .* 24 px"),
+        ({"size_px": 24}, "crops of 33 px, .* 24 px"),
     ]:
         with pytest.raises(MismatchError, match=message):
             encoder.require(**{**good, **wrong})

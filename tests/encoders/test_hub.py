@@ -13,6 +13,7 @@ from ssl_photoz.encoders import hub
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.model_card import model_card
+from ssl_photoz.encoders.settings import EncoderConfig
 
 pytest.importorskip("huggingface_hub")
 REPO, COMMIT = "group/encoder", "c" * 40
@@ -89,14 +90,12 @@ def server():
 @pytest.fixture
 def encoder():
     return fresh_encoder(
-        seed=1,
-        backbone="resnet18",
-        stem="small",
+        EncoderConfig(stem="small", crop_px=40, softening=1.0),
         bands=("g", "r", "z"),
         pixscale_arcsec=0.262,
-        crop_px=40,
         calibrated=True,
-        softening=[0.01, 0.02, 0.03],
+        noise=[0.01, 0.02, 0.03],
+        seed=1,
     )
 
 

@@ -15,7 +15,7 @@ from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.foreign_checkpoint import read_checkpoint
 from ssl_photoz.encoders.legacysurvey_import import import_legacysurvey
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
 from tests.encoders.legacysurvey_checkpoints import their_checkpoint, their_input, their_network
 
@@ -38,7 +38,7 @@ def test_features_are_those_of_their_network(tmp_path, flux, name, width):
     network.fc = nn.Identity()
     with torch.no_grad():
         theirs = network(torch.stack([their_input(one) for one in flux]))
-        ours = read_out(encoder, flux, stages="last", orientations=1)
+        ours = read_out(encoder, flux, ReadOutConfig("last", 1))
     assert ours.shape == (2, width)
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     assert (theirs[0] - theirs[1]).abs().max() > 1e-2
@@ -71,13 +71,15 @@ def test_encoders_of_before_have_the_old_stretch():
         **{"crop_px": 64, "calibrated": True, "softening": [0.01]},
     }
     bright = torch.full((1, 1, 64, 64), 1.0)
-    torch.testing.assert_close(Encoder(**card).stretch(bright), torch.asinh(bright / 0.01))
+    torch.testing.assert_close(
+        Encoder.from_description(card).stretch(bright), torch.asinh(bright / 0.01)
+    )
 
 
 def test_a_stretch_of_flux_refuses_display_values_and_other_bands():
     given = {
-        **{"seed": 0, "backbone": "resnet18", "stem": "standard", "pixscale_arcsec": 0.4},
-        **{"crop_px": 64, "softening": [1.0], "stretch": "viewer_slip"},
+        "config": EncoderConfig(stretch="viewer_slip"),
+        **{"seed": 0, "pixscale_arcsec": 0.4, "noise": [1.0]},
     }
     with pytest.raises(ConfigError, match="display values"):
         fresh_encoder(bands=["r"], calibrated=False, **given)

@@ -10,14 +10,14 @@ from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.multimodal import make_multimodal, modalities_of
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig, ReadOutConfig
 
 FUSIONS = ("early", "middle", "late")
 
 
-def make(bands=3, **changes):
+def make(bands=3, stem="small", **changes):
     torch.manual_seed(0)
-    return make_multimodal(bands=bands, **{"stem": "small", "width": 4, **changes})
+    return make_multimodal(ModalityConfig(**{"width": 4, **changes}), bands=bands, stem=stem)
 
 
 def weights(network):
@@ -103,15 +103,17 @@ def test_dropout_leaves_out_modalities_of_a_galaxy_and_makes_up_for_them():
 
 def test_it_is_an_encoder_and_comes_back_as_it_was(tmp_path):
     encoder = fresh_encoder(
-        seed=0,
-        backbone="multimodal",
-        stem="standard",
+        EncoderConfig(
+            backbone="multimodal",
+            crop_px=40,
+            softening=1.0,
+            modalities=ModalityConfig(width=4, fusion="late"),
+        ),
         bands=("g", "r", "z"),
         pixscale_arcsec=0.262,
-        crop_px=40,
         calibrated=True,
-        softening=[0.01] * 3,
-        modalities={"width": 4, "fusion": "late"},
+        noise=[0.01] * 3,
+        seed=0,
     ).eval()
     save_encoder(tmp_path, encoder, config={}, parents={}, split={}, steps=0)
     back = load_encoder(tmp_path)
@@ -123,7 +125,7 @@ def test_it_is_an_encoder_and_comes_back_as_it_was(tmp_path):
     wide = [2 * 4 * 2**number for number in range(4)]
     sides = [one.shape[2] for one in encoder.maps(flux)]
     expected = sum(one * (2 if side >= 4 else 1) for one, side in zip(wide, sides, strict=True))
-    assert read_out(encoder, flux, orientations=1).shape == (2, expected)
+    assert read_out(encoder, flux, ReadOutConfig(orientations=1)).shape == (2, expected)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_the_matrix_is_the_convolution(size, stride):
 
 def test_a_network_has_the_same_weights_and_answers():
     torch.manual_seed(0)
-    network = ResNetStages("resnet18", bands=3).eval()
+    network = ResNetStages("resnet18", bands=3, stem="standard").eval()
     swapped = [m for m in network.modules() if isinstance(m, SmallMapConv2d)]
     assert len(swapped) == 4  # two blocks of two
     image = torch.randn(2, 3, 64, 64)
@@ -42,7 +42,7 @@ def test_a_network_has_the_same_weights_and_answers():
 
 def test_autocast_is_followed_and_gradients_reach_the_weights():
     torch.manual_seed(0)
-    network = ResNetStages("resnet18", bands=1)
+    network = ResNetStages("resnet18", bands=1, stem="standard")
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)  # blocks start as the identity, their gradients as 0

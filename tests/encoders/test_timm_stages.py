@@ -8,7 +8,7 @@ from ssl_photoz.encoders import timm_stages
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.readout import read_out
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 
 NAME = "convnext_atto"
 
@@ -20,14 +20,12 @@ def make():
 
     def build(bands="grz", name=NAME, seed=0):
         return fresh_encoder(
-            seed=seed,
-            backbone=f"timm/{name}",
-            stem="standard",
+            EncoderConfig(backbone=f"timm/{name}", softening=1.0),
             bands=tuple(bands),
             pixscale_arcsec=0.262,
-            crop_px=64,
             calibrated=True,
-            softening=[0.01] * len(bands),
+            noise=[0.01] * len(bands),
+            seed=seed,
         )
 
     return build
@@ -42,7 +40,7 @@ def test_any_number_of_bands_and_every_stage(make, bands):
     assert [one.shape[2] for one in maps] == [16, 8, 4, 2]
     # Mean and central mean of each stage of four pixels a side or more.
     expected = 2 * sum(encoder.backbone.widths[:3]) + encoder.width
-    assert read_out(encoder, flux, orientations=1).shape == (2, expected)
+    assert read_out(encoder, flux, ReadOutConfig(orientations=1)).shape == (2, expected)
 
 
 def test_weights_depend_on_the_seed_alone(make):

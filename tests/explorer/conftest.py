@@ -12,6 +12,7 @@ from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.explorer.app import make_app
 from ssl_photoz.explorer.galaxies import Galaxies, Journal
 from ssl_photoz.explorer.run import open_run
@@ -72,14 +73,12 @@ def run_folder(tmp_path_factory):
     cutouts(folder / "cutouts.h5")
     split = {"seed": 3, "nside": 32, "fractions": [0.7, 0.1, 0.2]}
     encoder = fresh_encoder(
-        seed=0,
-        backbone="resnet18",
-        stem="standard",
+        EncoderConfig(crop_px=40, softening=1.0),
         bands=["g", "r", "z"],
         pixscale_arcsec=0.262,
-        crop_px=40,
         calibrated=True,
-        softening=[0.01] * 3,
+        noise=[0.01] * 3,
+        seed=0,
     )
     save_encoder(folder / "encoder", encoder, config={}, parents={}, split=split, steps=0)
     store = folder / "embeddings"

@@ -11,11 +11,12 @@ from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
-from ssl_photoz.cutouts.split import sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.training.moco import MoCo
 from ssl_photoz.training.moco_settings import AlignConfig, MoCoConfig
@@ -34,7 +35,7 @@ def write(path, *, spoil=()):
         ids, ra, dec = np.arange(ROWS), rng.uniform(0, 360, ROWS), rng.uniform(-60, 60, ROWS)
         ids = rng.permutation(ids) + 2**60
         z = rng.uniform(0.01, 0.5, ROWS).astype("f4")
-        side = sky_split(ra, dec, ids, seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
+        side = assign_splits(ra, dec, ids, SplitConfig(seed=1, fractions=(0.6, 0.2, 0.2)))
         garbage = rng.choice([np.nan, 9.0, -1.0, np.inf, 0.3], ROWS).astype("f4")
         z = np.where(np.isin(side, spoil), garbage, z)
         z[::10] = np.nan
@@ -48,14 +49,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("align")
     write(folder / "cutouts.h5")
     encoder = fresh_encoder(
-        seed=0,
-        backbone="resnet18",
-        stem="standard",
+        EncoderConfig(crop_px=33, softening=1.0),
         bands=["g", "r", "z"],
         pixscale_arcsec=0.262,
-        crop_px=33,
         calibrated=True,
-        softening=[0.01] * 3,
+        noise=[0.01] * 3,
+        seed=0,
     )
     save_encoder(folder / "start", encoder, config={}, parents={}, split=SPLIT, steps=0)
     align(folder, "aligned")

@@ -18,6 +18,7 @@ from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
 
 N, SIDE = 11, 24
 DISPLAY = {"pictures", "webdataset", "sdss_jpeg"}
@@ -149,11 +150,9 @@ def encoders(tmp_path_factory):
         if str(about) not in made:
             folder = tmp_path_factory.mktemp("encoder")
             encoder = fresh_encoder(
+                EncoderConfig(stem="small", crop_px=16, softening=1.0),
+                noise=[0.01] * len(source.bands),
                 seed=0,
-                backbone="resnet18",
-                stem="standard",
-                crop_px=16,
-                softening=[0.01] * len(source.bands),
                 **about,
             )
             split = {"seed": 0, "nside": 32, "fractions": [0.8, 0.1, 0.1]}
