@@ -59,17 +59,12 @@ FORMER: dict[str, Former] = {
     "bands": Former(
         "predict", ("bands.measure=true", "orientations=1"), renamed={"network": "probe"}
     ),
+    "clean": Former("inspect", given=("page=false", "mask=mask"), renamed={"out": "mask"}),
+    "pack": Former("convert", given=("dtype=float16",)),
 }
 
 # Not yet functions: module, settings class, function of the settings.
 LEGACY: dict[str, tuple[str, str, str]] = {
-    "inspect": ("recipes.survey.inspect", "Settings", "main"),
-    "select": ("recipes.survey.select", "Settings", "main"),
-    "fetch": ("recipes.survey.fetch", "Settings", "main"),
-    "clean": ("recipes.survey.clean", "Settings", "main"),
-    "simulate": ("recipes.survey.simulate", "Settings", "main"),
-    "convert": ("recipes.survey.convert", "Settings", "main"),
-    "pack": ("recipes.survey.pack", "Settings", "main"),
     "embed": ("recipes.pretrain.embed", "Settings", "main"),
     "adopt": ("recipes.pretrain.adopt", "Settings", "main"),
     "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),

@@ -10,7 +10,7 @@ from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError, MismatchError
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.dwarfs.baselines import tell_nearby
 from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.embeddings.store import write_embeddings
@@ -47,7 +47,9 @@ def folder(tmp_path_factory):
     vectors = rng.normal(size=(ROWS, 6)).astype("f4")
     vectors[:, 0] += 2 * near
     columns = {"id": ids + 2**60, "ra": ra, "dec": dec, "z": z.astype("f4")}
-    columns["split"] = sky_split(ra, dec, columns["id"], seed=1, fractions=SPLIT.fractions)
+    columns["split"] = assign_splits(
+        ra, dec, columns["id"], SplitConfig(seed=1, fractions=SPLIT.fractions)
+    )
     write_embeddings(folder / "embeddings", columns, vectors, simulated=True)
     return folder
 

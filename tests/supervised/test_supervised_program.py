@@ -18,7 +18,7 @@ from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
@@ -51,7 +51,7 @@ def write(path, *, spoil=()):
     x = np.arange(36) - 17.5
     blob = np.exp(-(x[:, None] ** 2 + x**2) / 30)
     flux = np.stack([np.full(ROWS, 0.2), 0.8 * z, z], axis=1)[:, :, None, None] * blob
-    side = sky_split(ra, dec, ids, seed=1, nside=32, fractions=SPLIT.fractions)
+    side = assign_splits(ra, dec, ids, SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions))
     z = np.where(np.isin(side, spoil), z[rng.permutation(ROWS)] ** 2, z)
     z[::10], z[3] = np.nan, -0.001
     with h5py.File(path, "w") as file:

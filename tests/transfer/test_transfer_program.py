@@ -14,7 +14,7 @@ from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.photoz import end_to_end
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
@@ -37,7 +37,7 @@ def write(path, *, seed, noise=0.005, width=5.5, gain=1.0, spoil=False, side_px=
     red = z * np.exp(rng.normal(0, 0.3, ROWS))
     bands = np.stack([np.full(ROWS, 0.2), gain * 0.8 * z, red], axis=1) * bright[:, None]
     flux = bands[:, :, None, None] * blob
-    side = sky_split(ra, dec, ids, seed=1, nside=32, fractions=SPLIT.fractions)
+    side = assign_splits(ra, dec, ids, SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions))
     if spoil:  # labels off the test sky say nothing
         z = np.where(side == "test", z, np.random.default_rng(9).permutation(z) ** 2)
     with h5py.File(path, "w") as file:
@@ -88,12 +88,8 @@ def undrawn(monkeypatch):
 def fields_of(folder, methods, **changes):
     source, target = (Cutouts.open(folder / name) for name in ("south.h5", "north.h5"))
     offered, _ = target_rows(target, SPLIT)
-    side = sky_split(
-        *(source.column(n) for n in ("ra", "dec", "id")),
-        seed=1,
-        nside=32,
-        fractions=SPLIT.fractions,
-    )
+    config = SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions)
+    side = assign_splits(source.ra, source.dec, source.id, config)
     labelled = np.flatnonzero(side == "train")
     return TwoFields.for_methods(
         methods, source, labelled, target, offered, split=SPLIT, **{"seed": 0, **changes}
@@ -199,7 +195,7 @@ def test_a_target_without_redshifts_is_learnt_for_and_given_redshifts(folder, un
     with Cutouts.open(folder / "south.h5") as source:
         of_source = dict(zip(source.column("id").tolist(), source.column("z"), strict=True))
         places = (source.column(name) for name in ("ra", "dec", "id"))
-        side = sky_split(*places, seed=1, nside=32, fractions=SPLIT.fractions)
+        side = assign_splits(*places, SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions))
     table = read_predictions(folder / "blind")
     assert table["z_spec"].tolist() == pytest.approx([of_source[i] for i in table["id"].tolist()])
     assert len(table["id"]) == int(np.sum(side == "test"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -57,8 +57,7 @@ def target_rows(target: Cutouts, split: SplitConfig) -> tuple[Ints, Ints]:
         DataError: If there are fewer than 10 of the former.
     """
     good, _ = good_rows(target)
-    places = (target.column(name) for name in ("ra", "dec", "id"))
-    side = sky_split(*places, **asdict(split))[good]
+    side = sky_split(target, split).names[good]
     offered = good[side == "train"]
     test = good[(side == "test") & usable_labels(target.column("z")[good])]
     if len(offered) < FEWEST:
