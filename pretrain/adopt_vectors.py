@@ -52,7 +52,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Adopt, or say that it has been done."""
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.cutouts.split import sky_split
+    from ssl_photoz.cutouts.split import assign_splits
     from ssl_photoz.embeddings.adopting import adopt_vectors, open_vectors
 
     parents = {name: artefact.fingerprint(getattr(settings, name)) for name in ("data", "vectors")}
@@ -65,7 +65,7 @@ def main(settings: Settings) -> None:
     with Cutouts.open(settings.data) as cutouts:
         columns = {name: cutouts.column(name) for name in cutouts.columns}
         source = cutouts.source
-    columns["split"] = sky_split(columns["ra"], columns["dec"], columns["id"], **asdict(split))
+    columns["split"] = assign_splits(columns["ra"], columns["dec"], columns["id"], split)
     card = adopt_vectors(
         settings.out,
         open_vectors(settings.vectors),

@@ -1,7 +1,6 @@
-"""Fit redshift probes to embeddings, and apply them.
+"""Fit redshift probes to embeddings.
 
     ssl-photoz probe configs/probe.yaml embeddings=runs/demo/embeddings out=runs/demo/probe
-    ssl-photoz predict configs/predict.yaml probe=runs/demo/probe out=photoz.parquet
 
 The protocol: features are frozen; probes are fitted to the labelled galaxies of the training
 split, choose their settings and calibrate their intervals on the validation split, and are
@@ -55,25 +54,6 @@ class Settings:
             raise ConfigError(f"probes is empty, expected any of {', '.join(get_args(ProbeName))}")
 
 
-@dataclass(frozen=True)
-class PredictSettings:
-    """Apply a fitted probe to embeddings of the same encoder.
-
-    Attributes:
-        probe: Probe folder.
-        embeddings: Embeddings folder.
-        out: Table to write: .parquet, .fits or .csv.
-        which: Which probe of the folder; knn also lists the neighbours it used.
-        rows: Galaxies without a usable redshift, or all.
-    """
-
-    probe: Path
-    embeddings: Path
-    out: Path
-    which: Literal["knn", "ridge", "svr", "mlp", "blend", "boosting", "mean"] = "mlp"
-    rows: Literal["unlabelled", "all"] = "unlabelled"
-
-
 def main(settings: Settings) -> None:
     """Fit, score, compare, draw, save."""
     from ssl_photoz.embeddings.store import Embeddings
@@ -123,24 +103,3 @@ def main(settings: Settings) -> None:
     print(figures.title_of(metrics))
     print(scores.table(metrics["probes"]))
     print(f"probes, metrics, predictions and figures in {settings.out}")
-
-
-def predict(settings: PredictSettings) -> None:
-    """Write a table of redshifts."""
-    from ssl_photoz.catalog import tables
-    from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz import apply, artefact
-
-    tables.require_suffix(settings.out)
-    embeddings = Embeddings.open(settings.embeddings)
-    card, probe = artefact.load_probe(settings.probe, settings.which)
-    artefact.check_belongs(settings.probe, card, embeddings)
-    mask = apply.wanted_rows(embeddings, settings.rows)
-    columns = apply.predict_rows(probe, embeddings, mask, features=card["features"])
-    simulated = bool(card["simulated"] or embeddings.card.get("simulated", False))
-    tables.write_table(settings.out, columns, simulated=simulated)
-    seen = "; those the probe was fitted to are among them" if settings.rows == "all" else ""
-    print(
-        f"{'SIMULATED: ' if simulated else ''}{len(columns['id'])} of {len(embeddings)} galaxies "
-        f"({settings.rows}) given a redshift by {settings.which}{seen}: {settings.out}"
-    )

@@ -54,29 +54,23 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "classify": Former("supervise", ("head.kind=nearby",)),
+    "apply": Former("predict", renamed={"network": "probe", "pdf": "density"}),
+    "bands": Former(
+        "predict", ("bands.measure=true", "orientations=1"), renamed={"network": "probe"}
+    ),
+    "clean": Former("inspect", given=("page=false", "mask=mask"), renamed={"out": "mask"}),
+    "pack": Former("convert", given=("dtype=float16",)),
 }
 
 # Not yet functions: module, settings class, function of the settings.
 LEGACY: dict[str, tuple[str, str, str]] = {
-    "inspect": ("recipes.survey.inspect", "Settings", "main"),
-    "select": ("recipes.survey.select", "Settings", "main"),
-    "fetch": ("recipes.survey.fetch", "Settings", "main"),
-    "clean": ("recipes.survey.clean", "Settings", "main"),
-    "simulate": ("recipes.survey.simulate", "Settings", "main"),
-    "convert": ("recipes.survey.convert", "Settings", "main"),
-    "pack": ("recipes.survey.pack", "Settings", "main"),
     "embed": ("recipes.pretrain.embed", "Settings", "main"),
-    "supervise": ("recipes.pretrain.supervise", "Settings", "main"),
-    "transfer": ("recipes.pretrain.transfer", "Settings", "main"),
-    "classify": ("recipes.pretrain.classify", "Settings", "main"),
-    "apply": ("recipes.pretrain.apply", "Settings", "main"),
-    "bands": ("recipes.pretrain.bands", "Settings", "main"),
     "adopt": ("recipes.pretrain.adopt", "Settings", "main"),
     "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
     "join": ("recipes.probe.join", "Settings", "main"),
     "harmonize": ("recipes.probe.harmonize", "Settings", "main"),
     "probe": ("recipes.probe.probe", "Settings", "main"),
-    "predict": ("recipes.probe.probe", "PredictSettings", "predict"),
     "pdf": ("recipes.probe.pdf", "Settings", "main"),
     "correct": ("recipes.probe.correct", "Settings", "main"),
     "index": ("recipes.probe.index", "Settings", "main"),

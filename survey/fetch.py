@@ -1,135 +1,118 @@
-"""Get the cutouts of a catalogue, from the Legacy Surveys' cutout service or from coadds on disk.
-
-    ssl-photoz fetch catalogue=galaxies.fits out=cutouts.h5 service.contact=me@example.edu
-
-Writes a cutout file, ``cutouts.rejects.parquet`` with the reason for every row that is not in
-it, and a card. Killed, it goes on where it was when the same command is given again.
-"""
+"""Cutouts of a catalogue, from the Legacy Surveys' cutout service or from coadds on disk."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssl_photoz.catalog.columns import Roles
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.fetching.settings import ServiceConfig
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.fetching.settings import FrameConfig, ServiceConfig
 
-# Settings that do not change what a cutout is.
-PASSING = ("catalogue", "out", "coadds", "service", "workers")
+if TYPE_CHECKING:
+    from ssl_photoz.cutouts.reader import Cutouts
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to fetch, and how politely.
+def fetch(
+    catalogue: PathLike,
+    out: PathLike,
+    coadds: PathLike | None = None,
+    *,
+    layer: str = "ls-dr9",
+    frame: FrameConfig = FrameConfig(),
+    dust: str = "auto",
+    columns: Roles = Roles(),
+    service: ServiceConfig = ServiceConfig(),
+    workers: int = 1,
+) -> Cutouts:
+    """Get the cutouts of a catalogue, from the Legacy Surveys' service or from coadds on disk.
 
-    Attributes:
+        ssl-photoz fetch catalogue=galaxies.fits out=cutouts.h5 service.contact=me@example.edu
+
+    Writes a cutout file, ``cutouts.rejects.parquet`` with the reason for every row that is not in
+    it, and a card. An interrupted run goes on where it was when the same command is given again.
+
+    Args:
         catalogue: Table with positions: FITS, CSV, VOTable, Parquet ...
         out: The cutout file to write (HDF5).
         coadds: Folder of a data release on disk, with north/coadd and south/coadd; null: ask the
             service.
-        layer: ls-dr9 or ls-dr10, north or south chosen by position; or ls-dr9-north,
-            ls-dr9-south, ls-dr10-south.
-        bands: One letter each.
-        size_px: Side of a cutout.
-        pixscale_arcsec: Pixel scale; another than 0.262 is resampled by the service, and the
-            file is marked as not calibrated.
-        max_blank: Greatest share of a band that may be blank.
-        dust: E(B-V) from: auto, catalogue, sfdmap2, dustmaps, none.
+        layer: Layer of the survey: ls-dr9 or ls-dr10, north or south chosen by position; or
+            ls-dr9-north, ls-dr9-south, ls-dr10-south.
+        frame: What a cutout is to be.
+        dust: Source of E(B-V): auto, catalogue, sfdmap2, dustmaps, none.
         columns: Names of id, ra, dec and z, where the guess would be wrong.
         service: Address and manners.
         workers: Processes that cut coadds.
+
+    Returns:
+        The cutouts.
+
+    Raises:
+        ConfigError: If a setting makes no cutouts.
+        DataError: If the catalogue cannot be used, or the service fails; what was fetched is kept.
+        MismatchError: If a file fetched otherwise is in the way.
     """
-
-    catalogue: Path
-    out: Path
-    coadds: Path | None = None
-    layer: str = "ls-dr9"
-    bands: tuple[str, ...] = ("g", "r", "z")
-    size_px: int = 128
-    pixscale_arcsec: float = 0.262
-    max_blank: float = 0.1
-    dust: str = "auto"
-    columns: Roles = field(default_factory=Roles)
-    service: ServiceConfig = field(default_factory=ServiceConfig)
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        from ssl_photoz.fetching.dust import require_dust
-        from ssl_photoz.fetching.regions import require_layer
-
-        require_layer(self.layer, self.bands)
-        require_dust(self.dust)
-        checks = {
-            "bands": (0 < len(self.bands) == len(set(self.bands)), "each band once"),
-            "size_px": (1 <= self.size_px <= 3000, "1 to 3000"),
-            "pixscale_arcsec": (0.05 <= self.pixscale_arcsec <= 20, "0.05 to 20"),
-            "max_blank": (0 <= self.max_blank <= 1, "0 to 1"),
-            "workers": (1 <= self.workers <= 1024, "1 to 1024"),
-        }
-        for name, (fits, expected) in checks.items():
-            if not fits:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-
-
-def main(settings: Settings) -> None:
-    """Run ``ssl-photoz fetch``."""
     import shutil
 
     from ssl_photoz.catalog.catalogue import read_catalogue
     from ssl_photoz.core import artefact
+    from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.fetching.assembly import assemble, is_made, rejects_path, require_room
     from ssl_photoz.fetching.coadds import require_coadds
     from ssl_photoz.fetching.columns import cutout_columns
-    from ssl_photoz.fetching.dust import find_reddening
-    from ssl_photoz.fetching.frame import Frame
+    from ssl_photoz.fetching.dust import find_reddening, require_dust
     from ssl_photoz.fetching.gathering import gather
     from ssl_photoz.fetching.journal import open_journal
+    from ssl_photoz.fetching.regions import require_layer
 
-    catalogue = read_catalogue(settings.catalogue, settings.columns)
-    print(catalogue.as_text())
-    ebv_mag, ebv_source = find_reddening(catalogue, settings.dust) or (None, "absent")
+    require_layer(layer, frame.bands)
+    require_dust(dust)
+    if not 1 <= workers <= 1024:
+        raise ConfigError(f"workers is {workers!r}, expected 1 to 1024")
+    out, coadds = Path(out), None if coadds is None else Path(coadds)
+    table = read_catalogue(Path(catalogue), columns)
+    print(table.as_text())
+    ebv_mag, ebv_source = find_reddening(table, dust) or (None, "absent")
     print(f"  E(B-V)     {ebv_source}")
-    source = str(settings.coadds or settings.service.url)
-    identity = {key: value for key, value in asdict(settings).items() if key not in PASSING}
-    identity |= {"source": source, "catalogue_sha256": artefact.sha256_of(settings.catalogue)}
-    folder = settings.out.with_name(settings.out.name + ".fetching")
-    if is_made(settings.out, identity):
+    source = str(coadds or service.url)
+    identity = {
+        **{"layer": layer, **asdict(frame), "dust": dust, "columns": asdict(columns)},
+        **{"source": source, "catalogue_sha256": artefact.sha256_of(Path(catalogue))},
+    }
+    folder = out.with_name(out.name + ".fetching")
+    if is_made(out, identity):
         shutil.rmtree(folder, ignore_errors=True)
-        return print(f"{settings.out} is already made")
-    frame = Frame(settings.bands, settings.size_px, settings.pixscale_arcsec, settings.max_blank)
-    if settings.coadds is not None:
-        require_coadds(settings.coadds, frame)
+        print(f"{out} is already made")
+        return Cutouts.open(out)
+    if coadds is not None:
+        require_coadds(coadds, frame)
     artefact.begin(folder, "cutouts", config=identity, parents={})
-    with open_journal(folder, len(catalogue), frame.shape) as journal:
+    with open_journal(folder, len(table), frame.shape) as journal:
         require_room(folder, journal)
         gather(
-            journal,
-            catalogue,
-            frame,
-            layer=settings.layer,
-            coadds=settings.coadds,
-            workers=settings.workers,
-            service=settings.service,
-        )
+            journal, table, frame, layer=layer, coadds=coadds, workers=workers, service=service
+        )  # fmt: skip
         attributes = {
             "bands": ",".join(frame.bands),
             "pixscale_arcsec": frame.pixscale_arcsec,
             "calibrated": frame.native,
-            "simulated": catalogue.simulated,
-            "layer": settings.layer,
+            "simulated": table.simulated,
+            "layer": layer,
             "fetched_from": source,
             "ebv_source": ebv_source,
         }
-        columns = cutout_columns(catalogue, frame.bands, ebv_mag)
-        assemble(settings.out, journal, columns, attributes, identity)
+        assemble(out, journal, cutout_columns(table, frame.bands, ebv_mag), attributes, identity)
     shutil.rmtree(folder)
     for reason, count in Counter(journal.reasons.values()).most_common(20):
         print(f"  {count:>9} rejected: {reason}")
     print(
-        f"{len(catalogue)} rows in, {len(journal.kept)} cutouts in {settings.out}, "
-        f"{len(journal.reasons)} rejects in {rejects_path(settings.out)}"
+        f"{len(table)} rows in, {len(journal.kept)} cutouts in {out}, "
+        f"{len(journal.reasons)} rejects in {rejects_path(out)}"
     )
     if not frame.native:
         print("CAUTION: resampled by the service to another pixel scale; marked as not calibrated")
+    return Cutouts.open(out)

@@ -59,7 +59,7 @@ def made(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("mgs")
     labels = write(folder / "sdss.npz")
     out = {name: folder / name for name in ("cutouts.h5", "encoder", "embeddings")}
-    where = f"where={steps['pack']['where']}"
+    where = f"where={steps['convert']['where']}"
     cli.run("pack", [f"data={folder / 'sdss.npz'}", f"out={out['cutouts.h5']}", where])
     small = ["epochs=0", f"split.counts={list(COUNTS)}", "encoder.crop_px=64"]
     given = [f"data={out['cutouts.h5']}", f"out={out['encoder']}"]

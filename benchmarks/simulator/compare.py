@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ssl_photoz.core.types import Doubles
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import EXTINCTION_PER_EBV
+from ssl_photoz.simulator.conditions import EXTINCTION
 from ssl_photoz.simulator.population import POPULATIONS, Galaxies, Universe
 
 HERE = Path(__file__).resolve().parent
@@ -63,7 +63,7 @@ def draw_colours(axes: NDArray[np.object_], sample: Galaxies) -> None:
     """Colour against redshift, both with the Milky Way's reddening left in."""
     real = Table.read(DATA / "sdss_dr14_skyserver10k.csv.gz", format="ascii.csv")
     real = real[(real["class"] == "GALAXY") & (real["r"] < SDSS_R_LIMIT_MAG)]
-    mag = sample.mag + EXTINCTION_PER_EBV * MEDIAN_EBV_MAG
+    mag = sample.mag + EXTINCTION * MEDIAN_EBV_MAG
     edges = np.concatenate([np.arange(0.01, 0.1, 0.015), np.arange(0.115, 0.26, 0.03)])
     for axis, (a, b) in zip(axes, [(0, 1), (1, 2)], strict=True):
         names = "grz"[a], "grz"[b]

@@ -50,7 +50,7 @@ class Catalogue:
         return len(self.ids)
 
     def find(self, *names: str) -> Array | None:
-        """Return the first column with one of these names, in any case, or None."""
+        """First column with one of these names, in any case, or None."""
         lower = {name.lower(): name for name in self.columns}
         for name in names:
             if name.lower() in lower:
@@ -148,7 +148,7 @@ def _ids(path: Path, columns: dict[str, Array], name: str | None) -> tuple[Array
 
 
 def target_id(release: Array, brickid: Array, objid: Array) -> Array:
-    """Return the TARGETID that DESI gives an object of the Legacy Surveys, int64, (N,).
+    """TARGETID that DESI gives an object of the Legacy Surveys, int64, (N,).
 
     Bits 0 to 21 hold the number of the object in its brick, 22 to 41 the brick, 42 to 57 the
     release [1].
@@ -163,7 +163,7 @@ def target_id(release: Array, brickid: Array, objid: Array) -> Array:
 
 
 def _exact(path: Path, name: str, values: Array) -> Array:
-    """Return ids as int64 or text; numbers that may have been rounded are refused."""
+    """Ids as int64 or text; numbers that may have been rounded are refused."""
     if values.dtype.kind == "i" or (values.dtype.kind == "u" and (values < 2**63).all()):
         return values.astype(np.int64)
     if values.dtype.kind in "OSU" and all(isinstance(one, str) and one for one in values.tolist()):

@@ -28,7 +28,7 @@ class Roles:
     """Names of the columns that mean something; null: guessed.
 
     Attributes:
-        id: Of the galaxy: whole numbers or text.
+        id: Identifier of the galaxy: whole numbers or text.
         ra: Right ascension, degrees.
         dec: Declination, degrees.
         z: Spectroscopic redshift.
@@ -47,7 +47,7 @@ def guess_roles(columns: Mapping[str, Array], given: Roles) -> Roles:
     missing, a position may not.
 
     Args:
-        columns: Of the catalogue; names are compared in lower case.
+        columns: Columns of the catalogue; names are compared in lower case.
         given: What is known already.
 
     Raises:
@@ -72,7 +72,7 @@ def guess_roles(columns: Mapping[str, Array], given: Roles) -> Roles:
 
 
 def survey_id_columns(columns: Mapping[str, Array]) -> tuple[str, ...] | None:
-    """Return the three columns that identify an object of the Legacy Surveys, if they are there."""
+    """Three columns that identify an object of the Legacy Surveys, if they are there."""
     found = tuple(_first(columns, names) for names in SURVEY_ID)
     return None if None in found else tuple(name for name in found if name is not None)
 

@@ -49,8 +49,8 @@ def select_lowz(
         r_mag: r magnitude, corrected for extinction, shape (N,).
         gr_mag: g-r, likewise.
         radius_arcsec: Half-light radius, shape (N,); None: the colour alone is cut on.
-        mu_error: Of the mean surface brightness within the radius, mag/arcsec^2.
-        gr_error: Of the colour, mag.
+        mu_error: Error of the mean surface brightness within the radius, mag/arcsec^2.
+        gr_error: Error of the colour, mag.
 
     Raises:
         ShapeError: If the columns are not equally long.
@@ -72,7 +72,7 @@ def select_by_columns(names: Sequence[str], column: Callable[[str], Array]) -> B
     """Apply the cuts to columns of a catalogue; None where no columns are named.
 
     Args:
-        names: Of r and g, corrected for extinction, and maybe of the radius, arcsec.
+        names: Names of r and g, corrected for extinction, and maybe of the radius, arcsec.
         column: Gives a column, shape (N,), by its name.
     """
     if not names:

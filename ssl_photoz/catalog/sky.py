@@ -1,17 +1,20 @@
-"""Positions on the sky in a tree, so that a search looks at few of them."""
+"""Positions on the sky: in a tree, so that a search looks at few of them, and by survey."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.core.legacy_surveys import NORTH_DEC_DEG
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 
 ARCSEC_PER_RADIAN = 3600 * 180 / np.pi
+GALACTIC_POLE_DEG = 192.85948, 27.12825
+"""J2000 direction of the north galactic pole (ESA 1997, The Hipparcos Catalogue, 1.5.3)."""
 
 
 def sphere_points(ra: Array, dec: Array) -> Doubles:
-    """Return positions, degrees, shape (N,), as points on the unit sphere, shape (N, 3)."""
+    """Positions, degrees, shape (N,), as points on the unit sphere, shape (N, 3)."""
     longitude, latitude = np.radians(ra, dtype=np.float64), np.radians(dec, dtype=np.float64)
     across = np.cos(latitude)
     return np.stack(
@@ -20,13 +23,31 @@ def sphere_points(ra: Array, dec: Array) -> Doubles:
 
 
 def chord_of(arcsec: float) -> float:
-    """Return the straight distance between two points of the unit sphere an angle apart."""
+    """Straight distance between two points of the unit sphere an angle apart."""
     return float(2 * np.sin(min(arcsec / ARCSEC_PER_RADIAN, np.pi) / 2))
 
 
 def arcsec_of(chord: Array) -> Doubles:
-    """Return the angle between points of the unit sphere from their straight distance."""
+    """Angle between points of the unit sphere from their straight distance."""
     return 2 * np.arcsin(np.minimum(np.asarray(chord, np.float64) / 2, 1)) * ARCSEC_PER_RADIAN
+
+
+def in_north(ra_deg: Array, dec_deg: Array) -> Bools:
+    """Which positions BASS and MzLS saw, shape (N,); DECam saw the others.
+
+    North of Dec 32.375 degrees *and* of the Galactic plane: where Data Release 9 joins them [1],
+    the surveys' viewer its layers [2], and DESI resolves its targets [3].
+
+    References:
+        [1] https://datalab.noirlab.edu/ls/decals.php
+        [2] github.com/legacysurvey/imagine, map/views.py, LegacySurveySplitLayer.
+        [3] github.com/desihub/desitarget, targets.py, resolve; io.py, desitarget_resolve_dec.
+    """
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    pole_ra, pole_dec = np.radians(GALACTIC_POLE_DEG)
+    sin_b = np.sin(dec) * np.sin(pole_dec) + np.cos(dec) * np.cos(pole_dec) * np.cos(ra - pole_ra)
+    north: Bools = (np.asarray(dec_deg) >= NORTH_DEC_DEG) & (sin_b > 0)
+    return north
 
 
 class Sky:
@@ -43,7 +64,7 @@ class Sky:
         self._tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
 
     def within(self, ra: float, dec: float, *, radius_arcsec: float) -> tuple[Ints, Doubles]:
-        """Return the rows within a radius of a position, and how far each is, nearest first.
+        """Rows within a radius of a position, and how far each is, nearest first.
 
         Args:
             ra: Degrees.
@@ -60,7 +81,7 @@ class Sky:
         return self._rows[near[order]], away[order]
 
     def nearest(self, ra: Array, dec: Array) -> tuple[Ints, Doubles]:
-        """Return the row nearest to each of some positions, and how far it is.
+        """Row nearest to each of some positions, and how far it is.
 
         Args:
             ra: Degrees, finite, shape (m,).

@@ -146,7 +146,7 @@ def _from_arrow(table: pa.Table) -> dict[str, Array]:
 
 
 def from_astropy(table: Any) -> dict[str, Array]:  # noqa: ANN401 - astropy has no types
-    """Return the columns of an astropy table as `read_table` does."""
+    """Columns of an astropy table as `read_table` does."""
     return {name: _unmasked(table[name]) for name in table.colnames if table[name].ndim == 1}
 
 

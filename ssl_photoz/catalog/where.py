@@ -139,10 +139,10 @@ def parse_where(text: str) -> list[Condition]:
 
 
 def rows_where(text: str, column: Columns) -> Ints:
-    """Return the rows that fulfil a filter, increasing.
+    """Rows that fulfil a filter, increasing.
 
     Args:
-        text: As `parse_where` takes it.
+        text: Filter, as `parse_where` takes it.
         column: Gives a column of the catalogue, shape (N,), by its name.
 
     Raises:
@@ -166,7 +166,7 @@ class _Reader:
         self.at = 0
 
     def take(self, *kinds: str) -> str | None:
-        """Return the next token and go past it, if it is of one of these kinds."""
+        """Next token, taken, if it is of one of these kinds."""
         found = TOKEN.match(self.text, self.at)
         if found is None or found.lastgroup not in kinds:
             return None
@@ -174,7 +174,7 @@ class _Reader:
         return found[found.lastgroup]
 
     def need(self, expected: str, *kinds: str) -> str:
-        """Return the next token, which must be of one of these kinds."""
+        """Next token, taken, which must be of one of these kinds."""
         token = self.take(*kinds)
         if token is None:
             rest = self.text[self.at :].strip()

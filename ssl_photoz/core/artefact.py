@@ -150,6 +150,7 @@ def write_card(
         **facts,
     }
     write_json(folder / "card.json", card)
+    _release(folder)
     return Card(read_json(folder / "card.json"))
 
 
@@ -224,7 +225,9 @@ def begin(
     """Start an artefact that takes long, or go on with one that was interrupted.
 
     The settings are kept in ``started.json``, so that a run is never continued with other settings
-    than it was begun with. A run that failed before it wrote anything else does not count.
+    than it was begun with. A run that failed before it wrote anything else does not count. From
+    here on no other process may begin in the same folder, until the card is written or this
+    process ends.
 
     Args:
         folder: Where the artefact goes; created.
@@ -238,15 +241,66 @@ def begin(
 
     Raises:
         MismatchError: If the folder holds work, finished or not, made with other settings.
+        ArtefactError: If another process is at work in the folder.
     """
-    if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
-        return False
-    started = folder / "started.json"
-    if started.exists() and any(path != started for path in folder.iterdir()):
-        _require_same(folder, kind, read_json(started), config, parents, ignore)
-    else:
-        write_json(started, {"kind": kind, "config": config, "parents": dict(parents)})
+    _claim(folder)
+    try:
+        if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
+            _release(folder)
+            return False
+        started = folder / "started.json"
+        if started.exists() and any(path != started for path in folder.iterdir()):
+            _require_same(folder, kind, read_json(started), config, parents, ignore)
+        else:
+            write_json(started, {"kind": kind, "config": config, "parents": dict(parents)})
+    except BaseException:
+        _release(folder)
+        raise
     return True
+
+
+_CLAIMED: dict[Path, int] = {}
+
+
+def _claim(folder: Path) -> None:
+    """Lock a folder for this process; where its file system knows no locks, go without."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder.resolve()
+    if key in _CLAIMED:
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ArtefactError(
+            f"another process is at work in {folder}; wait for it, or give another out="
+        ) from None
+    except OSError:
+        os.close(handle)
+        return
+    _CLAIMED[key] = handle
+
+
+def _leave_to_parent() -> None:
+    """Let a forked worker not keep what its parent, if that is killed, no longer holds."""
+    for handle in _CLAIMED.values():
+        os.close(handle)
+    _CLAIMED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _release(folder: Path) -> None:
+    handle = _CLAIMED.pop(folder.resolve(), None)
+    if handle is not None:
+        os.close(handle)
 
 
 def _require_same(

@@ -63,7 +63,7 @@ def parse(
         if type(error).__name__ == "ArgumentError":
             raise ConfigError(f"{prog}: {_one_line(error)}; see {prog} --help") from None
         raise
-    return {field.name: built[field.name] for field in dataclasses.fields(settings)}
+    return {field.name: _at_home(built[field.name]) for field in dataclasses.fields(settings)}
 
 
 def summary_of(function: Callable[..., object]) -> str:
@@ -198,12 +198,31 @@ def _flags(keys: Keys, arguments: Sequence[str]) -> Iterator[str]:
             key, value = "config", argument
         elif not equals and argument.startswith("-"):
             raise ConfigError(f"got {argument!r}, expected a .yaml file or key=value")
-        elif not equals:
+        elif not equals or _is_path(argument, key, keys):
             key, value = keys.first, argument
         if key != "config":
             yield f"--{keys.resolve(key, where='command line')}={value}"
-        elif content := keys.flat(load_yaml(Path(value)), where=value):
+        elif content := keys.flat(load_yaml(Path(value).expanduser()), where=value):
             yield f"--config={_as_yaml(content)}"
+
+
+def _is_path(argument: str, key: str, keys: Keys) -> bool:
+    """Whether a bare word with an equals sign is a path, ``hats/Norder=3`` or a file ``z=1.h5``."""
+    return "/" in key or (not keys.has(key) and Path(argument).expanduser().exists())
+
+
+def _at_home(value: Any) -> Any:  # noqa: ANN401 - any value of a parameter
+    """Put the user's home folder for the ``~`` of paths, which no shell has seen in a YAML."""
+    if isinstance(value, Path):
+        return value.expanduser()
+    if isinstance(value, tuple | list):
+        return type(value)(map(_at_home, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value)]
+        homes = {name: _at_home(getattr(value, name)) for name in fields}
+        changed = {name: home for name, home in homes.items() if home != getattr(value, name)}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
 
 
 def _as_yaml(content: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ class ApertureFluxes:
 
 
 def disc(size_px: int, radius_px: float) -> Floats:
-    """Return the share of each pixel that lies in a centred disc, shape (size_px, size_px)."""
+    """Share of each pixel that lies in a centred disc, shape (size_px, size_px)."""
     offsets = (np.arange(size_px * SUBPIXELS) + 0.5) / SUBPIXELS - size_px / 2
     inside = offsets[:, None] ** 2 + offsets**2 <= radius_px**2
     blocks = inside.reshape(size_px, SUBPIXELS, size_px, SUBPIXELS)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_photoz.core.types import Array, Ints
+from ssl_photoz.core.types import Ints
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 
@@ -48,7 +48,7 @@ class Batch:
         return len(self.rows)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch with its tensors on a device, flux as float32."""
+        """Batch with its tensors on a device, flux as float32."""
         return replace(
             self,
             flux=_as_flux(self.flux.to(device, non_blocking=True)),
@@ -59,7 +59,7 @@ class Batch:
         )
 
     def pinned(self) -> Batch:
-        """Return the batch with its flux where a GPU can fetch it, unless it is there already."""
+        """Batch with its flux where a GPU can fetch it, unless it is there already."""
         return self if self.flux.is_cuda else replace(self, flux=self.flux.pin_memory())
 
 
@@ -71,16 +71,16 @@ class Batches:
     are read from one end of each block to the other, and at most three of them are in memory.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         rows: The rows to draw, increasing, such as `good_rows` returns, shape (M,).
         batch_size: Cutouts per batch; what is left over at the end of an epoch is dropped.
         size_px: Side of the central crop; the whole cutout by default.
-        seed: Of the order.
+        seed: Seed of the order.
         epoch: The epoch that the next iteration gives.
-        start: How many batches to skip at the beginning of that epoch.
+        start: Batches to skip at the beginning of that epoch.
         block_rows: Rows that stay together on disk; 1 shuffles freely.
         window_rows: Rows that blocks are mixed within, rounded to whole batches.
-        part: Of each batch, for one of several processes; by default all of it.
+        part: Slice of each batch, for one of several processes; by default all of it.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ def epoch_order(
 
     Args:
         rows: The rows, shape (M,).
-        seed: Of the order.
+        seed: Seed of the order.
         epoch: Which shuffle of it.
         block_rows: Rows that stay together; 1 shuffles freely.
         window_rows: Rows that are mixed.
@@ -163,7 +163,7 @@ def read_windows(
     """Read batches window by window, the next one while this one is used.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         windows: Rows of the batches of each window, shape (n, B) each.
         size_px: Side of the central crop; the whole cutout by default.
 
@@ -174,13 +174,14 @@ def read_windows(
         DataError: If the file cannot be read.
     """
 
-    def read(batches: Ints) -> tuple[Ints, Ints, Array]:
+    def read(batches: Ints) -> tuple[Ints, Ints, Tensor]:
         rows = np.sort(batches, axis=None)
-        return batches, rows, cutouts.read(rows, size_px=size_px)
+        return batches, rows, cutouts.tensor(rows, size_px=size_px)
 
     for batches, rows, pixels in prefetched(map(read, windows), depth=1):
         for some in batches:
-            yield make_batch(cutouts, some, pixels[np.searchsorted(rows, some)])
+            places = torch.from_numpy(np.searchsorted(rows, some))
+            yield make_batch(cutouts, some, pixels[places])
 
 
 def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> Batch:
@@ -189,15 +190,15 @@ def read_batch(cutouts: Cutouts, rows: Ints, *, size_px: int | None = None) -> B
     Raises:
         DataError: If the file cannot be read.
     """
-    return make_batch(cutouts, rows, cutouts.read(rows, size_px=size_px))
+    return make_batch(cutouts, rows, cutouts.tensor(rows, size_px=size_px))
 
 
-def make_batch(cutouts: Cutouts, rows: Ints, pixels: Array | Tensor) -> Batch:
-    """Put the pixels of rows, (B, C, H, W) as stored, beside what else is known of them.
+def make_batch(cutouts: Cutouts, rows: Ints, pixels: Tensor) -> Batch:
+    """Pixels of rows, (B, C, H, W) as stored, beside what else is known of them.
 
-    Tensors, on their way to a GPU, are left as they are until they are there.
+    Pixels on their way to a GPU are left as they are until they are there.
     """
-    flux = pixels if isinstance(pixels, Tensor) else _as_flux(torch.from_numpy(pixels))
+    flux = pixels if cutouts.feeds_gpu else _as_flux(pixels)
     per_band = len(rows), len(cutouts.source.bands)
     return Batch(
         rows=rows,
@@ -214,7 +215,7 @@ def good_rows(
     """Look at every cutout once, with a progress bar.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         size_px: Side of the central crop that has to be good; the whole cutout by default.
         masked: Rows that a mask rejects, and why; see `ssl_photoz.cutouts.mask.masked_rows`.
 

@@ -21,8 +21,8 @@ def write_columns(cutouts: Cutouts, file: h5py.File, rows: Ints | None = None) -
     be derived again; save unknown positions, which are NaN.
 
     Args:
-        cutouts: Where the columns come from.
-        file: Where they go.
+        cutouts: Source of the columns.
+        file: The file to write them to.
         rows: The rows to write; all by default.
 
     Returns:
@@ -41,7 +41,7 @@ def write_columns(cutouts: Cutouts, file: h5py.File, rows: Ints | None = None) -
 
 
 def stored_columns(cutouts: Cutouts) -> tuple[list[str], list[str]]:
-    """Return the columns that are stored and can be asked for, and what else there is."""
+    """Columns that are stored and can be asked for, and what else there is."""
     stored = cutouts.stored
     usable = [name for name in stored.columns if name in cutouts.columns]
     return usable, [*stored.left_out, *(ascii(n) for n in stored.columns if n not in usable)]

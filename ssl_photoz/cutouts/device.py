@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ SHARE_OF_FREE = 0.5  # the rest is for weights and activations
 def for_training(
     cutouts: Cutouts, rows: Ints, *, device: torch.device, resident: bool | None
 ) -> Cutouts:
-    """Return cutouts as a device is best fed with them.
+    """Cutouts as a device is best fed with them.
 
     A processor reads them from the file, which its operating system keeps in memory as far as there
     is any. A GPU gets them in half precision, which halves what has to be moved and is finer than
@@ -31,9 +30,9 @@ def for_training(
     else batch by batch. Either way it trains on the same numbers.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         rows: The rows that will be asked for, increasing, shape (M,).
-        device: Where the encoder is trained.
+        device: Device that trains.
         resident: Hold the cutouts in the device's memory; None: if they fill no more than half of
             what is free.
 
@@ -42,16 +41,19 @@ def for_training(
     """
     if device.type == "cpu":
         if resident:
-            raise ConfigError("resident needs a GPU; for a processor, `ssl-photoz pack` the file")
+            raise ConfigError(
+                "resident needs a GPU; for a processor, `ssl-photoz convert` the file with "
+                "dtype=float16"
+            )
         return cutouts
     if resident is None:
         free, _ = torch.cuda.mem_get_info(device)
         resident = bytes_of(cutouts, rows) <= SHARE_OF_FREE * free
-    return cast(Cutouts, Held(cutouts, rows, device) if resident else Halved(cutouts))
+    return GpuResident(cutouts, rows, device) if resident else HalfPrecision(cutouts)
 
 
 def bytes_of(cutouts: Cutouts, rows: Ints) -> int:
-    """Return the bytes that the pixels of rows take as a GPU holds them."""
+    """Bytes that the pixels of rows take as a GPU holds them."""
     source = cutouts.source
     per_pixel = 1 if source.dtype == "uint8" else 2
     return len(rows) * len(source.bands) * source.size_px**2 * per_pixel
@@ -62,35 +64,32 @@ def pinned(batches: Iterable[Batch]) -> Iterator[Batch]:
     return prefetched(batch.pinned() for batch in batches)
 
 
-class Halved:
-    """Cutouts read in half precision; 8-bit ones stay as they are.
+class HalfPrecision(Cutouts):
+    """Cutouts whose tensors are in half precision; 8-bit ones stay as they are.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
     """
 
+    feeds_gpu = True
+
     def __init__(self, cutouts: Cutouts) -> None:
-        self._cutouts = cutouts
+        super().__init__(cutouts.stored)
+        self._cache = cutouts._cache
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._cutouts, name)
-
-    def __len__(self) -> int:
-        return len(self._cutouts)
-
-    def read(self, rows: Ints, *, size_px: int | None = None) -> Tensor:
-        """Read rows (B,): (B, C, size_px, size_px), float16 or uint8."""
-        pixels = self._cutouts.read(rows, size_px=size_px)
+    def tensor(self, rows: Ints | Sequence[int], *, size_px: int | None = None) -> Tensor:
+        """Pixels of rows (B,), float16 or uint8, shape (B, C, size_px, size_px)."""
+        pixels = self.read(rows, size_px=size_px)
         return torch.from_numpy(pixels if pixels.dtype == np.uint8 else as_half(pixels)[0])
 
 
-class Held(Halved):
-    """Cutouts held in a device's memory.
+class GpuResident(HalfPrecision):
+    """Cutouts whose tensors stay in a device's memory.
 
     Args:
-        cutouts: Where to read them, once.
-        rows: Which to hold, increasing, shape (M,).
-        device: Where.
+        cutouts: Cutouts to read, once.
+        rows: Rows to hold, increasing, shape (M,).
+        device: The device.
     """
 
     def __init__(self, cutouts: Cutouts, rows: Ints, device: torch.device) -> None:
@@ -100,15 +99,15 @@ class Held(Halved):
         shape = (len(rows), len(source.bands), source.size_px, source.size_px)
         dtype = torch.uint8 if source.dtype == "uint8" else torch.half
         self._pixels = torch.empty(shape, dtype=dtype, device=device)
-        places = range(0, len(rows), HOLD_ROWS)
-        parts = prefetched(super(Held, self).read(rows[at : at + HOLD_ROWS]) for at in places)
+        places, read = range(0, len(rows), HOLD_ROWS), super().tensor
+        parts = prefetched(read(rows[at : at + HOLD_ROWS]) for at in places)
         with tqdm(total=len(rows), desc=f"to {device.type}", unit="cutout", leave=False) as bar:
             for at, part in zip(places, parts, strict=True):
                 self._pixels[at : at + HOLD_ROWS] = part.to(device)
                 bar.update(len(part))
 
-    def read(self, rows: Ints, *, size_px: int | None = None) -> Tensor:
-        """Return rows (B,) of those held: (B, C, size_px, size_px) on the device."""
+    def tensor(self, rows: Ints | Sequence[int], *, size_px: int | None = None) -> Tensor:
+        """Pixels of rows (B,) of those held, shape (B, C, size_px, size_px), on the device."""
         side = self._pixels.shape[-1]
         low = (side - (size_px or side)) // 2
         crop = slice(low, low + (size_px or side))

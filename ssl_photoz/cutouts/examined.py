@@ -51,7 +51,7 @@ def examined(
     """Examine runs of rows one after the other, in a thread that stays a little ahead.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         runs: Row numbers, shape (B,) each.
         crop_px: Side of the crops.
         thumbnails: Whether to draw pictures.

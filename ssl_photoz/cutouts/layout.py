@@ -24,11 +24,11 @@ class Layout:
     """Where the rows of an uncompressed dataset lie.
 
     Attributes:
-        descriptor: Of the open file.
+        descriptor: Descriptor of the open file.
         starts: Byte at which each block of rows begins; a contiguous dataset is one block.
         block_rows: Rows in a block.
-        shape: Of a row.
-        dtype: As stored.
+        shape: Shape of a row.
+        dtype: Stored type.
         channels_last: Whether a row is (H, W, C), not (C, H, W).
     """
 
@@ -49,8 +49,8 @@ class Layout:
 
         Args:
             rows: Row numbers, shape (B,).
-            pixels: Where to, shape (B, C, crop, crop).
-            crop: Of both axes of a row's images.
+            pixels: Array to fill, shape (B, C, crop, crop).
+            crop: Slice of both axes of a row's images.
 
         Raises:
             OSError: If the file ends before a row does.

@@ -1,4 +1,4 @@
-"""Masks: which cutouts to do without; found by ``clean``, kept beside the data, never in it.
+"""Masks: which cutouts to do without; found by ``inspect``, kept beside the data, never in it.
 
 A mask is a folder: ``mask.parquet`` with a row per cutout checked (``row``, ``id``, a truth value
 per check, ``keep``, ``reason``), and a card that names the data by its fingerprint.
@@ -13,7 +13,8 @@ import numpy as np
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, MismatchError
-from ssl_photoz.core.types import Array, Bools
+from ssl_photoz.core.types import Array, Bools, PathLike
+from ssl_photoz.cutouts.reader import Cutouts
 
 TABLE = "mask.parquet"
 KIND = "mask"
@@ -27,7 +28,7 @@ def write_mask(
 
     Args:
         folder: The mask's folder.
-        ids: Of all rows of the cutout file, shape (N,).
+        ids: Identifiers of all rows of the cutout file, shape (N,).
         flags: By check, shape (N,) each; the first check that rejects a row is its reason.
         rejecting: The checks that reject what they flag; the others only flag.
 
@@ -47,33 +48,81 @@ def write_mask(
     return {name: int((reason == name).sum()) for name in names}
 
 
-def cutout_parents(data: Path, mask: Path | None) -> dict[str, str]:
-    """Return the fingerprint of a cutout file and, if there is a mask, of that.
+class MaskCard(artefact.Card):
+    """What the card of a mask says."""
+
+    @property
+    def flagged(self) -> dict[str, int]:
+        """Rows that each check flags."""
+        return dict(self["flagged"])
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Rows that each check rejects, each row under the first that does."""
+        return dict(self["rejected"])
+
+    @property
+    def rows_checked(self) -> int:
+        """Rows of the cutout file."""
+        return int(self["rows_checked"])
+
+    @property
+    def rows_rejected(self) -> int:
+        """Rows to do without."""
+        return int(self["rows_rejected"])
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Checks that make no sense for the file, and why."""
+        return dict(self["left_out"])
+
+
+def cutout_parents(data: PathLike | Cutouts, mask: PathLike | None) -> dict[str, str]:
+    """Fingerprint of a cutout file and, if there is a mask, of that.
 
     Raises:
         ArtefactError: If the mask is unfinished or damaged.
-        MismatchError: If the mask was made for other data.
+        MismatchError: If the mask was made for other data, or is of some of a file's rows only.
     """
+    if isinstance(data, Cutouts):
+        if mask is not None:
+            require_whole(data)
+        data = data.source.path
+    data, mask = Path(data), None if mask is None else Path(mask)
     parents = {"cutouts": artefact.fingerprint(data)}
     if mask is None:
         return parents
-    made_for = artefact.read_card(mask, KIND)["parents"].get("cutouts")
+    made_for = artefact.read_card(mask, KIND).parents.get("cutouts")
     if made_for != parents["cutouts"]:
         raise MismatchError(
             f"the mask {mask} was made for other data (fingerprint {str(made_for)[:12]}) than "
-            f"{data} ({parents['cutouts'][:12]}); run: ssl-photoz clean data={data} out=..."
+            f"{data} ({parents['cutouts'][:12]}); run: ssl-photoz inspect data={data} mask=..."
         )
     return {**parents, "mask": artefact.sha256_of(mask / TABLE)}
 
 
-def masked_rows(mask: Path | None) -> dict[int, str]:
-    """Return the rows that a mask rejects, and why; none for no mask.
+def require_whole(cutouts: Cutouts) -> None:
+    """Refuse some of a file's rows where a mask counts all.
+
+    Raises:
+        MismatchError: If so.
+    """
+    if cutouts.is_subset:
+        raise MismatchError(
+            f"a mask counts the rows of the whole file {cutouts.source.path}, these cutouts are "
+            f"some of them; mask the whole file, or use the subset without a mask"
+        )
+
+
+def masked_rows(mask: PathLike | None) -> dict[int, str]:
+    """Rows that a mask rejects, and why; none for no mask.
 
     Raises:
         ArtefactError: If the table cannot be read.
     """
     if mask is None:
         return {}
+    mask = Path(mask)
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
-from ssl_photoz.core.types import Array, Ints
+from ssl_photoz.core.types import Array, Ints, PathLike
 from ssl_photoz.cutouts.columns_out import write_columns
 from ssl_photoz.cutouts.formats.hdf5 import open_hdf5
 from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
@@ -54,7 +54,7 @@ def pack(
     size_px: int | None,
     dtype: str,
     where: str | None = None,
-    mask: Path | None = None,
+    mask: PathLike | None = None,
 ) -> Packed | None:
     """Write a packed copy; it appears when it is complete.
 
@@ -67,7 +67,8 @@ def pack(
         out: The HDF5 file to write.
         size_px: Side of the central crop that is kept; None: all of it.
         dtype: ``float16``, ``float32`` or ``float64``; 8-bit pixels stay 8-bit.
-        where: How the cutouts were chosen, if they are not all of their file; stated in the copy.
+        where: Condition by which the cutouts were chosen, if they are not all of their file; stated
+            in the copy.
         mask: A mask of the cutouts; what it rejects is left out, listed in a table beside the copy,
             and a column ``source_row`` says where the others come from.
 
@@ -85,7 +86,7 @@ def pack(
         "packed_size_px": size_px,
         "packed_dtype": dtype,
         "packed_where": where or "",
-        "packed_mask": cutout_parents(source.path, mask).get("mask"),
+        "packed_mask": cutout_parents(cutouts, mask).get("mask"),
     }
     if out.exists():
         _require_same(out, identity)
@@ -146,7 +147,7 @@ def _copy_pixels(cutouts: Cutouts, kept: Ints, images: h5py.Dataset, size_px: in
 
 
 def kept_size(source: Source, size_px: int | None) -> int:
-    """Return the side of the crop that a copy keeps, pixels; None: all of it.
+    """Side of the crop that a copy keeps, pixels; None: all of it.
 
     Raises:
         DataError: If the crop does not fit, or its centre would be another.
@@ -178,7 +179,7 @@ def _require_bright(cutouts: Cutouts) -> None:
         raise DataError(
             f"{cutouts.source.path} has a noise of {', '.join(f'{one:.2g}' for one in noise)} per "
             f"pixel in its bands, float16 is exact to 0.05 % of it from {HALF.smallest_normal:.2g} "
-            f"on; pack with dtype=float32"
+            f"on; give dtype=float32"
         )
 
 

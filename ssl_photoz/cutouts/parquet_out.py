@@ -47,7 +47,7 @@ def write_parquet(
 
     Args:
         cutouts: What to write.
-        folder: Where the parts go.
+        folder: Folder of the parts.
         size_px: Side of the central crop that is written.
         shard_rows: Rows of a part.
         config: The resolved settings; what changes them changes the result.
@@ -153,7 +153,7 @@ def _images(cutouts: Cutouts, rows: Ints, size_px: int) -> pa.StructArray:
 
 
 def _arrow(values: Array) -> pa.Array:
-    """Return an array whose axes beyond the first are lists of fixed size."""
+    """Array whose axes beyond the first are lists of fixed size."""
     flat = values.reshape(-1)
     array = pa.array(flat.tolist(), pa.string()) if values.dtype.kind == "U" else pa.array(flat)
     for length in values.shape[:0:-1]:

@@ -33,7 +33,7 @@ def reject_reasons(images: NDArray[Any]) -> Reasons:
 
 
 def pixel_range(images: NDArray[Any]) -> tuple[Array, Array]:
-    """Return least and greatest pixel of each cutout and band, (B, C) each; NaN if any is NaN."""
+    """Least and greatest pixel of each cutout and band, (B, C) each; NaN if any is NaN."""
     flat = images.reshape(*images.shape[:2], images.shape[2] * images.shape[3])
     with np.errstate(invalid="ignore"):
         return flat.min(axis=-1), flat.max(axis=-1)
@@ -72,12 +72,12 @@ def row_reasons(ra: Array, dec: Array) -> Reasons:
 
 
 def has_position(ra: Array, dec: Array) -> Bools:
-    """Return False where both RA and Dec are NaN, shape (N,)."""
+    """False where both RA and Dec are NaN, shape (N,)."""
     return ~(np.isnan(ra) & np.isnan(dec))
 
 
 def usable_labels(z: Array) -> Bools:
-    """Return where a spectroscopic redshift can be learnt from: finite and positive.
+    """Whether a spectroscopic redshift can be learnt from: finite and positive.
 
     NaN means unlabelled; zero and negative redshifts are stars, or galaxies whose peculiar
     motion outweighs the expansion. Such rows stay, without a label.

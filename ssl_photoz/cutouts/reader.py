@@ -1,4 +1,4 @@
-"""Read cutout files lazily: only the asked rows, and only their central pixels."""
+"""Read cutout files lazily: only the rows asked for, and only their central pixels."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ssl_photoz.core.errors import DataError, SslPhotozError
+from ssl_photoz.core.errors import ConfigError, DataError, SslPhotozError
 from ssl_photoz.core.statistics import FWHM_PER_SIGMA
-from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.core.types import Array, Doubles, Floats, Ints, PathLike
 from ssl_photoz.cutouts.formats import registry
 from ssl_photoz.cutouts.formats.hdf5 import damaged
 from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
-from ssl_photoz.cutouts.schema import Asked, Source
+from ssl_photoz.cutouts.schema import Overrides, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Cutouts", "Source"]
 
@@ -28,17 +31,22 @@ class Cutouts:
     """Cutouts of any format, with their catalogue columns.
 
     Pixels are read when asked for; files are opened again in every process that reads, so
-    an instance can be pickled and survives a fork.
+    an instance can be pickled and survives a fork. Slicing reads whole cutouts as an array:
+    ``cutouts[10:20]``, ``cutouts[cutouts.z > 0.3]`` and ``cutouts[[4, 1]]`` are (B, C, H, W),
+    ``cutouts[4]`` is (C, H, W).
 
     Args:
         stored: The cutouts as their format stores them.
 
     Attributes:
         source: What they are.
-        stored: The same, underneath.
+        stored: The stored cutouts underneath.
         columns: Names of the columns; ``id``, ``ra``, ``dec`` and ``z`` are always there.
         ids_are_rows: Whether ``id`` is the row number, for want of one in the file.
+        feeds_gpu: Whether `tensor` gives pixels on their way to a GPU, in half precision.
     """
+
+    feeds_gpu: ClassVar[bool] = False
 
     def __init__(self, stored: Stored) -> None:
         self.stored = stored
@@ -55,7 +63,7 @@ class Cutouts:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: PathLike | Cutouts,
         *,
         bands: Sequence[str] | None = None,
         pixscale_arcsec: float | None = None,
@@ -65,7 +73,8 @@ class Cutouts:
         """Open cutouts and check their layout.
 
         Args:
-            path: A file or folder in one of the formats of ``docs/formats.md``.
+            path: A file or folder in one of the formats of ``docs/formats.md``; or cutouts, which
+                are given back.
             bands: Band names, for a file that does not state them. By default ``g,r,z`` for
                 three bands, ``g,r,i,z`` for four and ``u,g,r,i,z`` for five.
             pixscale_arcsec: Pixel scale, arcsec/px, for a file that does not state it. By
@@ -75,17 +84,57 @@ class Cutouts:
                 no other way are refused without it.
 
         Raises:
+            ConfigError: If something is stated of cutouts that are open.
             DataError: If it cannot be used; the message says why.
         """
-        asked = Asked(None if bands is None else tuple(bands), pixscale_arcsec, in_order)
-        with _damage_reported(Path(path)):
-            return cls(registry.open_stored(Path(path), asked, read_as=read_as))
+        if isinstance(path, Cutouts):
+            if (bands, pixscale_arcsec, read_as) != (None, None, None):
+                raise ConfigError(
+                    f"{path.source.path} is open: bands, pixscale_arcsec and read_as are stated "
+                    f"when it is opened"
+                )
+            return path
+        overrides = Overrides(None if bands is None else tuple(bands), pixscale_arcsec, in_order)
+        with damage_reported(Path(path)):
+            return cls(registry.open_stored(Path(path), overrides, read_as=read_as))
 
     def __len__(self) -> int:
         return self.source.rows
 
+    def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> Array:
+        if isinstance(rows, Sequence):
+            rows = np.asarray(rows, None if rows else np.int64)
+        wanted: Array = np.arange(len(self))[rows]
+        pixels = self.read(np.atleast_1d(wanted))
+        return pixels if wanted.ndim else pixels[0]
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether these are some of the rows of what ``source.path`` names."""
+        return bool(getattr(self.stored, "is_subset", False))
+
+    @property
+    def id(self) -> Array:
+        """Identifiers, integers or strings, shape (N,); row numbers where the file has none."""
+        return self.column("id")
+
+    @property
+    def ra(self) -> Doubles:
+        """Right ascension, degrees, shape (N,); NaN where unknown."""
+        return self.column("ra")
+
+    @property
+    def dec(self) -> Doubles:
+        """Declination, degrees, shape (N,); NaN where unknown."""
+        return self.column("dec")
+
+    @property
+    def z(self) -> Array:
+        """Spectroscopic redshifts, shape (N,); NaN where unknown."""
+        return self.column("z")
+
     def column(self, name: str) -> Array:
-        """Return a column, shape (N,) or (N, M), in the byte order of this machine.
+        """Column of any name, shape (N,) or (N, M), in the byte order of this machine.
 
         Without a stored one, ``id`` is the row number, ``ra``, ``dec`` and ``z`` are NaN, and
         ``noise`` is derived from depth and width of the PSF where only they are there.
@@ -102,7 +151,7 @@ class Cutouts:
         return self._cache[name]
 
     def column_or_nan(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """Return a column as float32, or NaN of the given shape where the file lacks it.
+        """Column as float32, or NaN of the given shape where the file lacks it.
 
         Raises:
             DataError: If the column is there but has another shape.
@@ -144,9 +193,19 @@ class Cutouts:
         low = (self.source.size_px - side) // 2
         crop = slice(low, low + side)
         pixels = np.empty((len(rows), len(self.source.bands), side, side), self.source.dtype)
-        with _damage_reported(self.source.path):
+        with damage_reported(self.source.path):
             self.stored.read(rows, pixels, crop)
         return pixels
+
+    def tensor(self, rows: Ints | Sequence[int], *, size_px: int | None = None) -> Tensor:
+        """Pixels as `read` gives them, as a tensor (B, C, size_px, size_px).
+
+        Raises:
+            DataError: If they cannot be read.
+        """
+        import torch
+
+        return torch.from_numpy(self.read(rows, size_px=size_px))
 
     def faults(self, rows: Ints) -> dict[int, str]:
         """Say which of the rows their source holds to be useless, and why.
@@ -158,7 +217,7 @@ class Cutouts:
         """
         if not isinstance(self.stored, KnowsFaults):
             return {}
-        with _damage_reported(self.source.path):
+        with damage_reported(self.source.path):
             return self.stored.faults(rows)
 
     def close(self) -> None:
@@ -197,12 +256,12 @@ class Cutouts:
         )
 
     def _stored_column(self, name: str) -> Array:
-        with _damage_reported(self.source.path):
+        with damage_reported(self.source.path):
             return self.stored.column(name)
 
 
 @contextmanager
-def _damage_reported(path: Path) -> Iterator[None]:
+def damage_reported(path: Path) -> Iterator[None]:
     """Turn whatever a decoder says of bytes that it does not understand into one line.
 
     Raises:

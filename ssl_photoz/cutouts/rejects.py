@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +12,9 @@ import pyarrow.parquet as pq
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError
 from ssl_photoz.core.types import Array, Bools, Ints
+from ssl_photoz.cutouts.formats.stored import Stored, Wrapped
 from ssl_photoz.cutouts.quality import reject_reasons
-from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.reader import Cutouts, damage_reported
 
 UNREADABLE = "pixels cannot be read"
 SCAN, TRAINING = "scan", "training"
@@ -25,7 +25,7 @@ def write_rejects(path: Path, ids: Array, reasons: Mapping[str, Mapping[int, str
 
     Args:
         path: The file.
-        ids: Of all rows of the cutout file, or of the catalogue, (N,).
+        ids: Identifiers of all rows of the cutout file, or of the catalogue, (N,).
         reasons: By where it was found, then by row.
     """
     listed = [(row, found) for found in reasons for row in sorted(reasons[found])]
@@ -57,70 +57,80 @@ def read_rejects(path: Path) -> dict[str, dict[int, str]]:
     return found
 
 
-def mended(cutouts: Cutouts) -> tuple[Cutouts, dict[int, str]]:
-    """Return cutouts that can always be read, and the list, still empty, of those that could not.
+class FaultTolerant(Wrapped):
+    """Stored cutouts that can always be read; see `Stored`.
 
     What is read together stays as long as it was: a cutout that cannot be read, or that is not
     finite or all zero, is replaced by the next good one. So batches stay counted, and which
     cutout stands in is the same each time.
+
+    Args:
+        stored: The cutouts as they are.
+
+    Attributes:
+        met: Rows that were replaced, and why.
     """
-    reader = _Mended(cutouts)
-    return cast(Cutouts, reader), reader.met
 
-
-class _Mended:
-    def __init__(self, cutouts: Cutouts) -> None:
-        self._cutouts = cutouts
+    def __init__(self, stored: Stored) -> None:
+        super().__init__(stored)
         self.met: dict[int, str] = {}
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._cutouts, name)
+    def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
+        """Read rows into an array, the next good one in place of a bad one.
 
-    def __len__(self) -> int:
-        return len(self._cutouts)
-
-    def read(self, rows: Ints, *, size_px: int | None = None) -> Array:
+        Raises:
+            DataError: If none of them is good.
+        """
         reasons: dict[int, str] = {}
         try:
-            pixels = self._cutouts.read(rows, size_px=size_px)
+            self._read(rows, pixels, crop)
         except DataError as error:
-            pixels, reasons = self._one_by_one(rows, size_px, error)
+            reasons = self._read_one_by_one(rows, pixels, crop, error)
         for place in np.flatnonzero(suspicious(pixels)):
             reason = str(reject_reasons(pixels[place : place + 1])[0])
             if reason and place not in reasons:
                 reasons[int(place)] = reason
-        return self._stand_in(rows, pixels, reasons) if reasons else pixels
+        if reasons:
+            self._stand_in(rows, pixels, reasons)
 
-    def _one_by_one(
-        self, rows: Ints, size_px: int | None, error: DataError
-    ) -> tuple[Array, dict[int, str]]:
-        read: list[Array | None] = []
-        for row in rows:
+    def _read(self, rows: Ints, pixels: Array, crop: slice) -> None:
+        with damage_reported(self.source.path):
+            super().read(rows, pixels, crop)
+
+    def _read_one_by_one(
+        self, rows: Ints, pixels: Array, crop: slice, error: DataError
+    ) -> dict[int, str]:
+        reasons = {}
+        for place in range(len(rows)):
+            one = slice(place, place + 1)
             try:
-                read.append(self._cutouts.read([int(row)], size_px=size_px)[0])
+                self._read(rows[one], pixels[one], crop)
             except DataError:
-                read.append(None)
-        good = [one for one in read if one is not None]
-        if not good:
+                pixels[one], reasons[place] = 0, UNREADABLE
+        if len(reasons) == len(rows):
             raise error
-        reasons = {place: UNREADABLE for place, one in enumerate(read) if one is None}
-        return np.stack([np.zeros_like(good[0]) if one is None else one for one in read]), reasons
+        return reasons
 
-    def _stand_in(self, rows: Ints, pixels: Array, reasons: dict[int, str]) -> Array:
+    def _stand_in(self, rows: Ints, pixels: Array, reasons: dict[int, str]) -> None:
         good = np.setdiff1d(np.arange(len(rows)), list(reasons))
         if not len(good):
             raise DataError(
                 f"not one of {len(rows)} cutouts read together is usable (first: row {rows[0]}, "
-                f"{reasons[0]}), though all were before: has {self._cutouts.source.path} changed?"
+                f"{reasons[0]}), though all were before: has {self.source.path} changed?"
             )
         for place, reason in reasons.items():
             self.met[int(rows[place])] = reason
             pixels[place] = pixels[good[np.searchsorted(good, place) % len(good)]]
-        return pixels
+
+
+def fault_tolerant(cutouts: Cutouts) -> tuple[Cutouts, dict[int, str]]:
+    """Cutouts that can always be read, and the list, still empty, of those that could not."""
+    stored = FaultTolerant(cutouts.stored)
+    return Cutouts(stored), stored.met
 
 
 def suspicious(pixels: Array) -> Bools:
-    """Return which cutouts (B, C, H, W) may be not finite or all zero, by their sums, (B,)."""
+    """Which cutouts (B, C, H, W) may be not finite or all zero, by their sums, (B,)."""
     import torch
 
     total = torch.from_numpy(pixels).flatten(1).sum(dim=1, dtype=torch.float32).numpy()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,12 +18,12 @@ FEWEST_LABELS = 20
 
 
 def spread_sample(rows: Ints, size: int = SAMPLE) -> Ints:
-    """Return at most ``size`` of the rows, evenly spaced."""
+    """At most ``size`` of the rows, evenly spaced."""
     return rows[np.linspace(0, max(len(rows) - 1, 0), min(size, len(rows))).astype(np.int64)]
 
 
 def typical_noise(cutouts: Cutouts, rows: Ints) -> Floats:
-    """Return the median noise per pixel of each band, (C,), in the unit of the pixels.
+    """Median noise per pixel of each band, (C,), in the unit of the pixels.
 
     Taken from the file's own ``noise`` where it has one, else from the scatter of the border.
 
@@ -43,7 +41,7 @@ def typical_noise(cutouts: Cutouts, rows: Ints) -> Floats:
 def target_statistics(
     measure: ApertureFluxes, cutouts: Cutouts, rows: Ints
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of aperture features over a sample of rows, (F,) each."""
+    """Mean and standard deviation of aperture features over a sample of rows, (F,) each."""
     values = measure(read_batch(cutouts, spread_sample(rows)).flux)
     return values.mean(dim=0), values.std(dim=0)
 
@@ -64,8 +62,7 @@ def labelled_crops(
         and ``asked_z`` (M,) from the validation sky. Where labels are too few, ``known`` is any
         galaxies, and ``asked`` is empty. The test sky is never looked at.
     """
-    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
-    side = sky_split(*places, **asdict(split))[rows]
+    side = sky_split(cutouts, split).names[rows]
     z = cutouts.column("z")
     labelled = usable_labels(z[rows])
     known = spread_sample(rows[labelled & (side == "train")])

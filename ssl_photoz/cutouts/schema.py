@@ -12,7 +12,6 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 
-LEGACY_SURVEYS_PIXSCALE_ARCSEC = 0.262
 SDSS_PIXSCALE_ARCSEC = 0.396
 DEFAULT_BANDS = {3: ("g", "r", "z"), 4: ("g", "r", "i", "z"), 5: ("u", "g", "r", "i", "z")}
 FLUX_DTYPES = ("float16", "float32", "float64")
@@ -35,7 +34,7 @@ class Source:
         simulated: Whether the galaxies are simulated.
         dtype: Type of the stored pixels.
         read_as: Name of the format that it was read as.
-        recognised: How that format was recognised.
+        recognised: Clause that says how that format was recognised.
         notes: Whatever else a user should know of how it was read.
     """
 
@@ -62,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Overrides:
     """What a user states of cutouts that do not say it themselves.
 
     Attributes:
@@ -83,7 +82,7 @@ def require_images(path: Path, shape: Sequence[int], dtype: np.dtype[Any], name:
     Args:
         path: The file, for messages.
         shape: (rows, bands, side, side).
-        dtype: Of the pixels.
+        dtype: Type of the pixels.
         name: What they are called in the file.
 
     Raises:
@@ -135,7 +134,7 @@ def settle_bands(
 def settle_pixscale(
     path: Path, stated: float | None, asked: float | None, *, usual: float = math.nan
 ) -> float:
-    """Return the pixel scale, arcsec/px: as stated, as asked for, or as usual.
+    """Pixel scale, arcsec/px: as stated, as asked for, or as usual.
 
     Raises:
         DataError: If the file states another than was asked for.

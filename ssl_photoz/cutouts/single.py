@@ -69,8 +69,8 @@ def write_single(
     Args:
         path: The HDF5 file.
         single: The cutout.
-        bands: Where it does not state them.
-        pixscale_arcsec: Where it does not state it, arcsec/px.
+        bands: Band names, for a cutout that does not state them.
+        pixscale_arcsec: Pixel scale, arcsec/px, for a cutout that does not state it.
     """
     with h5py.File(path, "w") as file:
         file["images"] = single.pixels[None]
@@ -118,7 +118,7 @@ def _require_cutout(path: Path, shape: Sequence[int]) -> None:
 
 
 def bands_of(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy has no types
-    """Return the names that ``BANDS`` of a FITS header states: ``grz``, or ``g,r,z``; or None."""
+    """Names that ``BANDS`` of a FITS header states: ``grz``, or ``g,r,z``; or None."""
     stated = header.get("BANDS")
     if not isinstance(stated, str) or not stated.strip():
         return None
@@ -126,7 +126,7 @@ def bands_of(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy h
 
 
 def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, float]:  # noqa: ANN401
-    """Return pixel scale, arcsec/px, and the centre, degrees, from the world coordinates."""
+    """Pixel scale, arcsec/px, and the centre, degrees, from the world coordinates."""
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_photoz.core.errors import ConfigError, ShapeError
-from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 
 SPLITS = ("train", "val", "test")
 NO_CELL = np.iinfo(np.int64).max
@@ -26,7 +26,7 @@ class SplitConfig:
     """How the sky is divided.
 
     Attributes:
-        seed: Another seed gives another division of the same sky.
+        seed: Seed of the division; another gives another division of the same sky.
         nside: HEALPix resolution, a power of two; 32 means cells of 1.8 degrees.
         fractions: Shares of the sky for train, val and test; they add up to 1.
         counts: Rows of train, val and test, drawn at random wherever they are: to repeat a split
@@ -55,53 +55,113 @@ class SplitConfig:
             raise ConfigError(f"split.counts are {self.counts}, expected three numbers >= 0")
 
 
-def sky_split(
-    ra: Array,
-    dec: Array,
-    ids: Array,
-    *,
-    seed: int = 0,
-    nside: int = 32,
-    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-    counts: tuple[int, int, int] | None = None,
+class HasPositions(Protocol):
+    """Galaxies with positions and identifiers, such as `Cutouts`."""
+
+    @property
+    def ra(self) -> Array:
+        """Right ascension, degrees, shape (N,)."""
+        ...
+
+    @property
+    def dec(self) -> Array:
+        """Declination, degrees, shape (N,)."""
+        ...
+
+    @property
+    def id(self) -> Array:
+        """Identifiers, shape (N,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class SkySplit:
+    """Which of some galaxies are for training, for validation and for testing.
+
+    Attributes:
+        names: ``train``, ``val`` or ``test``, shape (N,).
+    """
+
+    names: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def train(self) -> Bools:
+        """Galaxies to train on, shape (N,)."""
+        return np.asarray(self.names == "train")
+
+    @property
+    def val(self) -> Bools:
+        """Galaxies to choose settings with, shape (N,)."""
+        return np.asarray(self.names == "val")
+
+    @property
+    def test(self) -> Bools:
+        """Galaxies to score on, shape (N,)."""
+        return np.asarray(self.names == "test")
+
+
+def sky_split(galaxies: HasPositions, config: SplitConfig = SplitConfig()) -> SkySplit:
+    """Assign galaxies to train, val or test by their place on the sky; see `assign_splits`.
+
+    >>> from types import SimpleNamespace
+    >>> galaxies = SimpleNamespace(
+    ...     ra=np.array([10.0, 10.0, 200.0]), dec=np.zeros(3), id=np.arange(3)
+    ... )
+    >>> split = sky_split(galaxies, SplitConfig(seed=1))
+    >>> bool(split.train[0] == split.train[1])
+    True
+
+    Args:
+        galaxies: Cutouts, or whatever has ``ra``, ``dec`` and ``id``.
+        config: Division of the sky.
+
+    Returns:
+        Masks ``train``, ``val`` and ``test``.
+
+    Raises:
+        ConfigError: If there are fewer rows than ``config.counts`` asks for.
+    """
+    return SkySplit(assign_splits(galaxies.ra, galaxies.dec, galaxies.id, config))
+
+
+def assign_splits(
+    ra: Array, dec: Array, ids: Array, config: SplitConfig = SplitConfig()
 ) -> NDArray[np.str_]:
     """Assign every row to train, val or test by its place on the sky.
 
     The HEALPix cell of an object, hashed with the seed, decides; so the same galaxy falls on
     the same side in every file, in any order and at every catalogue size. Rows that share an id
     go together, by the lowest-numbered of their cells. Rows whose id has no usable position go
-    to train.
+    to train. With ``config.counts``, rows are drawn at random instead; rows of one id stay
+    together, and what is left over goes to train.
 
     Args:
         ra: Right ascension, degrees, shape (N,).
         dec: Declination, degrees, shape (N,).
         ids: Identifiers, integers or strings, shape (N,).
-        seed: Which division of the sky.
-        nside: HEALPix resolution, a power of two.
-        fractions: Shares of the sky.
-        counts: Rows of each instead, drawn at random; rows of one id stay together, and what is
-            left over goes to train.
+        config: Division of the sky.
 
     Returns:
         ``train``, ``val`` or ``test``, shape (N,).
 
     Raises:
         ShapeError: If the three columns are not equally long.
-        ConfigError: If nside, fractions or counts make no sense, or there are fewer rows than
-            ``counts`` asks for.
+        ConfigError: If there are fewer rows than ``config.counts`` asks for.
     """
-    SplitConfig(seed, nside, fractions, counts)
     if not ra.shape == dec.shape == ids.shape == (len(ids),):
         raise ShapeError(f"ra {ra.shape}, dec {dec.shape} and ids {ids.shape} must all be (N,)")
-    if counts is not None:
-        return _by_count(ids, counts, seed)
-    cells = _cells(ra, dec, nside)
+    if config.counts is not None:
+        return _by_count(ids, config.counts, config.seed)
+    cells = _cells(ra, dec, config.nside)
     _, member = np.unique(ids, return_inverse=True)
     first_cell = np.full(len(ids), NO_CELL)
     np.minimum.at(first_cell, member, cells)
     cells = first_cell[member]
-    draw = uniform_hash(cells, seed)
-    val_from, test_from = fractions[0], fractions[0] + fractions[1]
+    draw = uniform_hash(cells, config.seed)
+    val_from, test_from = config.fractions[0], config.fractions[0] + config.fractions[1]
     side = (draw >= val_from).astype(int) + (draw >= test_from)
     return np.where(cells == NO_CELL, SPLITS[0], np.array(SPLITS)[side])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,15 +24,15 @@ class TrainingStream:
     what the uninterrupted one would have seen.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         rows: The usable rows, (M,).
         batch_size: Cutouts per batch.
-        seed: Of the order.
+        seed: Seed of the order.
         start: First batch, counted from the beginning of the run.
         stop: One past the last.
         block_rows: Rows that stay together on disk; 1 shuffles freely. See `Batches`.
         window_rows: Rows that blocks are mixed within.
-        part: Of each batch, for one of several processes; by default all of it.
+        part: Slice of each batch, for one of several processes; by default all of it.
     """
 
     def __init__(
@@ -83,16 +83,16 @@ class LabelledStream:
     labelled rows and NaN for all others, whatever the file says of them.
 
     Args:
-        cutouts: Where to read.
+        cutouts: Cutouts to read.
         rows: The usable rows, (M,).
         labelled: The rows whose redshift may be learnt from, (L,), all on the training sky.
         split: The sky split.
-        share: Of the labelled deck in a batch; at least one galaxy comes from each deck.
+        share: Share of the labelled deck in a batch; at least one galaxy comes from each deck.
         batch_size: Cutouts per batch.
-        seed: Of the order.
+        seed: Seed of the order.
         start: First batch, counted from the beginning of the run.
         stop: One past the last.
-        part: Of each batch, for one of several processes; by default all of it.
+        part: Slice of each batch, for one of several processes; by default all of it.
 
     Raises:
         ContaminatedError: If a labelled row is not on the training sky.
@@ -134,12 +134,12 @@ class LabelledStream:
 
 
 def labelled_per_batch(batch_size: int, share: float) -> int:
-    """Return how many galaxies of a batch are labelled: the share rounded, neither 0 nor all."""
+    """Number of labelled galaxies in a batch: the share rounded, neither 0 nor all."""
     return min(max(round(share * batch_size), 1), batch_size - 1)
 
 
 def deal(rows: Ints, seed: list[int], first: int, count: int) -> Ints:
-    """Return cards ``first`` to ``first + count`` of the rows, shuffled again and again."""
+    """Cards ``first`` to ``first + count`` of the rows, shuffled again and again."""
     rounds = range(first // len(rows), (first + count - 1) // len(rows) + 1)
     shuffled = [np.random.default_rng([*seed, one]).permutation(rows) for one in rounds]
     low = first - rounds[0] * len(rows)
@@ -147,7 +147,7 @@ def deal(rows: Ints, seed: list[int], first: int, count: int) -> Ints:
 
 
 def training_labels(cutouts: Cutouts, rows: Ints, split: SplitConfig) -> Ints:
-    """Return those of the rows that lie on the training sky and have a usable redshift, in order.
+    """Those of the rows that lie on the training sky and have a usable redshift, in order.
 
     They are the labelled training galaxies of `ssl_photoz.photoz.labels.read_labelled`, in its
     order, where ``rows`` are all good rows of the file.
@@ -158,7 +158,7 @@ def training_labels(cutouts: Cutouts, rows: Ints, split: SplitConfig) -> Ints:
 
 
 def label_column(cutouts: Cutouts, labelled: Ints, split: SplitConfig) -> Floats:
-    """Return the redshifts of labelled rows, (N,), and NaN everywhere else.
+    """Redshifts of labelled rows, (N,), and NaN everywhere else.
 
     Whatever trains an encoder reads redshifts from here.
 
@@ -178,4 +178,4 @@ def label_column(cutouts: Cutouts, labelled: Ints, split: SplitConfig) -> Floats
 
 
 def _sides(cutouts: Cutouts, split: SplitConfig) -> NDArray[np.str_]:
-    return sky_split(*(cutouts.column(name) for name in ("ra", "dec", "id")), **asdict(split))
+    return sky_split(cutouts, split).names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,13 +21,12 @@ CROPS_AT_ONCE = 256
 
 
 def labelled_rows(cutouts: Cutouts, rows: Ints, split: SplitConfig) -> dict[str, Ints]:
-    """Return the rows of each split that have a usable redshift, in the order of the file.
+    """Rows of each split that have a usable redshift, in the order of the file.
 
     They are the labelled galaxies that a probe reads from embeddings of the same file and split,
     in its order, where ``rows`` are all good rows of the file.
     """
-    places = (cutouts.column(name) for name in ("ra", "dec", "id"))
-    side = sky_split(*places, **asdict(split))[rows]
+    side = sky_split(cutouts, split).names[rows]
     labelled = usable_labels(cutouts.column("z")[rows])
     return {name: rows[labelled & (side == name)] for name in SPLITS}
 
@@ -62,7 +61,7 @@ def central_crops(cutouts: Cutouts, rows: Ints, *, size_px: int) -> Iterator[Ten
 
 
 def rows_of_ids(cutouts: Cutouts, ids: Array) -> Ints:
-    """Return the first row of each id, in the order given.
+    """First row of each id, in the order given.
 
     Raises:
         MismatchError: If an id is not in the file.

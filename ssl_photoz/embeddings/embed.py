@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,7 @@ def embed(
     with Cutouts.open(data) as cutouts:
         source = cutouts.source
         require_fit(encoder, cutouts)
-        split = sky_split(
-            cutouts.column("ra"),
-            cutouts.column("dec"),
-            cutouts.column("id"),
-            **asdict(SplitConfig.of(card["split"])),
-        )
+        split = sky_split(cutouts, SplitConfig.of(card["split"])).names
         missing = _missing(folder, source.rows, shard_rows)
         runs_of = {n: _runs(rows, batch_size) for n, rows in missing.items()}
         # One stream for all shards: what is read ahead does not stop where a shard ends.

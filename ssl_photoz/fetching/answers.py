@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssl_photoz.core.types import Floats
-from ssl_photoz.fetching.frame import Frame
+from ssl_photoz.cutouts.quality import reject_reasons
+from ssl_photoz.fetching.settings import FrameConfig
 
 MAX_OFF_CENTRE_PX = 1.0
 MAX_SCALE_ERROR = 0.01
@@ -30,14 +31,14 @@ class Answer(NamedTuple):
     again: bool = False
 
 
-def examine(body: bytes, frame: Frame, *, ra_deg: float, dec_deg: float) -> Answer:
+def examine(body: bytes, frame: FrameConfig, *, ra_deg: float, dec_deg: float) -> Answer:
     """Turn the body of an answer into pixels, if they are those of the request.
 
     Args:
-        body: Of an answer with status 200.
+        body: Body of an answer with status 200.
         frame: What was asked for.
-        ra_deg: Where it was asked for, degrees.
-        dec_deg: Likewise.
+        ra_deg: Right ascension it was asked for at, degrees.
+        dec_deg: Declination it was asked for at, degrees.
     """
     if not body.startswith(b"SIMPLE  ="):
         text = body[:1000].lstrip().lower()
@@ -48,7 +49,17 @@ def examine(body: bytes, frame: Frame, *, ra_deg: float, dec_deg: float) -> Answ
         return _examine_fits(body, frame, ra_deg, dec_deg)
 
 
-def _examine_fits(body: bytes, frame: Frame, ra_deg: float, dec_deg: float) -> Answer:
+def fault_of(pixels: Floats, frame: FrameConfig) -> str:
+    """Reason why pixels (C, H, W) of the right shape cannot be used; empty if they can."""
+    reason = str(reject_reasons(pixels[None])[0])
+    blank = (pixels == 0).mean(axis=(1, 2))
+    worst = int(np.argmax(blank))
+    if not reason and blank[worst] > frame.max_blank:
+        reason = f"{100 * blank[worst]:.0f} % of band {frame.bands[worst]} is blank"
+    return reason
+
+
+def _examine_fits(body: bytes, frame: FrameConfig, ra_deg: float, dec_deg: float) -> Answer:
     from astropy.io import fits
 
     try:
@@ -61,14 +72,14 @@ def _examine_fits(body: bytes, frame: Frame, ra_deg: float, dec_deg: float) -> A
     if reason or pixels is None:
         return Answer(None, reason)
     pixels = pixels.reshape(frame.shape)
-    reason = frame.fault(pixels)
+    reason = fault_of(pixels, frame)
     return Answer(None, reason) if reason else Answer(pixels)
 
 
 def _mismatch(
     header: Any,  # noqa: ANN401 - astropy has no types
     pixels: Floats | None,
-    frame: Frame,
+    frame: FrameConfig,
     ra_deg: float,
     dec_deg: float,
 ) -> str:
@@ -81,7 +92,7 @@ def _mismatch(
     return _misplaced(header, frame, ra_deg, dec_deg)
 
 
-def _misplaced(header: Any, frame: Frame, ra_deg: float, dec_deg: float) -> str:  # noqa: ANN401
+def _misplaced(header: Any, frame: FrameConfig, ra_deg: float, dec_deg: float) -> str:  # noqa: ANN401
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 

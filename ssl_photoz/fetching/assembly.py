@@ -34,8 +34,8 @@ def assemble(
     Args:
         out: The HDF5 file.
         journal: Every row of it is done.
-        columns: Of all rows of the catalogue, each (N,) or (N, C).
-        attributes: Of the file.
+        columns: Columns of all rows of the catalogue, each (N,) or (N, C).
+        attributes: Attributes of the file.
         identity: What the cutouts depend on; kept in the file.
 
     Raises:
@@ -111,7 +111,7 @@ def is_made(out: Path, identity: Mapping[str, Any]) -> bool:
 
 
 def rejects_path(out: Path) -> Path:
-    """Return where the table of rejected rows goes."""
+    """Path of the table of rejected rows."""
     return out.with_suffix(".rejects.parquet")
 
 

@@ -20,14 +20,14 @@ ROWS = 721
 
 
 def bricks_in_row(row: Array) -> Ints:
-    """Return how many bricks there are in rows of bricks, counted from the south pole, (N,)."""
+    """Number of bricks in rows of bricks, counted from the south pole, (N,)."""
     low_dec_deg = np.abs(_row_dec_deg(row)) - BRICK_DEG / 2
     pairs = np.ceil(360 / BRICK_DEG * np.cos(np.radians(low_dec_deg)) / 2).astype(np.int64)
     return np.where((row == 0) | (row == ROWS - 1), 1, 2 * pairs)
 
 
 def brick_row_column(ra_deg: Array, dec_deg: Array) -> tuple[Ints, Ints]:
-    """Return row and column of the brick that owns a position, (N,) each."""
+    """Row and column of the brick that owns a position, (N,) each."""
     row = np.floor((np.asarray(dec_deg) + 90 + BRICK_DEG / 2) / BRICK_DEG).astype(np.int64)
     turn = np.asarray(ra_deg) % 360 / 360
     return row, np.floor(turn * bricks_in_row(row)).astype(np.int64)

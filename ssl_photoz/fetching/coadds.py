@@ -20,9 +20,9 @@ import numpy as np
 
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
-from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer
+from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer, fault_of
 from ssl_photoz.fetching.bricks import brick_names, coadd_path
-from ssl_photoz.fetching.frame import Frame
+from ssl_photoz.fetching.settings import FrameConfig
 
 AT_ONCE = 128
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
         coadds: Folder of the data release.
         region: ``north`` or ``south``.
         brick: Its name.
-        rows: Of the catalogue, (B,).
+        rows: Rows of the catalogue, (B,).
         ra: Right ascension, degrees, (B,).
         dec: Declination, degrees, (B,).
         frame: What a cutout is to be.
@@ -46,13 +46,13 @@ class Task(NamedTuple):
     rows: Ints
     ra: Doubles
     dec: Doubles
-    frame: Frame
+    frame: FrameConfig
 
 
 Cut = list[tuple[int, Answer]]
 
 
-def require_coadds(coadds: Path, frame: Frame) -> None:
+def require_coadds(coadds: Path, frame: FrameConfig) -> None:
     """Refuse a folder that is none, and another pixel scale than that of coadds.
 
     Raises:
@@ -65,7 +65,7 @@ def require_coadds(coadds: Path, frame: Frame) -> None:
 
 
 def tasks(
-    coadds: Path, frame: Frame, north: Array, ra: Doubles, dec: Doubles, rows: Ints
+    coadds: Path, frame: FrameConfig, north: Array, ra: Doubles, dec: Doubles, rows: Ints
 ) -> Iterator[Task]:
     """Sort rows by brick, so that every coadd is opened once.
 
@@ -75,7 +75,7 @@ def tasks(
         north: Whether the northern coadds are meant, (N,).
         ra: Right ascension, degrees, (N,).
         dec: Declination, degrees, (N,).
-        rows: To cut.
+        rows: Rows to cut.
     """
     bricks = brick_names(ra[rows], dec[rows])
     keys = np.char.add(bricks, np.where(north[rows], "n", "s"))
@@ -128,7 +128,7 @@ def _cut_brick(task: Task) -> Cut:
             detail = str(error) if isinstance(error, DataError) else type(error).__name__
             return _none(task, f"damaged coadd {path.name} ({detail})")
     past = f"reaches past the edge of brick {task.brick}"
-    reasons = [task.frame.fault(pixels) for pixels in cubes]
+    reasons = [fault_of(pixels, task.frame) for pixels in cubes]
     reasons = [one if fits else past for one, fits in zip(reasons, inside, strict=True)]
     return [
         (int(row), Answer(None, reason) if reason else Answer(pixels))

@@ -19,15 +19,15 @@ TAKEN = {
 def cutout_columns(
     catalogue: Catalogue, bands: tuple[str, ...], ebv_mag: Array | None
 ) -> dict[str, Array]:
-    """Return the columns of a cutout file, each (N,) or (N, C).
+    """Columns of a cutout file, each (N,) or (N, C).
 
     ``psfsize_g`` and its like become PSFSIZE (N, C), and ``psfdepth_g`` PSFDEPTH, where there is
     one for each band. Every other column is carried along under its own name, or as
     ``catalogue_...`` if that name means something else in a cutout file.
 
     Args:
-        catalogue: Whose columns.
-        bands: Of the cutouts.
+        catalogue: Catalogue that has the columns.
+        bands: Bands of the cutouts.
         ebv_mag: Reddening, (N,); None: the file has none.
     """
     roles = catalogue.roles
@@ -65,7 +65,7 @@ def cutout_columns(
 
 
 def _storable(values: Array) -> Array:
-    """Return numbers as they are, and anything else as text."""
+    """Numbers as they are, and anything else as text."""
     if values.dtype.kind in "biuf":
         return values
     return np.array(["" if one is None else str(one) for one in values.tolist()], dtype=object)

@@ -24,7 +24,7 @@ class Download:
 
     Args:
         service: Whom to ask.
-        journal: Where cutouts and rejects go.
+        journal: Journal that cutouts and rejects go to.
         layers: Layer of each row of the catalogue, (N,).
         ra: Right ascension, degrees, (N,).
         dec: Declination, degrees, (N,).
@@ -49,8 +49,8 @@ class Download:
         """Fetch rows, over some connections at the same time.
 
         Args:
-            rows: Of the catalogue.
-            connections: How many.
+            rows: Rows of the catalogue.
+            connections: Number of connections.
             stop: Looked at while waiting: an event loop swallows what a signal raises in it.
 
         Raises:

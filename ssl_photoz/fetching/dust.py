@@ -10,11 +10,11 @@ import numpy as np
 
 from ssl_photoz.catalog.catalogue import Catalogue
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.legacy_surveys import EXTINCTION_PER_EBV
 from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.fetching.regions import on_the_sky
 
-# A / E(B-V) of the Legacy Surveys, legacysurvey.org/dr9/catalogs, for SFD98 values.
-EXTINCTION = {"r": 2.165, "g": 3.214, "z": 1.211, "i": 1.592}
+EXTINCTION = {band: EXTINCTION_PER_EBV[band] for band in "rgzi"}  # first come, first served
 
 
 class Reddening(NamedTuple):
@@ -22,7 +22,7 @@ class Reddening(NamedTuple):
 
     Attributes:
         ebv_mag: Shape (N,), NaN where unknown.
-        source: In words; goes into the file.
+        source: Origin in words; goes into the file.
     """
 
     ebv_mag: Floats
@@ -30,7 +30,7 @@ class Reddening(NamedTuple):
 
 
 def find_reddening(catalogue: Catalogue, dust: str) -> Reddening | None:
-    """Return the reddening of every galaxy from the catalogue or from an installed map.
+    """Reddening of every galaxy from the catalogue or from an installed map.
 
     Args:
         catalogue: With ``ebv``, or one of ``mw_transmission_{r,g,z,i}``, or positions alone.

@@ -14,10 +14,9 @@ from ssl_photoz.core.signals import stopping_when_asked
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.quality import BAD_POSITION
 from ssl_photoz.fetching.coadds import cut_all, tasks
-from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.regions import layers_of, on_the_sky
-from ssl_photoz.fetching.settings import ServiceConfig
+from ssl_photoz.fetching.settings import FrameConfig, ServiceConfig
 
 MANY = 100_000
 
@@ -25,7 +24,7 @@ MANY = 100_000
 def gather(
     journal: Journal,
     catalogue: Catalogue,
-    frame: Frame,
+    frame: FrameConfig,
     *,
     layer: str,
     coadds: Path | None,
@@ -35,7 +34,7 @@ def gather(
     """Fetch or reject every row of a catalogue that is not done yet.
 
     Args:
-        journal: Of the catalogue's rows.
+        journal: Journal of the catalogue's rows.
         catalogue: Positions.
         frame: What a cutout is to be.
         layer: ``ls-dr9`` and the like.
@@ -81,10 +80,10 @@ def advice(rows: int, service: ServiceConfig) -> str:
 def _download(
     journal: Journal,
     catalogue: Catalogue,
-    frame: Frame,
+    frame: FrameConfig,
     layers: Array,
     rows: Ints,
-    settings: ServiceConfig,
+    config: ServiceConfig,
     bar: tqdm,
 ) -> None:
     try:
@@ -94,19 +93,8 @@ def _download(
         raise ConfigError(
             f"asking a service needs {error.name}; run: pip install 'ssl-photoz[fetch]'"
         ) from None
-    from ssl_photoz.fetching.pace import Pace
-
-    service = Service(
-        settings.url,
-        frame,
-        contact=settings.contact,
-        pace=Pace(settings.per_second),
-        connections=settings.connections,
-        tries=settings.tries,
-        timeout_s=settings.timeout_s,
-        back_off_s=settings.back_off_s,
-        longest_wait_s=settings.longest_wait_s,
+    download = Download(
+        Service(config, frame), journal, layers, catalogue.ra, catalogue.dec, tick=bar.update
     )
-    download = Download(service, journal, layers, catalogue.ra, catalogue.dec, tick=bar.update)
     with stopping_when_asked() as stop:
-        asyncio.run(download.run(rows, connections=settings.connections, stop=stop))
+        asyncio.run(download.run(rows, connections=config.connections, stop=stop))

@@ -29,7 +29,7 @@ class Journal:
     Attributes:
         done: Which rows are fetched or rejected, (N,).
         reasons: Why rows are rejected, by row.
-        shape: Of a cutout, (C, H, W).
+        shape: Shape of a cutout, (C, H, W).
     """
 
     def __init__(self, lines: int, pixels: int, rows: int, shape: tuple[int, ...]) -> None:
@@ -57,7 +57,7 @@ class Journal:
         self._note(row, FORGOTTEN, "")
 
     def read(self, row: int) -> Floats | None:
-        """Return the cutout of a row, (C, H, W); None if it is not what was stored."""
+        """Cutout of a row, (C, H, W); None if it is not what was stored."""
         content = os.pread(self._pixels, self._nbytes, row * self._nbytes)
         if zlib.crc32(content) != self._checksums[row] or len(content) != self._nbytes:
             return None
@@ -96,9 +96,9 @@ def open_journal(folder: Path, rows: int, shape: tuple[int, ...]) -> Iterator[Jo
     """Open the state of a fetch, new or begun before; one process at a time.
 
     Args:
-        folder: Where it is; must exist.
-        rows: Of the catalogue.
-        shape: Of a cutout, (C, H, W).
+        folder: Folder of the journal; must exist.
+        rows: Rows of the catalogue.
+        shape: Shape of a cutout, (C, H, W).
 
     Raises:
         DataError: If another process has it open, or it is damaged.

@@ -34,12 +34,12 @@ class Pace:
 
 
 def back_off_s(attempt: int, first_s: float) -> float:
-    """Return how long to wait before trying again: doubling, at random, a minute at most.
+    """Seconds to wait before trying again: doubling, at random, a minute at most.
 
     Chance keeps clients that were refused together from coming back together.
 
     Args:
-        attempt: How often it has been tried, from 1.
+        attempt: Number of tries so far, from 1.
         first_s: Mean wait after the first.
     """
     mean = min(first_s * 2.0 ** (attempt - 1), LONGEST_BACK_OFF_S)

@@ -1,23 +1,13 @@
-"""Which of the two halves of the Legacy Surveys covers a position.
-
-North of Dec 32.375 and of the Galactic plane it is BASS and MzLS, elsewhere DECam. That is where
-the surveys' viewer joins its layers [1] and DESI resolves its targets [2].
-
-References:
-    [1] github.com/legacysurvey/imagine, map/views.py, LegacySurveySplitLayer.
-    [2] github.com/desihub/desitarget, targets.py, resolve; io.py, desitarget_resolve_dec.
-"""
+"""Which of the two halves of the Legacy Surveys covers a position."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ssl_photoz.catalog.sky import in_north
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Bools
 
-SPLIT_DEC_DEG = 32.375
-# North pole of the Galaxy, J2000.
-POLE_RA_DEG, POLE_DEC_DEG = 192.85948, 27.12825
 # The north was not observed again after DR9: DR10 shows the same images there.
 LAYERS = {
     "ls-dr9": ("ls-dr9-north", "ls-dr9-south"),
@@ -27,22 +17,13 @@ BANDS = {"ls-dr9-north": "grz", "ls-dr9-south": "grz", "ls-dr10-south": "griz"}
 
 
 def on_the_sky(ra_deg: Array, dec_deg: Array) -> Bools:
-    """Return where there is a position to fetch: RA in 0 to 360, Dec in -90 to 90 degrees, (N,)."""
+    """Whether there is a position to fetch: RA in 0 to 360, Dec in -90 to 90 degrees, (N,)."""
     inside: Bools = (ra_deg >= 0) & (ra_deg <= 360) & (np.abs(dec_deg) <= 90)
     return inside
 
 
-def is_north(ra_deg: Array, dec_deg: Array) -> Bools:
-    """Return where the northern half covers a position, (N,)."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    pole_ra, pole_dec = np.radians((POLE_RA_DEG, POLE_DEC_DEG))
-    sin_b = np.sin(dec) * np.sin(pole_dec) + np.cos(dec) * np.cos(pole_dec) * np.cos(ra - pole_ra)
-    north: Bools = (np.asarray(dec_deg) >= SPLIT_DEC_DEG) & (sin_b > 0)
-    return north
-
-
 def layers_of(layer: str, ra_deg: Array, dec_deg: Array) -> Array:
-    """Return the layer that shows each position, text, (N,).
+    """Layer that shows each position, text, (N,).
 
     Args:
         layer: ``ls-dr9`` or ``ls-dr10``; one that ends in -north or -south is used everywhere.
@@ -52,7 +33,7 @@ def layers_of(layer: str, ra_deg: Array, dec_deg: Array) -> Array:
     if layer in BANDS:
         return np.full(len(ra_deg), layer)
     north, south = LAYERS[layer]
-    return np.where(is_north(ra_deg, dec_deg), north, south)
+    return np.where(in_north(ra_deg, dec_deg), north, south)
 
 
 def require_layer(layer: str, bands: tuple[str, ...]) -> None:

@@ -11,8 +11,8 @@ import httpx
 from ssl_photoz import __version__
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.fetching.answers import HEADER_BYTES, Answer, examine
-from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.pace import Pace, back_off_s, retry_after_s
+from ssl_photoz.fetching.settings import FrameConfig, ServiceConfig
 
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
 ASKS_TO_WAIT = (429, 503)
@@ -22,37 +22,17 @@ class Service:
     """A cutout service, to be entered with ``async with``.
 
     Args:
-        base_url: Up to the question mark.
+        config: Address and manners.
         frame: What every cutout is to be.
-        contact: Who asks: an e-mail address, or a page; goes into ``User-Agent``.
-        pace: Shared by all connections.
-        connections: At the same time.
-        tries: Of each cutout.
-        timeout_s: Of an answer, to its last byte.
-        back_off_s: First wait after a failure.
-        longest_wait_s: Longest wait that the service may ask for.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        frame: Frame,
-        *,
-        contact: str,
-        pace: Pace,
-        connections: int,
-        tries: int,
-        timeout_s: float,
-        back_off_s: float,
-        longest_wait_s: float,
-    ) -> None:
-        self._base_url, self._frame, self._pace = base_url, frame, pace
-        self._tries, self._back_off_s, self._longest_wait_s = tries, back_off_s, longest_wait_s
-        self._timeout_s = timeout_s
+    def __init__(self, config: ServiceConfig, frame: FrameConfig) -> None:
+        self.config, self._frame = config, frame
+        self._pace = Pace(config.per_second)
         self._client = httpx.AsyncClient(
-            headers={"User-Agent": user_agent(contact)},
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=connections),
+            headers={"User-Agent": user_agent(config.contact)},
+            timeout=config.timeout_s,
+            limits=httpx.Limits(max_connections=config.connections),
             follow_redirects=True,
         )
 
@@ -77,35 +57,35 @@ class Service:
         Raises:
             DataError: If the service asks for a longer wait than is allowed, or goes on asking.
         """
-        url = cutout_url(self._base_url, self._frame, layer, ra_deg, dec_deg)
+        url = cutout_url(self.config.url, self._frame, layer, ra_deg, dec_deg)
         answer, wait_s = Answer(None), None
-        for attempt in range(1, self._tries + 1):
+        for attempt in range(1, self.config.tries + 1):
             await self._pace.turn()
             answer, wait_s = await self._ask(url, ra_deg, dec_deg)
             if not answer.again:
                 return answer
-            pause_s = back_off_s(attempt, self._back_off_s)
+            pause_s = back_off_s(attempt, self.config.back_off_s)
             if wait_s is not None:
                 self._pace.hold(max(wait_s, pause_s))
-            elif attempt < self._tries:
+            elif attempt < self.config.tries:
                 await asyncio.sleep(pause_s)
         if wait_s is not None:  # no fault of the row's
             raise DataError(
-                f"{self._base_url} refuses everything for being asked too fast ({answer.reason}, "
-                f"{self._tries} times); lower service.per_second, and run the same "
+                f"{self.config.url} refuses everything for being asked too fast ({answer.reason}, "
+                f"{self.config.tries} times); lower service.per_second, and run the same "
                 "command later to go on"
             )
-        times = f", {self._tries} times" if self._tries > 1 else ""
+        times = f", {self.config.tries} times" if self.config.tries > 1 else ""
         return answer._replace(reason=answer.reason + times)
 
     async def _ask(self, url: str, ra_deg: float, dec_deg: float) -> tuple[Answer, float | None]:
-        """Return the answer to one request; and what everybody shall wait, 0 if it is not said.
+        """Answer to one request; and what everybody shall wait, 0 if it is not said.
 
         None: only this request need wait.
         """
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(self.config.timeout_s),
                 self._client.stream("GET", url) as response,
             ):
                 if response.status_code != httpx.codes.OK:
@@ -118,7 +98,7 @@ class Service:
         return examine(body, self._frame, ra_deg=ra_deg, dec_deg=dec_deg), None
 
     async def _body(self, response: httpx.Response) -> bytes | None:
-        """Return the body; None if it is longer than a cutout can be."""
+        """Body of an answer; None if it is longer than a cutout can be."""
         body = bytearray()
         async for part in response.aiter_bytes():
             body += part
@@ -132,21 +112,21 @@ class Service:
         if status not in ASKS_TO_WAIT:
             return answer, None
         wait_s = retry_after_s(response.headers.get("Retry-After")) or 0.0
-        if wait_s > self._longest_wait_s:
+        if wait_s > self.config.longest_wait_s:
             raise DataError(
-                f"{self._base_url} asks to wait {wait_s:.0f} s (HTTP {status}), longest_wait_s is "
-                f"{self._longest_wait_s:g}; run the same command later to go on"
+                f"{self.config.url} asks to wait {wait_s:.0f} s (HTTP {status}), longest_wait_s is "
+                f"{self.config.longest_wait_s:g}; run the same command later to go on"
             )
         return answer, wait_s
 
 
 def user_agent(contact: str) -> str:
-    """Return how this program introduces itself."""
+    """Words by which this program introduces itself."""
     return f"ssl-photoz/{__version__}" + (f" ({contact})" if contact else "")
 
 
-def cutout_url(base_url: str, frame: Frame, layer: str, ra_deg: float, dec_deg: float) -> str:
-    """Return the address of a cutout.
+def cutout_url(base_url: str, frame: FrameConfig, layer: str, ra_deg: float, dec_deg: float) -> str:
+    """Address of a cutout.
 
     A position is given to 1e-7 degrees, a thousandth of a pixel.
     """

@@ -1,23 +1,71 @@
-"""How a cutout service is asked."""
+"""What a fetched cutout is to be, and how a cutout service is asked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class FrameConfig:
+    """Bands, size and pixel scale of a cutout.
+
+    Attributes:
+        bands: Band names, one letter each.
+        size_px: Side of a cutout.
+        pixscale_arcsec: Pixel scale; another than 0.262 is resampled by the service, and the
+            file is marked as not calibrated.
+        max_blank: Greatest share of a band's pixels that may be exactly zero; a cutout with more
+            is rejected.
+    """
+
+    bands: tuple[str, ...] = ("g", "r", "z")
+    size_px: int = 128
+    pixscale_arcsec: float = PIXSCALE_ARCSEC
+    max_blank: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks = {
+            "bands": (0 < len(self.bands) == len(set(self.bands)), "each band once"),
+            "size_px": (1 <= self.size_px <= 3000, "1 to 3000"),
+            "pixscale_arcsec": (0.05 <= self.pixscale_arcsec <= 20, "0.05 to 20"),
+            "max_blank": (0 <= self.max_blank <= 1, "0 to 1"),
+        }
+        for name, (fits, expected) in checks.items():
+            if not fits:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a cutout, (C, H, W)."""
+        return len(self.bands), self.size_px, self.size_px
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a cutout in float32."""
+        return FLOAT_BYTES * len(self.bands) * self.size_px**2
+
+    @property
+    def native(self) -> bool:
+        """Whether pixels are those of the coadds, so that their unit is nanomaggies per pixel."""
+        return abs(self.pixscale_arcsec / PIXSCALE_ARCSEC - 1) < 1e-3
 
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """Address and manners.
+    """Address of a cutout service, and the manners it is asked with.
 
     Attributes:
-        url: Of the service, up to the question mark.
+        url: Address of the service, up to the question mark.
         contact: Your e-mail address or page, for those who run the service.
-        per_second: Requests per second, at most.
-        connections: At the same time.
-        tries: Of each cutout.
-        timeout_s: Of an answer, to its last byte.
+        per_second: Greatest number of requests per second.
+        connections: Number of connections at the same time.
+        tries: Number of times that each cutout is asked for.
+        timeout_s: Longest wait for the last byte of an answer.
         back_off_s: First wait after a failure; doubles each time.
         longest_wait_s: Longest wait that the service may ask for.
     """

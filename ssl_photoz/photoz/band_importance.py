@@ -1,29 +1,41 @@
-"""How much worse redshifts get without each band: a table and a figure."""
+"""How much worse a network's redshifts get without each band: measured, a table and a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ssl_photoz.core import artefact
 from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
+from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.metrics import paired_difference
+from ssl_photoz.photoz.protocol import to_redshift
+from ssl_photoz.training.supervised.artefact import NetworkCard, TrainedNetwork
+from ssl_photoz.training.supervised.predict import predict_blanked, predict_permuted
+from ssl_photoz.training.supervised.settings import BandsConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from torch import Tensor
 
 METRICS = {"sigma_nmad": "sigma_NMAD", "outliers_05": "|dz| > 0.05", "rmse": "RMSE"}
 WAYS = {"permuted": "shuffled among galaxies", "blanked": "set to zero", "left_out": "retrained"}
+PATHS = ("data", "network", "left_out", "out")  # in the settings of earlier versions
 COLOURS = {"permuted": "#0072B2", "blanked": "#999999", "left_out": "#D55E00"}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is lost with a band.
+    """Loss of accuracy without a band.
 
     Attributes:
         band: Its name.
@@ -40,12 +52,125 @@ class Loss:
     error: float
 
 
+def measure_bands(
+    network: TrainedNetwork, cutouts: Cutouts, config: BandsConfig, *, orientations: int = 1
+) -> list[Loss]:
+    """Losses of a network's redshifts without each band, on its own test galaxies.
+
+    Each band is shuffled among the test galaxies, and set to zero. Networks of the same training
+    without a band are compared by the predictions that were saved after each training.
+
+    Args:
+        network: The network.
+        cutouts: The cutouts that it was trained on.
+        config: What to measure.
+        orientations: Number of exact orientations to average over, 1, 2, 4 or 8, for galaxies with
+            and without a band.
+
+    Raises:
+        MismatchError: If a network to compare with was trained otherwise.
+    """
+    table = read_predictions(network.folder)
+    retrained = _retrained(config.left_out, table)
+    # Bands are shuffled within batches: neighbours in a file may be alike.
+    order = np.random.default_rng(config.seed).permutation(len(table["id"]))
+
+    def redshifts(given: Iterable[Tensor]) -> Doubles:
+        return to_redshift(network.predict(given, orientations=orientations))
+
+    rows, bands = rows_of_ids(cutouts, table["id"][order]), cutouts.source.bands
+    crops = partial(central_crops, cutouts, rows, size_px=network.size_px)
+    count = len(bands)
+    shuffled = predict_permuted(redshifts, crops, bands=count, draws=config.draws, seed=config.seed)
+    blanked = predict_blanked(redshifts, crops, bands=count)
+    whole = redshifts(crops())
+    without = {
+        "permuted": {bands[number]: draws for number, draws in shuffled.items()},
+        "blanked": {bands[number]: [one] for number, one in blanked.items()},
+    }
+    return retrained + losses(table["z_spec"][order], whole, without)
+
+
+def _retrained(folders: Sequence[Path], table: Mapping[str, Array]) -> list[Loss]:
+    """Compare what was predicted after the trainings, with and without a band."""
+    found: dict[str, list[Array]] = {}
+    for folder in folders:
+        without = NetworkCard(artefact.read_card(folder, "probe")).without
+        theirs = read_predictions(folder)
+        if len(without) != 1 or not np.array_equal(theirs["id"], table["id"]):
+            raise MismatchError(
+                f"{folder} was trained without {without or 'nothing'} and tested on "
+                f"{len(theirs['id'])} galaxies: expected one band, and the {len(table['id'])} test "
+                f"galaxies of the whole network"
+            )
+        found[without[0]] = [_estimates(theirs)]
+    return losses(table["z_spec"], _estimates(table), {"left_out": found})
+
+
+def _estimates(table: Mapping[str, Array]) -> Array:
+    return next(
+        column
+        for name, column in table.items()
+        if name.startswith("z_phot_") and name != "z_phot_mean"
+    )
+
+
+def write_bands(
+    folder: Path,
+    network: TrainedNetwork,
+    cutouts: Path,
+    config: BandsConfig,
+    *,
+    orientations: int = 1,
+) -> Path:
+    """Measure what a network gets from each band, and write an artefact of kind ``bands``.
+
+    Args:
+        folder: The artefact's folder.
+        network: The network.
+        cutouts: The cutouts that it was trained on.
+        config: What to measure.
+        orientations: See `measure_bands`.
+
+    Returns:
+        The folder, with ``metrics.json`` and ``bands.png``.
+
+    Raises:
+        MismatchError: If the network was trained on other cutouts.
+    """
+    parents = {"cutouts": artefact.fingerprint(cutouts)}
+    parents |= {"network": artefact.sha256_of(network.folder)}
+    parents |= {f"left out {n}": artefact.sha256_of(one) for n, one in enumerate(config.left_out)}
+    settings = {"draws": config.draws, "orientations": orientations, "seed": config.seed}
+    if not artefact.begin(folder, "bands", config=settings, parents=parents, ignore=PATHS):
+        print(f"{folder} is already made")
+        return folder
+    card = network.card
+    if card.kind != "probe":
+        raise MismatchError(f"{network.folder} is a {card.kind}: expected a network of redshifts")
+    if card.parents.get("cutouts") != parents["cutouts"]:
+        raise MismatchError(f"{network.folder} was trained on another file than {cutouts}")
+    with Cutouts.open(cutouts) as opened:
+        found = measure_bands(network, opened, config, orientations=orientations)
+    title = " \N{EN DASH} ".join([card.label, *["SIMULATED"] * card.simulated])
+    draw_losses(folder / "bands.png", found, title=title)
+    galaxies = len(read_predictions(network.folder)["id"])
+    facts = {"label": card.label, "simulated": card.simulated}
+    said = {"galaxies": galaxies, "losses": [asdict(one) for one in found]}
+    artefact.write_json(folder / "metrics.json", {**facts, **said})
+    artefact.write_card(
+        folder, "bands", config=settings, parents=parents, **cast(dict[str, Any], facts)
+    )
+    print(f"{title}, {galaxies} test galaxies\n{table_of(found)}\n-> {folder}")
+    return folder
+
+
 def losses(
     z_spec: Array,
     z_phot: Array,
     without: Mapping[str, Mapping[str, Sequence[Array]]],
 ) -> list[Loss]:
-    """Compare redshifts with those that were made without a band.
+    """Losses of redshifts that were made without a band.
 
     Args:
         z_spec: Truth, shape (N,).
@@ -65,7 +190,7 @@ def losses(
 
 
 def table_of(found: Sequence[Loss]) -> str:
-    """Return the losses as lines of text, a line per band and way."""
+    """Losses as lines of text, a line per band and way."""
     head = "".join(f"{'+ ' + words:>22}" for words in METRICS.values())
     lines = [f"{'band':<6}{'':<26}{head}"]
     for band, way in dict.fromkeys((one.band, one.way) for one in found):
@@ -79,9 +204,9 @@ def draw_losses(path: Path, found: Sequence[Loss], *, title: str) -> None:
     """Draw a bar per band and way, a panel per metric.
 
     Args:
-        path: Ends in .png.
-        found: From `losses`.
-        title: Above all.
+        path: Path of the figure; it ends in .png.
+        found: The losses.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
 

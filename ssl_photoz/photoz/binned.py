@@ -26,11 +26,11 @@ AT_ONCE = 8_192
 
 
 def density_of_bins(edges: Doubles, probability: Array) -> Density:
-    """Return densities that are even within bins and step between them.
+    """Densities that are even within bins and step between them.
 
     Args:
-        edges: Redshifts, increasing, shape (K+1,).
-        probability: Of each bin, shape (N, K).
+        edges: Redshifts of the bin edges, increasing, shape (K+1,).
+        probability: Probability of each bin, shape (N, K).
     """
     width = np.diff(edges)
     grid = np.stack([edges[:-1] + STEP * width, edges[1:] - STEP * width], axis=1).ravel()
@@ -49,10 +49,10 @@ def save_densities(
     """Calibrate densities on validation; judge and write those of the test galaxies.
 
     Args:
-        folder: Where ``pdfs.parquet`` goes, see `write_densities`, and the calibration.
-        densities: ``val`` and ``test``.
-        galaxies: Likewise.
-        simulated: Becomes a column of the table.
+        folder: Folder of ``pdfs.parquet``, see `write_densities`, and of the calibration.
+        densities: Densities of ``val`` and ``test``.
+        galaxies: The galaxies of ``val`` and ``test``.
+        simulated: Whether the galaxies are simulated, for a column of the table.
 
     Returns:
         What `diagnose` says of ``test``, and before calibration of ``test_uncalibrated``.
@@ -86,9 +86,9 @@ def calibrated_parts(
     """Yield galaxies' columns and calibrated densities, a part at a time.
 
     Args:
-        calibration: Of the network that gave the probabilities.
-        edges: See `density_of_bins`.
-        probability: Likewise.
+        calibration: Calibration of the network that gave the probabilities.
+        edges: Redshifts of the bin edges, increasing, shape (K+1,).
+        probability: Probability of each bin, shape (N, K).
         columns: ``id``, ``ra``, ``dec``, ``z_spec`` ... of the galaxies, shape (N,).
     """
     for start in range(0, len(probability), AT_ONCE):

@@ -1,15 +1,22 @@
-"""Score a network that was trained on redshifts end to end, as probes are scored."""
+"""Networks from pixels to redshifts: scored as probes are scored, and asked about other cutouts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
+from tqdm import tqdm
 
 from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.cutouts.batches import good_rows
+from ssl_photoz.cutouts.quality import usable_labels
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.supervision import central_crops
+from ssl_photoz.photoz.apply import Rows
 from ssl_photoz.photoz.artefact import read_predictions, save_probe
 from ssl_photoz.photoz.binned import density_of_bins, save_densities
 from ssl_photoz.photoz.experiment import against_rivals, pair_up
@@ -20,10 +27,13 @@ from ssl_photoz.photoz.mean import Mean
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
 from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.scores import for_json, score
+from ssl_photoz.training.supervised.artefact import TrainedNetwork
+from ssl_photoz.training.supervised.fitting import Fitted
+from ssl_photoz.training.supervised.settings import SupervisedConfig
 
 
 def validation_score(answer: Doubles, z: Array) -> dict[str, float]:
-    """Return ``score``, by which probes choose their settings, and sigma_NMAD.
+    """``score``, by which probes choose their settings, and sigma_NMAD.
 
     Args:
         answer: Predicted ln(1+z), shape (N,).
@@ -34,22 +44,15 @@ def validation_score(answer: Doubles, z: Array) -> dict[str, float]:
 
 
 def labelled_galaxies(
-    rows: Mapping[str, Ints],
-    column: Callable[[str], Array],
-    *,
-    labels: int | None,
-    seed: int,
-    clip_sigma: float | None = None,
+    rows: Mapping[str, Ints], column: Callable[[str], Array], config: SupervisedConfig
 ) -> tuple[dict[str, Ints], dict[str, Labelled]]:
     """Thin out the training galaxies as a probe does, and gather what is known of all.
 
     Args:
         rows: Split to the rows with a usable redshift, in the order of the file, shape (M,).
-        column: Gives the column of a name, shape (N,).
-        labels: Training galaxies to keep, chosen as in `labels.fewer`; None: all.
-        seed: Of the choice.
-        clip_sigma: Leave out, of every split, galaxies that are further than so many standard
-            deviations from the mean redshift of the training galaxies.
+        column: Column of a name, shape (N,).
+        config: The training, for its ``labels``, chosen as in `labels.fewer`, its ``seed`` and
+            its ``clip_sigma``, which holds for every split.
 
     Returns:
         Split to rows, and split to galaxies without features.
@@ -57,11 +60,11 @@ def labelled_galaxies(
     Raises:
         DataError: If a split has fewer than 10 galaxies, or ``train`` fewer than ``labels``.
     """
-    if clip_sigma is not None:
+    if config.clip_sigma is not None:
         z = np.asarray(column("z"), dtype=np.float64)
         mean, sigma = z[rows["train"]].mean(), z[rows["train"]].std()
         rows = {
-            split: some[np.abs(z[some] - mean) <= clip_sigma * sigma]
+            split: some[np.abs(z[some] - mean) <= config.clip_sigma * sigma]
             for split, some in rows.items()
         }
     for split, some in rows.items():
@@ -71,12 +74,13 @@ def labelled_galaxies(
                 f"least {FEWEST_LABELS}; give more labelled cutouts, or other split fractions"
             )
     train = rows["train"]
-    kept = {**rows, "train": train[choose(len(train), labels, seed=seed)]}
+    chosen = choose(len(train), config.labels, seed=config.seed)
+    kept = {**rows, "train": train[chosen]}
     return kept, {split: without_features(some, column) for split, some in kept.items()}
 
 
 def without_features(rows: Ints, column: Callable[[str], Array]) -> Labelled:
-    """Gather what is known of labelled rows, shape (M,), from columns of shape (N,)."""
+    """What is known of labelled rows, shape (M,), from columns of shape (N,)."""
     return Labelled(
         features=np.empty((len(rows), 0), np.float32),
         z=np.asarray(column("z")[rows], dtype=np.float64),
@@ -121,16 +125,12 @@ def score_network(
 def save_network(
     folder: Path,
     name: str,
-    answers: Mapping[str, Doubles],
+    fitted: Fitted,
     galaxies: Mapping[str, Labelled],
     *,
-    training: Mapping[str, Any],
     versus: Sequence[Path],
     config: object,
     parents: Mapping[str, str],
-    plan: Mapping[str, Any],
-    raw: Mapping[str, Doubles],
-    edges: Doubles | None,
     **facts: object,
 ) -> dict[str, Any]:
     """Score a network and write its probe folder, the card last.
@@ -139,36 +139,32 @@ def save_network(
     pixels.
 
     Args:
-        folder: Where to; the weights are there already.
+        folder: The folder; the weights are there already.
         name: What to call the network.
-        answers: See `score_network`.
-        galaxies: Likewise.
-        training: How it went: ``best_epoch``, ``seconds``, ``parameters`` ...
+        fitted: The network's answers for ``val`` and ``test``, and how the training went.
+        galaxies: ``train``, ``val`` and ``test``.
         versus: Other probe folders to compare with.
         config: The settings.
         parents: sha256 of what it was made from.
-        plan: What the network is built from, for the card.
-        raw: ``val`` and ``test`` to what the network's head answered.
-        edges: Of the redshift bins whose probabilities that is; None if it is something else.
         **facts: ``label``, ``simulated``, ``calibrated`` ...
 
     Returns:
         The metrics, as in ``metrics.json``.
     """
-    scores, columns, mean, interval = score_network(name, answers, galaxies)
+    scores, columns, mean, interval = score_network(name, fitted.answers, galaxies)
     facts |= {"features": "pixels", "labels": {k: len(some) for k, some in galaxies.items()}}
     metrics: dict[str, Any] = for_json(
         {
             **facts,
             "magnitude": None,
             "probes": scores,
-            "chosen": {name: {"epochs": training["best_epoch"]}, "mean": {}},
-            "training": training,
+            "chosen": {name: {"epochs": fitted.training["best_epoch"]}, "mean": {}},
+            "training": fitted.training,
             "versus": against_rivals(columns, versus),
         }
     )
-    if edges is not None:
-        densities = {split: density_of_bins(edges, some) for split, some in raw.items()}
+    if fitted.edges is not None:
+        densities = {k: density_of_bins(fitted.edges, some) for k, some in fitted.raw.items()}
         said = save_densities(folder, densities, galaxies, simulated=bool(facts.get("simulated")))
         metrics["densities"] = for_json(said)
     save_figures(folder, columns, metrics)
@@ -180,15 +176,15 @@ def save_network(
         config=config,
         parents=parents,
         encoder=parents.get("encoder", ""),
-        training=training,
-        network=dict(plan),
+        training=fitted.training,
+        network=fitted.plan,
         interval=interval.for_json(),
         **facts,
     )
     return metrics
 
 
-def require_rivals(name: str, folders: Sequence[Path]) -> None:
+def require_comparable(name: str, folders: Sequence[Path]) -> None:
     """Check, before it costs a training, that a network can be compared with other folders.
 
     Raises:
@@ -200,7 +196,7 @@ def require_rivals(name: str, folders: Sequence[Path]) -> None:
 
 
 def seen_before(card: Mapping[str, Any], galaxies: Mapping[str, Labelled]) -> dict[str, int]:
-    """Say what redshifts the encoder behind a network, or behind embeddings, has learnt from.
+    """Redshifts that the encoder behind a network, or behind embeddings, has learnt from.
 
     Args:
         card: The encoder's, or that of its embeddings, which may list ``labels_seen``.
@@ -225,3 +221,90 @@ def seen_before(card: Mapping[str, Any], galaxies: Mapping[str, Labelled]) -> di
         )
     train = {str(one) for one in galaxies["train"].id.tolist()}
     return {"labels_seen": len(seen), "labels_seen_beyond": len(seen - train)}
+
+
+class CutoutPredictions(NamedTuple):
+    """What a network says of cutouts.
+
+    Attributes:
+        columns: ``id``, ``ra``, ``dec``, and ``z_phot``, ``z_lo`` and ``z_hi``, or ``p_nearby`` of
+            a classifier; shape (N,) each.
+        answers: Averaged answers of its head, shape (N,) or (N, outputs).
+        z_spec: Known redshifts, NaN where there is none, shape (N,).
+        rejected: Rows that cannot be used, and why.
+    """
+
+    columns: dict[str, Array]
+    answers: Doubles
+    z_spec: Doubles
+    rejected: Mapping[int, str]
+
+
+def predict_cutouts(
+    network: TrainedNetwork,
+    cutouts: Cutouts,
+    *,
+    rows: Rows = "unlabelled",
+    masked: Mapping[int, str] | None = None,
+    orientations: int = 8,
+) -> CutoutPredictions:
+    """Ask a network about cutouts of the kind that it was trained on.
+
+    Args:
+        network: The network.
+        cutouts: The cutouts.
+        rows: Galaxies without a usable redshift, or all.
+        masked: Rows that a mask rejects, and why.
+        orientations: Number of exact orientations to average over: 1, 2, 4 or 8.
+
+    Raises:
+        MismatchError: If the cutouts are of another kind.
+        DataError: If no galaxy is left.
+    """
+    network.require(size_px=cutouts.source.size_px, about=cutouts.source.about)
+    good, rejected = good_rows(cutouts, masked=masked or {})
+    wanted = good if rows == "all" else good[~usable_labels(cutouts.column("z")[good])]
+    if not len(wanted):
+        hint = "" if rows == "all" else ": all of them have a redshift, give rows=all"
+        raise DataError(f"none of {len(good)} good cutouts of {cutouts.source.path} is left{hint}")
+
+    def counted() -> Iterator[Tensor]:
+        with tqdm(total=len(wanted), desc="predict", unit="galaxy", leave=False) as bar:
+            for crops in central_crops(cutouts, wanted, size_px=network.size_px):
+                yield crops
+                bar.update(len(crops))
+
+    answers = network.answer(counted(), orientations=orientations)
+    columns: dict[str, Array] = {n: cutouts.column(n)[wanted] for n in ("id", "ra", "dec")}
+    if network.card.kind == "classifier":
+        columns["p_nearby"] = answers
+    else:
+        found = network.head.ln_one_plus_z(answers)
+        z_lo, z_hi = Interval.read(network.card.interval).around(found)
+        columns |= {"z_phot": to_redshift(found), "z_lo": z_lo, "z_hi": z_hi}
+    z = cutouts.column("z")
+    z_spec = np.where(usable_labels(z), z, np.nan)[wanted]
+    return CutoutPredictions(columns, answers, z_spec, rejected)
+
+
+def compare_nz(z_phot: Array, z_spec: Array) -> dict[str, float]:
+    """How well the redshift distribution N(z) of a survey is recovered.
+
+    Args:
+        z_phot: Estimates, shape (N,).
+        z_spec: True redshifts, shape (M,).
+
+    Returns:
+        ``nz_wasserstein``: area between the cumulative distributions, in redshift;
+        ``nz_ks``: their largest distance; ``nz_mean_shift`` and ``nz_width_ratio``: mean less
+        mean, and standard deviation over standard deviation.
+    """
+    from scipy.stats import ks_2samp, wasserstein_distance
+
+    width = float(np.std(z_spec))
+    return {
+        "nz_wasserstein": float(wasserstein_distance(z_phot, z_spec)),
+        "nz_ks": float(ks_2samp(z_phot, z_spec).statistic),
+        "nz_mean_shift": float(np.mean(z_phot) - np.mean(z_spec)),
+        "nz_width_ratio": float(np.std(z_phot)) / width if width > 0 else float("nan"),
+    }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import EXTINCTION_PER_EBV, ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.apertures import RADII_ARCSEC, disc
 from ssl_photoz.cutouts.reader import Cutouts
@@ -15,9 +16,6 @@ from ssl_photoz.qa.blocks import read_blocks
 
 MAG_COLUMNS = ("mag_{}_extinction_corrected", "mag_{}", "true_mag_{}")
 RADIUS_COLUMNS = ("shape_r", "true_radius_arcsec", "sersic_th50")
-ZEROPOINT_MAG = 22.5
-EXTINCTION_PER_EBV = {"g": 3.214, "r": 2.165}
-"""A_band / E(B-V), https://www.legacysurvey.org/dr9/catalogs."""
 WHOLE_ARCSEC = 9.0
 
 
@@ -34,7 +32,7 @@ class Photometry(NamedTuple):
     Attributes:
         mag: By band, AB, shape (M,).
         radius_arcsec: Half-light radius, shape (M,).
-        origin: Where they come from.
+        origin: Origin of the values, in words.
     """
 
     mag: dict[str, Doubles]
@@ -43,7 +41,7 @@ class Photometry(NamedTuple):
 
 
 def magnitude(cutouts: Cutouts, band: str) -> Column | None:
-    """Return a band's magnitudes from the catalogue; None if it has none.
+    """Magnitudes of a band from the catalogue; None if it has none.
 
     From a column of magnitudes, or of fluxes in nanomaggies (``flux_r``, or ``flux`` of shape
     (N, C)), the latter corrected by ``mw_transmission_r`` if there is one.
@@ -68,7 +66,7 @@ def magnitude(cutouts: Cutouts, band: str) -> Column | None:
 
 
 def radius_arcsec(cutouts: Cutouts) -> Column | None:
-    """Return half-light radii from the catalogue; None if it has none. Zero becomes NaN."""
+    """Half-light radii from the catalogue; None if it has none. Zero becomes NaN."""
     for name in RADIUS_COLUMNS:
         if name in cutouts.columns:
             values = _real(cutouts.column(name))
@@ -77,7 +75,7 @@ def radius_arcsec(cutouts: Cutouts) -> Column | None:
 
 
 def from_catalogue(cutouts: Cutouts, rows: Ints) -> Photometry | None:
-    """Return what the catalogue says of g and r, and of sizes; None without g or r."""
+    """What the catalogue says of g and r, and of sizes; None without g or r."""
     g, r, size = magnitude(cutouts, "g"), magnitude(cutouts, "r"), radius_arcsec(cutouts)
     if g is None or r is None:
         return None
@@ -114,7 +112,7 @@ def from_apertures(cutouts: Cutouts, rows: Ints) -> Photometry | None:
 
 
 def half_light_radius(grown: Array, radii: list[float]) -> Doubles:
-    """Return where a curve of growth reaches half of its last value.
+    """Radius at which a curve of growth reaches half of its last value.
 
     Args:
         grown: Flux within each radius, shape (M, R).

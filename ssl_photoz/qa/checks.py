@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
@@ -42,16 +43,16 @@ class Checked:
     settings: CheckConfig
 
     def worst(self, check: str, count: int) -> Ints:
-        """Return the rows that a check flags, the worst first, at most ``count``."""
+        """Rows that a check flags, the worst first, at most ``count``."""
         rows = np.flatnonzero(self.flags[check])
         return rows[np.argsort(-self.measures[check][rows], kind="stable")][:count]
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows each check flags."""
+        """Number of rows that each check flags."""
         return {name: int(flag.sum()) for name, flag in self.flags.items()}
 
     def says(self, check: str) -> str:
-        """Return what a check flags, with its thresholds."""
+        """What a check flags, with its thresholds."""
         return CHECKS[check].format(**asdict(self.settings))
 
 
@@ -110,13 +111,13 @@ def _look(
 def _measures(
     cutouts: Cutouts, images: Array, settings: CheckConfig, left_out: Mapping[str, str]
 ) -> dict[str, Doubles]:
-    """Return by how much each cutout passes the threshold of each check of pixels; 0 within it."""
+    """Amount by which each cutout passes the threshold of each check of pixels; 0 within it."""
     source = cutouts.source
     if not len(images):
         return {}
     blank = pixels.blank_lines(images, calibrated=source.calibrated)
     if source.calibrated:
-        zoom = (source.pixscale_arcsec or np.nan) / pixels.SURVEY_PIXSCALE_ARCSEC
+        zoom = (source.pixscale_arcsec or np.nan) / PIXSCALE_ARCSEC
         least = settings.plateau_nmgy * (zoom**2 if np.isfinite(zoom) else 1)
         plateau = pixels.plateau_px(images, least=least)
     else:
@@ -159,7 +160,7 @@ def _labels(cutouts: Cutouts, settings: CheckConfig) -> dict[str, Bools]:
 
 
 def _entries(cutouts: Cutouts, neighbours: positions.Neighbourhood) -> Doubles | None:
-    """Return how near each row is to a brighter one, in half-light radii of that, shape (N,)."""
+    """Distance of each row to a brighter one, in half-light radii of that, shape (N,)."""
     mag, radius = magnitude(cutouts, "r"), radius_arcsec(cutouts)
     if mag is None or radius is None:
         return None

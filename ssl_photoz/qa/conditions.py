@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC, ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.quality import border_noise
 from ssl_photoz.cutouts.reader import Cutouts
@@ -16,9 +17,7 @@ from ssl_photoz.simulator.conditions import (
     EBV_MAG,
     FWHM_PER_SIGMA,
     NOISE_NMGY,
-    PIXSCALE_ARCSEC,
     PSF_SIGMA_PX,
-    ZEROPOINT_MAG,
     LogNormal,
 )
 
@@ -30,7 +29,7 @@ class Conditions(NamedTuple):
         bands: Length C.
         noise_stated: Per pixel, as the file says or derived from its depths, shape (M, C).
         noise_measured: Per pixel, from the border of each cutout, shape (M, C).
-        fwhm_arcsec: Of the PSF, shape (M, C).
+        fwhm_arcsec: FWHM of the PSF, shape (M, C).
         depth_mag: Five sigma, point source, AB, shape (M, C).
         ebv_mag: E(B-V), shape (M,).
     """
@@ -69,13 +68,13 @@ def observe(cutouts: Cutouts, rows: Ints) -> Conditions:
 
 
 def depth_mag(noise: Array, fwhm_arcsec: Array, *, pixscale_arcsec: float) -> Doubles:
-    """Return the magnitude of a point source at five sigma.
+    """Magnitude of a point source at five sigma.
 
     A Gaussian PSF of width s pixels spreads it over ``4 pi s**2`` pixels of noise.
 
     Args:
         noise: Per pixel, nanomaggies.
-        fwhm_arcsec: Of the PSF, the same shape.
+        fwhm_arcsec: FWHM of the PSF, the same shape.
         pixscale_arcsec: Pixel scale.
     """
     width_px = fwhm_arcsec / FWHM_PER_SIGMA / pixscale_arcsec
@@ -85,31 +84,31 @@ def depth_mag(noise: Array, fwhm_arcsec: Array, *, pixscale_arcsec: float) -> Do
 
 
 def survey_noise(band: str, *, pixscale_arcsec: float) -> LogNormal | None:
-    """Return the survey's noise per pixel, nanomaggies; None for a band it has no figures of."""
+    """The survey's noise per pixel, nanomaggies; None for a band it has no figures of."""
     if band not in BANDS:
         return None
     return _scaled(NOISE_NMGY[BANDS.index(band)], pixscale_arcsec / PIXSCALE_ARCSEC)
 
 
 def survey_fwhm(band: str) -> LogNormal | None:
-    """Return the survey's widths of the PSF, arcsec; None for a band it has no figures of."""
+    """The survey's widths of the PSF, arcsec; None for a band it has no figures of."""
     if band not in BANDS:
         return None
     return _scaled(PSF_SIGMA_PX[BANDS.index(band)], FWHM_PER_SIGMA * PIXSCALE_ARCSEC)
 
 
 def survey_ebv() -> LogNormal:
-    """Return the survey's E(B-V), mag."""
+    """The survey's E(B-V), mag."""
     return EBV_MAG
 
 
 def median(one: LogNormal) -> float:
-    """Return the value that half of a distribution exceeds."""
+    """Value that half of a distribution exceeds."""
     return one.loc + one.scale
 
 
 def density(one: LogNormal, values: Array) -> Doubles:
-    """Return a distribution's density at values."""
+    """Density of a distribution at values."""
     from scipy.stats import lognorm
 
     return np.asarray(lognorm(one.shape, one.loc, one.scale).pdf(values))

@@ -15,8 +15,8 @@ def simulated_galaxies(*, galaxies: int = GALAXIES, seed: int = 0) -> Photometry
     """Draw a third each of dwarfs, low-redshift galaxies and background, as `simulate` does.
 
     Args:
-        galaxies: How many.
-        seed: Of the draws.
+        galaxies: Number of galaxies.
+        seed: Seed of the draws.
 
     Returns:
         Magnitudes without dust, and half-light radii without seeing.
@@ -38,12 +38,12 @@ def simulated_galaxies(*, galaxies: int = GALAXIES, seed: int = 0) -> Photometry
 
 
 def seen_through(radius_arcsec: Array, fwhm_arcsec: float) -> Doubles:
-    """Return half-light radii widened by seeing: in squares, by that of a Gaussian PSF."""
+    """Half-light radii widened by seeing: in squares, by that of a Gaussian PSF."""
     return np.hypot(radius_arcsec, fwhm_arcsec / 2)
 
 
 def bluest_excluded(r_mag: Array) -> Doubles:
-    """Return g-r above which the cuts for z < 0.03 leave galaxies out.
+    """g-r above which the cuts for z < 0.03 leave galaxies out.
 
     References:
         Darragh-Ford et al. 2023, ApJ 954, 149.
@@ -52,7 +52,7 @@ def bluest_excluded(r_mag: Array) -> Doubles:
 
 
 def smallest_kept(r_mag: Array) -> Doubles:
-    """Return the half-light radius, arcsec, below which the same cuts leave galaxies out.
+    """Half-light radius, arcsec, below which the same cuts leave galaxies out.
 
     Where ``r + 2.5 log10(2 pi R**2) - 0.7 (r - 14) = 16.8``.
     """

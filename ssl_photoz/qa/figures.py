@@ -1,4 +1,4 @@
-"""Figures of a census. PNG bytes, drawn without a window."""
+"""Figures of the quality page. PNG bytes, drawn without a window."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def draw_conditions(seen: Conditions, *, pixscale_arcsec: float, calibrated: boo
     """Draw noise, seeing and dust against the survey's; empty if nothing is known.
 
     Args:
-        seen: How the cutouts were observed.
+        seen: Conditions that the cutouts were observed in.
         pixscale_arcsec: Pixel scale, which the survey's noise is brought to.
         calibrated: Whether noise is flux.
     """
@@ -91,8 +91,8 @@ def draw_photometry(
     """Draw colour and size against magnitude, over what is expected.
 
     Args:
-        seen: Of the file.
-        reference: Of the simulator; its sizes are widened by seeing if those seen are.
+        seen: Photometry of the file.
+        reference: Photometry of the simulator; its sizes are widened by seeing if those seen are.
         fwhm_arcsec: Seeing.
         measured: Whether sizes were measured on pixels, through the seeing.
     """

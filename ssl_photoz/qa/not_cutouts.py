@@ -37,11 +37,11 @@ class CatalogueFile:
     others: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON can hold."""
+        """Plain values that JSON can hold."""
         return {**asdict(self), "path": str(self.path)}
 
     def as_text(self) -> str:
-        """Return a page of text."""
+        """Page of text."""
         lines = [
             f"{self.path}: a catalogue without cutouts ({self.kind})",
             f"  rows         {self.rows}",
@@ -55,7 +55,7 @@ class CatalogueFile:
 
 
 def catalogue_at(path: Path) -> CatalogueFile | None:
-    """Return what a path is, if no format recognises it and it is a catalogue; else None.
+    """What a path is, if no format recognises it and it is a catalogue; else None.
 
     Raises:
         DataError: If it is a damaged one.

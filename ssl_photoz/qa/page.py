@@ -1,20 +1,25 @@
-"""The sections of the census page."""
+"""The page about a cutout file: its sections, and their figures."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ssl_photoz.core.html import Picture, Section, Table
+from ssl_photoz.catalog.sky import in_north
+from ssl_photoz.core import artefact
+from ssl_photoz.core.html import Picture, Section, Table, write_sections
+from ssl_photoz.core.legacy_surveys import NORTH_DEC_DEG
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.colour import contact_sheet, to_rgb
 from ssl_photoz.cutouts.quality import has_position
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa import expected, figures
 from ssl_photoz.qa.catalogue import from_apertures, from_catalogue
-from ssl_photoz.qa.checks import Checked
+from ssl_photoz.qa.checks import Checked, check
 from ssl_photoz.qa.conditions import (
     Conditions,
     depth_mag,
@@ -24,17 +29,70 @@ from ssl_photoz.qa.conditions import (
     survey_fwhm,
     survey_noise,
 )
-from ssl_photoz.qa.contents import Census
-from ssl_photoz.qa.positions import NORTH_DEC_DEG, in_north
+from ssl_photoz.qa.settings import REJECTING, CheckConfig
+from ssl_photoz.qa.summary import Summary
 
 WORST = 12
 REDSHIFT_CHECKS = ("star", "absurd_label", "not_positive")
+SHEET_SAYS = "Cutouts spread evenly over the file: row number and redshift"
 UNCALIBRATED = "pixels are display values, not flux"
 
 
-def contents(census: Census) -> Table:
+def write_page(
+    out: Path, cutouts: Cutouts, summary: Summary, checks: CheckConfig, *, sheet: int, sample: int
+) -> None:
+    """Write ``qa.html``, ``qa.json`` and ``contact_sheet.png``.
+
+    Args:
+        out: The folder.
+        cutouts: The file.
+        summary: What it holds.
+        checks: Thresholds of the checks.
+        sheet: Cutouts on the contact sheet.
+        sample: Cutouts whose pixels are checked.
+    """
+    pictures = draw_sheet(cutouts, sheet)
+    with artefact.atomic_path(out / "contact_sheet.png") as scratch:
+        scratch.write_bytes(pictures)
+    rows = np.unique(np.linspace(0, len(cutouts) - 1, sample).astype(int))
+    checked = check(cutouts, rows, checks)
+    usable = rows[~checked.flags["unusable"][rows]]
+    source = cutouts.source
+    cautions = ["SIMULATED: the galaxies are simulated"] if source.simulated else []
+    if not source.calibrated:
+        cautions.append("Uncalibrated 8-bit source: pixels are display values, not flux")
+    sections = [
+        Section("What it holds", [], [contents(summary)], [Picture(pictures, SHEET_SAYS)]),
+        observed(cutouts, usable),
+        galaxies(cutouts, usable),
+        sky(cutouts, checked),
+        redshifts(cutouts, summary, checked),
+        what_is_wrong(cutouts, checked, REJECTING),
+    ]
+    title = f"Quality of {source.path.name}"
+    write_sections(out / "qa.html", title=title, cautions=cautions, sections=sections)
+    found: dict[str, Any] = {"pixels_checked": len(rows), "checks": checked.counts()}
+    found |= {"left_out": checked.left_out, "pairs": checked.neighbours.pairs}
+    artefact.write_json(out / "qa.json", {**summary.as_dict(), **found})
+
+
+def draw_sheet(cutouts: Cutouts, count: int) -> bytes:
+    """Cutouts spread evenly over the file, with row number and redshift, as PNG bytes."""
+    source = cutouts.source
+    rows = np.unique(np.linspace(0, len(cutouts) - 1, count).astype(int))
+    labels = [
+        f"{row}" + (f"  z={one:.3f}" if one == one else "")
+        for row, one in zip(rows, cutouts.z[rows], strict=True)
+    ]
+    rgb = to_rgb(cutouts.read(rows), bands=source.bands, calibrated=source.calibrated)
+    title = "SIMULATED" if source.simulated else ""
+    columns = math.isqrt(len(rows) - 1) + 1
+    return contact_sheet(rgb, columns=columns, labels=labels, title=title)
+
+
+def contents(summary: Summary) -> Table:
     """Say what the file holds."""
-    source = census.source
+    source = summary.source
     unit = "flux, nanomaggies per pixel" if source.calibrated else "display values, uncalibrated"
     rows = [
         ("cutouts", str(source.rows)),
@@ -42,8 +100,8 @@ def contents(census: Census) -> Table:
         ("side", f"{source.size_px} px"),
         ("pixel scale", f"{_text(source.pixscale_arcsec, 'g')} arcsec"),
         ("pixels", f"{source.dtype}, {unit}"),
-        ("columns", ", ".join(census.columns)),
-        *((reason, str(count)) for reason, count in sorted(census.rejects.items())),
+        ("columns", ", ".join(summary.columns)),
+        *((reason, str(count)) for reason, count in sorted(summary.rejects.items())),
     ]
     return Table(("what", "value"), rows, text_columns=2)
 
@@ -134,11 +192,11 @@ def sky(cutouts: Cutouts, checked: Checked) -> Section:
     return Section("Sky", says, [Table(("where", "rows"), rows)], _pictures(png, "Positions"))
 
 
-def redshifts(cutouts: Cutouts, census: Census, checked: Checked) -> Section:
+def redshifts(cutouts: Cutouts, summary: Summary, checked: Checked) -> Section:
     """Say which redshifts there are, and which cannot be believed."""
     z, counts = cutouts.column("z"), checked.counts()
     rows = [
-        ("usable as labels", str(census.labelled)),
+        ("usable as labels", str(summary.labelled)),
         ("none (NaN)", str(int(np.isnan(z).sum()))),
         *((checked.says(name), str(counts[name])) for name in REDSHIFT_CHECKS),
     ]
@@ -147,7 +205,7 @@ def redshifts(cutouts: Cutouts, census: Census, checked: Checked) -> Section:
     return Section("Redshifts", (), [table], _pictures(png, "Redshifts, all that are finite"))
 
 
-def checks(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) -> Section:
+def what_is_wrong(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) -> Section:
     """Say what each check found, and show the worst of each."""
     rows = [
         (name, checked.says(name), str(count), "yes" if name in rejecting else "no")
@@ -155,9 +213,9 @@ def checks(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) -> Sect
     ]
     says = [
         f"The pixels of {len(checked.looked)} of {len(cutouts)} cutouts were looked at; catalogue "
-        f"columns in every row. docs/census.md gives each definition and its source. "
-        f"`ssl-photoz clean data={cutouts.source.path} out=mask` checks every cutout and writes a "
-        f"mask; nothing is deleted."
+        f"columns in every row. docs/qa.md gives each definition and its source. "
+        f"`ssl-photoz inspect data={cutouts.source.path} mask=mask` checks every cutout and writes "
+        f"a mask; nothing is deleted."
     ]
     says += [f"Left out: {name}, {why}." for name, why in checked.left_out.items()]
     if not cutouts.source.calibrated:
@@ -165,7 +223,7 @@ def checks(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) -> Sect
             f"saturated counts pixels at the top of the scale, blank only lines of one value: "
             f"{UNCALIBRATED}."
         )
-    table = Table(("check", "what it flags", "rows", "clean rejects"), rows, text_columns=2)
+    table = Table(("check", "what it flags", "rows", "a mask rejects"), rows, text_columns=2)
     pictures = [
         Picture(sheet_of(cutouts, checked.worst(name, WORST)), f"{name}: {checked.says(name)}")
         for name, count in checked.counts().items()

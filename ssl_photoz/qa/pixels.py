@@ -10,7 +10,6 @@ from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.cutouts.quality import border_noise
 
 PLATEAU = 0.99
-SURVEY_PIXSCALE_ARCSEC = 0.262
 FULL = 254
 MIDDLE_ARCSEC = 0.6
 SEEING_SIGMA_ARCSEC = 0.6

@@ -6,14 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.sky import sphere_points
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 
 NEIGHBOURS = 8
 CHUNK = 1 << 17
 ARCSEC = np.deg2rad(1 / 3600)
-NORTH_DEC_DEG = 32.375
-GALACTIC_POLE_DEG = 192.85948, 27.12825
-"""J2000 direction of the north galactic pole (ESA 1997, The Hipparcos Catalogue, 1.5.3)."""
 
 
 class Neighbourhood(NamedTuple):
@@ -22,7 +20,7 @@ class Neighbourhood(NamedTuple):
     Attributes:
         rows: Up to `NEIGHBOURS` others within the search radius, nearest first; -1 for none.
             Of rows that share a position to the last digit, only the first is listed. Shape (N, K).
-        arcsec: How far they are; infinite for none. Shape (N, K).
+        arcsec: Their distances; infinite for none. Shape (N, K).
         alike: Rows at the very same position, itself included, shape (N,); 0 without a position.
         pairs: Pairs within the search radius, in all.
     """
@@ -38,7 +36,7 @@ class Neighbourhood(NamedTuple):
         return np.where(self.alike > 1, 0.0, self.arcsec[:, 0])
 
     def within(self, radius_arcsec: float) -> Bools:
-        """Return which rows have another within a radius, no larger than that of the search."""
+        """Which rows have another within a radius, no larger than that of the search."""
         found: Bools = self.closest_arcsec < radius_arcsec
         return found
 
@@ -71,13 +69,13 @@ def find_neighbours(ra: Array, dec: Array, radius_arcsec: float) -> Neighbourhoo
         ra[known] + 1j * dec[known], return_index=True, return_inverse=True, return_counts=True
     )
     found.alike[known] = many[which]
-    tree = cKDTree(unit_vectors(places.real, places.imag), balanced_tree=False)
+    tree = cKDTree(sphere_points(places.real, places.imag), balanced_tree=False)
     chord = 2 * np.sin(radius_arcsec * ARCSEC / 2)
     named = np.append(known[first], -1)
     for start in tqdm(range(0, len(known), CHUNK), desc="neighbours", leave=False):
         asked = known[start : start + CHUNK]
         distance, near = tree.query(
-            unit_vectors(ra[asked], dec[asked]),
+            sphere_points(ra[asked], dec[asked]),
             NEIGHBOURS + 1,
             distance_upper_bound=chord,
             workers=-1,
@@ -94,36 +92,15 @@ def find_neighbours(ra: Array, dec: Array, radius_arcsec: float) -> Neighbourhoo
     return found._replace(pairs=round((float(weighed) - len(known)) / 2))
 
 
-def unit_vectors(ra: Array, dec: Array) -> Doubles:
-    """Turn positions, degrees, shape (N,), into directions, shape (N, 3)."""
-    alpha, delta = np.deg2rad(np.asarray(ra, float)), np.deg2rad(np.asarray(dec, float))
-    across = np.cos(delta)
-    return np.stack([across * np.cos(alpha), across * np.sin(alpha), np.sin(delta)], axis=1)
-
-
 def repeats_an_earlier(neighbours: Neighbourhood, radius_arcsec: float) -> Bools:
-    """Return which rows have an earlier row within a radius, shape (N,)."""
+    """Which rows have an earlier row within a radius, shape (N,)."""
     earlier = neighbours.rows < np.arange(len(neighbours.rows))[:, None]
     close = (neighbours.rows >= 0) & (neighbours.arcsec < radius_arcsec)
     return np.asarray((earlier & close).any(axis=1))
 
 
 def repeated_ids(ids: Array) -> Bools:
-    """Return which rows have the id of an earlier row, shape (N,)."""
+    """Which rows have the id of an earlier row, shape (N,)."""
     found = np.ones(len(ids), bool)
     found[np.unique(ids, return_index=True)[1]] = False
-    return found
-
-
-def in_north(ra: Array, dec: Array) -> Bools:
-    """Return which positions BASS and MzLS saw; DECam saw the others (N,).
-
-    North of Dec 32.375 degrees *and* of the galactic plane, as Data Release 9 joins them [1].
-
-    References:
-        [1] https://datalab.noirlab.edu/ls/decals.php
-    """
-    ra_pole, dec_pole = GALACTIC_POLE_DEG
-    pole = unit_vectors(np.array([ra_pole]), np.array([dec_pole]))[0]
-    found: Bools = (np.asarray(dec) > NORTH_DEC_DEG) & (unit_vectors(ra, dec) @ pole > 0)
     return found

@@ -1,4 +1,4 @@
-"""Which checks a cutout must pass, and how strictly. docs/census.md explains each."""
+"""Which checks a cutout must pass, and how strictly. docs/qa.md explains each."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class CheckConfig:
         plateau_px: Pixels within 1 % of the greatest that make a plateau; in 8-bit pictures,
             pixels at the top of the scale.
         plateau_nmgy: Brightness from which a plateau counts, nanomaggies per pixel of 0.262 arcsec.
-        peak_arcsec: How far from the middle the brighter peak must be.
-        peak_ratio: How much brighter than the middle it must be.
+        peak_arcsec: Least distance of the brighter peak from the middle.
+        peak_ratio: Least brightness of that peak over that of the middle.
         entry_radii: Half-light radii of a brighter entry within which others are its shreds.
         star_z: Redshifts closer to zero than this are of stars.
         least_z: Lowest redshift that is believed.

@@ -39,7 +39,7 @@ class ColourTable:
 
         Args:
             bands: Columns of the table, of u, g, r, i, z, y.
-            step: Of the redshift grid.
+            step: Step of the redshift grid.
         """
         bandpasses = galsim_bandpasses(bands)
         redshift = np.arange(0.0, MAX_REDSHIFT + step / 2, step)
@@ -53,11 +53,11 @@ class ColourTable:
         return cls(np.array(flux), redshift)
 
     def mag(self, sed_type: Doubles, redshift: Doubles) -> Doubles:
-        """Return K-corrected magnitudes relative to M_r.
+        """K-corrected magnitudes relative to M_r.
 
         Args:
-            sed_type: From -1 to 4, shape (N,).
-            redshift: From 0 to 1.2, shape (N,).
+            sed_type: Spectral types from -1 to 4, shape (N,).
+            redshift: Redshifts from 0 to 1.2, shape (N,).
 
         Returns:
             ``m - M_r - distance modulus``, mag, shape (N, 3). At redshift 0 these are colours
@@ -73,7 +73,7 @@ class ColourTable:
 
 
 def galsim_bandpasses(bands: tuple[str, ...] = BANDS) -> list[Any]:
-    """Return the LSST throughputs that GalSim ships, with AB zero points."""
+    """LSST throughputs that GalSim ships, with AB zero points."""
     import galsim
 
     return [
@@ -82,7 +82,7 @@ def galsim_bandpasses(bands: tuple[str, ...] = BANDS) -> list[Any]:
 
 
 def galsim_seds() -> list[Any]:
-    """Return the rest-frame templates of the table's rows, each with M_r = 0."""
+    """Rest-frame templates of the table's rows, each with M_r = 0."""
     import galsim
 
     seds = [galsim.SED(f"CWW_{t}_ext.sed", wave_type="Ang", flux_type="flambda") for t in TEMPLATES]

@@ -7,15 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import (
+    EXTINCTION_PER_EBV,
+    PIXSCALE_ARCSEC,
+    ZEROPOINT_MAG,
+)
 from ssl_photoz.core.types import Doubles
 
 BANDS = ("g", "r", "z")
-PIXSCALE_ARCSEC = 0.262
-EXTINCTION_PER_EBV = np.array([3.214, 2.165, 1.211])
-"""A_band / E(B-V) on the Schlegel, Finkbeiner & Davis (1998) scale, Legacy Surveys DR9."""
+EXTINCTION = np.array([EXTINCTION_PER_EBV[band] for band in BANDS])
+"""A_band / E(B-V) on the Schlegel, Finkbeiner & Davis (1998) scale, shape (3,)."""
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
-ZEROPOINT_MAG = 22.5
 
 
 class LogNormal(NamedTuple):
@@ -26,7 +29,7 @@ class LogNormal(NamedTuple):
     scale: float
 
     def with_median(self, median: float) -> LogNormal:
-        """Return the distribution with all its values multiplied so that it has this median."""
+        """Distribution with all its values multiplied so that it has this median."""
         factor = median / (self.loc + self.scale)
         return LogNormal(self.shape, self.loc * factor, self.scale * factor)
 
@@ -55,8 +58,8 @@ class Survey(NamedTuple):
 
     Attributes:
         ebv_mag: Distribution of the dust over its footprint.
-        psf_sigma_px: Of the seeing, per band.
-        noise_nmgy: Of the noise per pixel, per band.
+        psf_sigma_px: Distribution of the seeing, per band.
+        noise_nmgy: Distribution of the noise per pixel, per band.
         passbands: Magnitudes in it less those in the south, per band, as a polynomial in g-i,
             lowest power first, shape (3, 4).
     """
@@ -139,11 +142,11 @@ def draw_conditions(rng: np.random.Generator, survey: Survey = SURVEYS["south"])
 
 
 def passband_gain(mag: Doubles, survey: Survey) -> Doubles:
-    """Return flux in a survey's passbands over flux in the south's.
+    """Flux in a survey's passbands over flux in the south's.
 
     Args:
         mag: g, r, z in the south's, shape (3,); g-i is taken as (g-r) + 0.55 (r-z).
-        survey: Whose passbands.
+        survey: Survey that has the passbands.
 
     Returns:
         Per band, shape (3,).
@@ -155,7 +158,7 @@ def passband_gain(mag: Doubles, survey: Survey) -> Doubles:
 
 def dim_by_dust(flux_nmgy: Doubles, ebv_mag: float) -> Doubles:
     """Put fluxes, shape (..., 3), behind the Milky Way's dust."""
-    return np.asarray(flux_nmgy * 10.0 ** (-0.4 * EXTINCTION_PER_EBV * ebv_mag))
+    return np.asarray(flux_nmgy * 10.0 ** (-0.4 * EXTINCTION * ebv_mag))
 
 
 def flux_of(mag: Doubles) -> Doubles:

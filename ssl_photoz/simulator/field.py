@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Doubles
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import PIXSCALE_ARCSEC, flux_of
+from ssl_photoz.simulator.conditions import flux_of
 
 GALAXY_SLOPE, STAR_SLOPE = 0.37, 0.17
 """Number counts rise as ``10 ** (slope * mag)``."""
@@ -41,7 +42,7 @@ def draw_field(
 
     Args:
         rng: Source of randomness.
-        colours: For the neighbours' colours.
+        colours: Table of colours for the neighbours.
         size_px: Side of the cutout.
         galaxies_per_arcmin2: Density of galaxies with 18 < r < 23.5.
         stars_per_arcmin2: Density of stars with 15.5 < r < 23.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Doubles
-from ssl_photoz.simulator.conditions import PIXSCALE_ARCSEC
 
 Transform = NDArray[np.complex128]
 MOFFAT_BETA = 3.5
@@ -38,7 +38,7 @@ class Plane:
         )
 
     def k_radius(self, radius: float, axis_ratio: float, angle_rad: float) -> Doubles:
-        """Return k times the radius of an ellipse of that circularised radius, (P, P/2 + 1)."""
+        """K times the radius of an ellipse of that circularised radius, (P, P/2 + 1)."""
         cos, sin = np.cos(angle_rad), np.sin(angle_rad)
         stretch = np.sqrt(axis_ratio)
         along = (self.kx * cos + self.ky * sin) / stretch
@@ -59,11 +59,11 @@ class Plane:
         return np.asarray(np.einsum("ny,nx->yx", along_y, along_x))
 
     def image(self, transform: Transform) -> Doubles:
-        """Return the real image of a transform, (P, P)."""
+        """Real image of a transform, (P, P)."""
         return np.asarray(fft.irfft2(transform, s=(self.period_px, self.period_px)))
 
     def transform(self, image: Doubles) -> Transform:
-        """Return the transform of a real (P, P) image."""
+        """Transform of a real (P, P) image."""
         return np.asarray(fft.rfft2(image))
 
     def cut(self, image: Doubles, size_px: int) -> Doubles:
@@ -78,7 +78,7 @@ class Plane:
 
 @lru_cache(maxsize=4)
 def plane(period_px: int) -> Plane:
-    """Return the (shared) plane of a period."""
+    """Plane of a period, shared by all who ask for it."""
     return Plane(period_px)
 
 

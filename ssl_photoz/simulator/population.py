@@ -40,7 +40,7 @@ class Galaxies(NamedTuple):
     axis_ratio: Doubles
 
     def take(self, index: int) -> Galaxies:
-        """Return galaxy ``index`` alone, every field a scalar."""
+        """Galaxy ``index`` alone, every field a scalar."""
         return Galaxies(*(column[index] for column in self))
 
 

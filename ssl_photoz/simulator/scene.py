@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Doubles
 from ssl_photoz.simulator import fourier
-from ssl_photoz.simulator.conditions import PIXSCALE_ARCSEC, Conditions, dim_by_dust, flux_of
+from ssl_photoz.simulator.conditions import Conditions, dim_by_dust, flux_of
 from ssl_photoz.simulator.field import Field
 from ssl_photoz.simulator.fourier import Plane, Transform
 from ssl_photoz.simulator.population import Galaxies

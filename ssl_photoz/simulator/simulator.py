@@ -7,18 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Floats
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import (
-    PIXSCALE_ARCSEC,
-    SURVEYS,
-    Conditions,
-    draw_conditions,
-    passband_gain,
-)
+from ssl_photoz.simulator.conditions import SURVEYS, Conditions, draw_conditions, passband_gain
 from ssl_photoz.simulator.field import draw_field
 from ssl_photoz.simulator.population import DWARF_LOG_MASS, Galaxies, Universe
 from ssl_photoz.simulator.scene import render
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.texture import draw_knots
 
 FOOTPRINT_RA_DEG, FOOTPRINT_DEC_DEG = (110.0, 260.0), (-5.0, 35.0)
@@ -29,39 +25,15 @@ class Simulator:
     """Makes galaxy ``i`` from (seed, i) alone, in any order and any process.
 
     Args:
-        seed: Of the survey.
-        size_px: Side of a cutout, even.
-        r_limit_mag: Faintest r.
-        proportions: Share of each of `population.POPULATIONS`; scaled to sum 1.
-        labelled_fraction: Share of galaxies whose redshift is given in ``Z``.
-        galaxies_per_arcmin2: Density of neighbours.
-        stars_per_arcmin2: Density of stars.
-        survey: ``south`` or ``north``; the same galaxies seen again, under other conditions.
+        config: What the survey is like.
         colours: The K-correction table, if there is one already.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        size_px: int,
-        r_limit_mag: float,
-        proportions: tuple[float, float, float],
-        labelled_fraction: float,
-        galaxies_per_arcmin2: float,
-        stars_per_arcmin2: float,
-        survey: str = "south",
-        colours: ColourTable | None = None,
-    ) -> None:
-        self.seed = seed
-        self.size_px = size_px
-        self.proportions = np.array(proportions) / sum(proportions)
-        self.labelled_fraction = labelled_fraction
-        self.galaxies_per_arcmin2 = galaxies_per_arcmin2
-        self.stars_per_arcmin2 = stars_per_arcmin2
-        self.survey = survey
+    def __init__(self, config: SimulatorConfig, *, colours: ColourTable | None = None) -> None:
+        self.config = config
+        self.proportions = np.array(config.proportions) / sum(config.proportions)
         self.colours = colours or ColourTable.build()
-        self.universe = Universe(self.colours, r_limit_mag=r_limit_mag)
+        self.universe = Universe(self.colours, r_limit_mag=config.r_limit_mag)
 
     def row(self, i: int) -> tuple[Floats, Row]:
         """Make galaxy ``i``.
@@ -69,21 +41,22 @@ class Simulator:
         Returns:
             The cutout, nanomaggies per pixel, shape (3, size, size), and its catalogue columns.
         """
-        rng = _stream(self.seed, i)
-        labelled = rng.uniform() < self.labelled_fraction
+        config = self.config
+        rng = _stream(config.seed, i)
+        labelled = rng.uniform() < config.labelled_fraction
         population = int(np.searchsorted(np.cumsum(self.proportions)[:-1], rng.uniform(), "right"))
         ra_deg, dec_deg = _draw_position(rng)
         conditions = draw_conditions(rng)
         galaxy = self.universe.draw(rng, population)
         weather = rng
-        if self.survey != "south":
+        if config.survey != "south":
             # Seeing and noise of their own: nothing else about the galaxy may change.
-            weather = _stream(self.seed, i, list(SURVEYS).index(self.survey))
-            conditions = draw_conditions(weather, SURVEYS[self.survey])
-        conditions = conditions._replace(gain=passband_gain(galaxy.mag, SURVEYS[self.survey]))
+            weather = _stream(config.seed, i, list(SURVEYS).index(config.survey))
+            conditions = draw_conditions(weather, SURVEYS[config.survey])
+        conditions = conditions._replace(gain=passband_gain(galaxy.mag, SURVEYS[config.survey]))
         image = self._observe(rng, galaxy, conditions, weather)
         return image, {
-            "TARGETID": (self.seed << 32) + i,
+            "TARGETID": (config.seed << 32) + i,
             "RA": ra_deg,
             "DEC": dec_deg,
             "Z": galaxy.redshift if labelled else np.nan,
@@ -107,9 +80,9 @@ class Simulator:
         field = draw_field(
             rng,
             self.colours,
-            size_px=self.size_px,
-            galaxies_per_arcmin2=self.galaxies_per_arcmin2,
-            stars_per_arcmin2=self.stars_per_arcmin2,
+            size_px=self.config.size_px,
+            galaxies_per_arcmin2=self.config.galaxies_per_arcmin2,
+            stars_per_arcmin2=self.config.stars_per_arcmin2,
         )
         flux_nmgy = render(
             rng,
@@ -119,7 +92,7 @@ class Simulator:
             conditions,
             angle_rad=angle_rad,
             offset_arcsec=offset_arcsec,
-            size_px=self.size_px,
+            size_px=self.config.size_px,
         )
         noise = weather.standard_normal(flux_nmgy.shape)
         return (flux_nmgy + conditions.noise_nmgy[:, None, None] * noise).astype(np.float32)

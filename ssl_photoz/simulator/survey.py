@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,34 +23,37 @@ from tqdm import tqdm
 from ssl_photoz import __version__
 from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, write_json
 from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import BANDS, PIXSCALE_ARCSEC
+from ssl_photoz.simulator.conditions import BANDS
 from ssl_photoz.simulator.population import POPULATIONS
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.simulator import Simulator
 
 _BLOCK = 32
 _DTYPES = {"TARGETID": "i8", "RA": "f8", "DEC": "f8", "IS_DWARF": "u1", "POPULATION": "i1"}
 Block = tuple[Floats, dict[str, Array]]
+Make = Callable[..., Simulator]
 _simulator: Simulator
 
 
 def write_survey(
     out: Path,
-    make: Callable[..., Simulator],
+    config: SimulatorConfig,
     *,
     galaxies: int,
     workers: int,
-    settings: Mapping[str, Any],
+    make: Make = Simulator,
 ) -> bool:
     """Simulate galaxies 0 to ``galaxies - 1`` into an HDF5 file, and its card beside it.
 
     Args:
         out: The file; it appears when it is complete.
-        make: Makes the simulator, given ``colours``; must be picklable.
-        galaxies: How many.
+        config: What the survey is like; kept in the file.
+        galaxies: Number of galaxies.
         workers: Processes; 1 simulates in this one. Does not change the result.
-        settings: What identifies the survey; kept in the file.
+        make: Maker of the simulator; must be picklable.
 
     Returns:
         True if the file was made, False if the same survey was there already.
@@ -58,15 +62,16 @@ def write_survey(
         MismatchError: If another file is in the way.
         DataError: If the file cannot be written.
     """
-    card = out.with_name(out.name + ".card.json")
+    card, identity = out.with_name(out.name + ".card.json"), identity_of(config, galaxies)
     if out.exists():
-        _require_same(out, settings)
+        _require_same(out, identity)
         return False
+    make_one = partial(make, config)
     try:
         with atomic_path(out) as scratch, h5py.File(scratch, "w") as file:
-            _fill(file, make, galaxies=galaxies, workers=workers)
-            file.attrs.update(_attributes(settings))
-        write_json(card, _card(settings, galaxies))
+            _fill(file, make_one, galaxies=galaxies, workers=workers)
+            file.attrs.update(_attributes(identity))
+        write_json(card, _card(identity, galaxies))
     except BrokenProcessPool:
         raise DataError(
             f"{out} not written: a simulating process was killed, perhaps for want of memory; "
@@ -77,6 +82,14 @@ def write_survey(
             f"cannot write {out}: {error}; free some space or choose another out="
         ) from None
     return True
+
+
+def identity_of(config: SimulatorConfig, galaxies: int) -> dict[str, Any]:
+    """Settings that identify a survey, as its file and its card keep them."""
+    identity = {"galaxies": galaxies, **asdict(config)}
+    if config.survey == "south":
+        del identity["survey"]  # files that are older than this setting stay what they are
+    return identity
 
 
 def blocks(make: Callable[..., Simulator], *, galaxies: int, workers: int) -> Iterator[Block]:

@@ -24,7 +24,7 @@ class Knots(NamedTuple):
         x_arcsec: Offsets from the galaxy's centre, shape (N,).
         y_arcsec: Shape (N,).
         share: Each knot's share of the knots' light, shape (N,), sum 1.
-        flux_nmgy: Of all knots together, per band, shape (3,).
+        flux_nmgy: Flux of all knots together, per band, shape (3,).
         sigma_arcsec: Size of one, as a Gaussian.
     """
 

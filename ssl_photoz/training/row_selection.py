@@ -11,7 +11,7 @@ from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.device import for_training
 from ssl_photoz.cutouts.mask import masked_rows
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.rejects import SCAN, TRAINING, mended, read_rejects, write_rejects
+from ssl_photoz.cutouts.rejects import SCAN, TRAINING, fault_tolerant, read_rejects, write_rejects
 from ssl_photoz.training import ranks
 
 
@@ -30,7 +30,7 @@ class RowSelection:
     Attributes:
         rows: The usable rows, (M,).
         cutouts: The same cutouts, where one that turns out bad in training is replaced; see
-            `ssl_photoz.cutouts.rejects.mended`.
+            `ssl_photoz.cutouts.rejects.FaultTolerant`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RowSelection:
         usable = np.ones(len(cutouts), bool)
         usable[list(self._found[SCAN])] = False
         self.rows = np.flatnonzero(usable)
-        self.cutouts, self._met = mended(cutouts)
+        self.cutouts, self._met = fault_tolerant(cutouts)
         self._resident = resident
 
     @cached_property

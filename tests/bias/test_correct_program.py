@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ssl_photoz.recipes.probe import pdf, probe
 from ssl_photoz.recipes.probe.correct import Settings, main
+from ssl_photoz.recipes.probe.predict import predict
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
@@ -78,7 +79,7 @@ def test_a_table_of_predict_is_calibrated_and_one_of_pdf_balanced(make_store, tm
     store = make_store(simulated=True)
     probe.main(probe.Settings(embeddings=store.folder, out=tmp_path / "probe", probes=("ridge",)))
     asked = {"embeddings": store.folder, "out": tmp_path / "photoz.parquet", "which": "ridge"}
-    probe.predict(probe.PredictSettings(probe=tmp_path / "probe", rows="all", **asked))
+    predict(tmp_path / "probe", rows="all", **asked)
     pdf.main(pdf.Settings(embeddings=store.folder, out=tmp_path / "pdf", method="knn"))
     for path, step in ((asked["out"], "calibrated"), (tmp_path / "pdf/pdfs.parquet", "balanced")):
         out = tmp_path / step

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,3 +187,56 @@ def test_begun_work_goes_on_with_the_same_settings_only(tmp_path: Path) -> None:
         begin(4)
     artefact.write_card(tmp_path, "encoder", config=Settings(3), parents={"cutouts": "ab"})
     assert not begin(3)
+
+
+BEGINS = """
+import sys
+from pathlib import Path
+from ssl_photoz.core import artefact
+try:
+    print(artefact.begin(Path(sys.argv[1]), "encoder", config={}, parents={}), flush=True)
+except artefact.ArtefactError as error:
+    print(error, flush=True)
+sys.stdin.read()
+"""
+
+
+def begins(folder: Path) -> subprocess.Popen[str]:
+    """A process that begins in the folder and stays until its input is closed."""
+    return subprocess.Popen(
+        [sys.executable, "-c", BEGINS, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    first = begins(tmp_path / "a")
+    assert first.stdout is not None
+    assert first.stdout.readline() == "True\n"
+    second, elsewhere = begins(tmp_path / "a"), begins(tmp_path / "b")
+    assert "another process is at work in" in second.communicate()[0]
+    assert elsewhere.communicate()[0] == "True\n"
+    first.kill()
+    first.wait()
+    after = begins(tmp_path / "a")
+    assert after.communicate()[0] == "True\n"
+
+
+def test_a_folder_is_free_once_its_card_is_written(tmp_path: Path) -> None:
+    assert artefact.begin(tmp_path, "encoder", config={}, parents={})
+    assert "another process" in begins(tmp_path).communicate()[0]
+    artefact.write_card(tmp_path, "encoder", config={}, parents={})
+    assert begins(tmp_path).communicate()[0] == "False\n"
+
+
+def test_a_forked_worker_does_not_keep_a_folder(tmp_path: Path) -> None:
+    assert artefact.begin(tmp_path, "encoder", config={}, parents={})
+    handles = dict(artefact._CLAIMED)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if not artefact._CLAIMED else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert handles == artefact._CLAIMED
+    assert "another process" in begins(tmp_path).communicate()[0]

@@ -214,3 +214,53 @@ def test_help_has_what_the_docstring_says(capsys: pytest.CaptureFixture[str]) ->
     assert "Train something." in said
     assert "Folder to write." in said
     assert "Share of the run." in said
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Files beside.
+
+    Attributes:
+        listed: A table.
+        others: More tables.
+    """
+
+    listed: Path = Path("~/list.csv")
+    others: tuple[Path, ...] = ()
+
+
+def locate(data: str | Path, out: str | Path = Path("runs"), beside: Beside = Beside()) -> None:
+    """Locate files.
+
+    Args:
+        data: Cutouts.
+        out: A folder.
+        beside: Files beside.
+    """
+
+
+def test_a_tilde_is_the_home_folder_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yaml = yaml_file(tmp_path, "data: ~/a.h5\nothers: [~/b.csv, c.csv]\n")
+    assert config.parse(locate, ["~/a.yaml", "out=~/runs"], prog="x") == {
+        "data": tmp_path / "a.h5",
+        "out": tmp_path / "runs",
+        "beside": Beside(tmp_path / "list.csv", (tmp_path / "b.csv", Path("c.csv"))),
+    }
+    assert yaml == str(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("given", ["hats/Norder=3/Dir=0", "./healpix=12/001.hdf5", "/a/out=b.h5"])
+def test_a_path_may_have_an_equals_sign(given: str) -> None:
+    assert config.parse(locate, [given], prog="x")["data"] == Path(given)
+    assert config.parse(locate, [f"data={given}"], prog="x")["data"] == Path(given)
+
+
+def test_a_file_that_is_there_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "healpix=12").mkdir()
+    assert config.parse(locate, ["healpix=12"], prog="x")["data"] == Path("healpix=12")
+    with pytest.raises(ConfigError, match="unknown key 'healpix'"):
+        config.parse(locate, ["healpix=13"], prog="x")

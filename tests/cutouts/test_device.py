@@ -5,7 +5,7 @@ import torch
 
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.batches import Batches, read_batch
-from ssl_photoz.cutouts.device import Halved, Held, bytes_of, for_training
+from ssl_photoz.cutouts.device import GpuResident, HalfPrecision, bytes_of, for_training
 from ssl_photoz.cutouts.reader import Cutouts
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def cutouts(tmp_path, request):
 
 def test_a_gpu_is_given_every_pixel_rounded_to_half_precision(cutouts):
     rows = np.array([7, 3, 30])
-    batch = read_batch(Halved(cutouts), rows).to("cpu")
+    batch = read_batch(HalfPrecision(cutouts), rows).to("cpu")
     exact = read_batch(cutouts, rows).flux
     assert batch.flux.dtype == torch.float32
     if cutouts.source.dtype == "uint8":
@@ -43,8 +43,8 @@ def test_held_cutouts_make_the_same_batches_as_streamed_ones(cutouts, block_rows
     rows = np.setdiff1d(np.arange(len(cutouts)), [5, 11])
     given = {"batch_size": 8, "seed": 1, "block_rows": block_rows, "window_rows": 16}
     given["size_px"] = size_px
-    held = list(Batches(Held(cutouts, rows, CPU), rows, **given))
-    streamed = list(Batches(Halved(cutouts), rows, **given))
+    held = list(Batches(GpuResident(cutouts, rows, CPU), rows, **given))
+    streamed = list(Batches(HalfPrecision(cutouts), rows, **given))
     assert len(held) == len(streamed) == 4
     for one, other in zip(held, streamed, strict=True):
         assert np.array_equal(one.rows, other.rows)
@@ -52,16 +52,16 @@ def test_held_cutouts_make_the_same_batches_as_streamed_ones(cutouts, block_rows
 
 
 def test_held_cutouts_are_read_from_the_file_once(cutouts, monkeypatch):
-    held = Held(cutouts, np.arange(len(cutouts)), CPU)
-    monkeypatch.setattr(cutouts, "read", lambda *_, **__: pytest.fail("read again"))
-    assert len(held.read(np.array([1, 1, 39]))) == 3
+    held = GpuResident(cutouts, np.arange(len(cutouts)), CPU)
+    monkeypatch.setattr(cutouts.stored, "read", lambda *_, **__: pytest.fail("read again"))
+    assert len(held.tensor(np.array([1, 1, 39]))) == 3
     assert held.source is cutouts.source
     assert len(held) == len(cutouts)
 
 
 def test_memory_needed_is_that_of_the_pixels_held(cutouts):
     rows = np.arange(0, 40, 2)
-    held = Held(cutouts, rows, CPU)
+    held = GpuResident(cutouts, rows, CPU)
     assert bytes_of(cutouts, rows) == held._pixels.numel() * held._pixels.element_size()
 
 
@@ -78,4 +78,6 @@ def test_a_gpu_gets_the_same_numbers_resident_or_streamed(cutouts, resident):
     rows = np.arange(len(cutouts))
     source = for_training(cutouts, rows, device=torch.device("cuda", 0), resident=resident)
     batch = read_batch(source, rows[:8]).pinned().to("cuda")
-    assert torch.equal(batch.flux.cpu(), read_batch(Halved(cutouts), rows[:8]).to("cpu").flux)
+    assert torch.equal(
+        batch.flux.cpu(), read_batch(HalfPrecision(cutouts), rows[:8]).to("cpu").flux
+    )

@@ -5,7 +5,7 @@ import pytest
 
 from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.cutouts.stream import (
     LabelledStream,
     deal,
@@ -27,8 +27,8 @@ def cutouts(make_file):
 
 
 def side_of(cutouts):
-    places = [cutouts.column(name) for name in ("ra", "dec", "id")]
-    return sky_split(*places, fractions=SPLIT.fractions)
+    config = SplitConfig(fractions=SPLIT.fractions)
+    return assign_splits(cutouts.ra, cutouts.dec, cutouts.id, config)
 
 
 def make(cutouts, labelled, *, start=0, stop=40, **changes):

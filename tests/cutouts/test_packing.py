@@ -1,9 +1,10 @@
 import h5py
 import numpy as np
 import pytest
+from ssl_photoz.recipes.survey.convert import convert
 
 from ssl_photoz import cli
-from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.cutouts.batches import Batches, good_rows
 from ssl_photoz.cutouts.layout import find_layout
 from ssl_photoz.cutouts.packing import as_half, pack
@@ -102,7 +103,7 @@ def test_float32_keeps_every_bit_and_8_bits_stay_8_bits(path, make_file, tmp_pat
 def test_pixels_fainter_than_half_precision_are_refused(path, tmp_path):
     with h5py.File(path, "a") as file:
         file["images"][:] = file["images"][:] * 1e-3  # noise 3e-6: a few steps of float16
-    with pytest.raises(DataError, match=r"noise of .*e-06 per pixel.*pack with dtype=float32"):
+    with pytest.raises(DataError, match=r"noise of .*e-06 per pixel.*give dtype=float32"):
         packed(path, tmp_path / "p.h5")
     assert packed(path, tmp_path / "p.h5", dtype="float32").rows == N
 
@@ -153,11 +154,27 @@ def test_training_reads_the_copy_as_it_would_the_original(path, tmp_path):
             assert before.ebv_mag.equal(after.ebv_mag)
 
 
-def test_the_verb_packs_and_says_what_it_did(path, tmp_path, capsys):
-    arguments = ["pack", f"data={path}", f"out={tmp_path / 'p.h5'}", "size_px=10"]
+@pytest.mark.parametrize(("verb", "half"), [("convert", ["dtype=float16"]), ("pack", [])])
+def test_the_verb_packs_and_says_what_it_did(path, tmp_path, capsys, verb, half):
+    arguments = [verb, f"data={path}", f"out={tmp_path / 'p.h5'}", "size_px=10", *half]
     assert cli.main(arguments) == 0
-    assert f"{N} cutouts" in capsys.readouterr().out
+    assert f"{N} cutouts in, {N} written" in capsys.readouterr().out
     assert cli.main(arguments) == 0
     assert "already made" in capsys.readouterr().out
+    with Cutouts.open(tmp_path / "p.h5") as copy:
+        assert (copy.source.dtype, copy.source.size_px) == ("float16", 10)
     assert cli.main([*arguments, "dtype=float8"]) == 2
     assert "expected float16 or float32" in capsys.readouterr().err
+
+
+def test_packing_asks_for_hdf5_and_for_where_or_mask(path, tmp_path):
+    with pytest.raises(ConfigError, match="a copy in HDF5"):
+        convert(path, tmp_path / "p", dtype="float16")
+    with pytest.raises(ConfigError, match="where= or mask="):
+        convert(path, tmp_path / "p.h5", where="z > 0", mask=tmp_path)
+
+
+def test_rows_are_chosen_by_their_columns_in_either_format(path, tmp_path):
+    for out in ("p.h5", "p"):
+        copy = convert(str(path), str(tmp_path / out), where="ebv < 0.095")
+        assert copy.column("ebv").tolist() == pytest.approx([row / 100 for row in range(10)])

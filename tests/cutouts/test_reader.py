@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.cutouts.reader import Cutouts, noise_from_depth
 
 
@@ -142,3 +143,31 @@ def test_a_challenge_sized_file_takes_the_memory_of_the_rows_asked(make_file):
     tracemalloc.stop()
     assert (pixels == 0.5).all()
     assert peak < 2.5 * pixels.nbytes
+
+
+def test_slices_are_pixels(make_file):
+    images = np.random.default_rng(0).normal(size=(12, 3, 16, 16)).astype("f4")
+    z = np.linspace(0.1, 0.4, 12).astype("f4")
+    cutouts = Cutouts.open(str(make_file(images=images, Z=z)))
+    np.testing.assert_array_equal(cutouts[3:7], images[3:7])
+    np.testing.assert_array_equal(cutouts[::-5], images[::-5])
+    np.testing.assert_array_equal(cutouts[cutouts.z > 0.3], images[z > 0.3])
+    np.testing.assert_array_equal(cutouts[[4, -1]], images[[4, -1]])
+    np.testing.assert_array_equal(cutouts[-1], images[-1])
+    assert cutouts[[]].shape == cutouts[12:].shape == (0, 3, 16, 16)
+    assert len(list(cutouts)) == len(cutouts) == 12
+    with pytest.raises(IndexError):
+        cutouts[12]
+
+
+def test_columns_that_everybody_needs_are_attributes(make_file):
+    cutouts = Cutouts.open(make_file())
+    for name in ("id", "ra", "dec", "z"):
+        np.testing.assert_array_equal(getattr(cutouts, name), cutouts.column(name))
+
+
+def test_open_cutouts_are_given_back(make_file):
+    cutouts = Cutouts.open(make_file())
+    assert Cutouts.open(cutouts) is cutouts
+    with pytest.raises(ConfigError, match="is open"):
+        Cutouts.open(cutouts, bands=("g", "r", "z"))

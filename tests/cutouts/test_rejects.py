@@ -9,7 +9,7 @@ from ssl_photoz.cutouts.rejects import (
     SCAN,
     TRAINING,
     UNREADABLE,
-    mended,
+    fault_tolerant,
     read_rejects,
     suspicious,
     write_rejects,
@@ -46,7 +46,7 @@ def test_a_cutout_that_cannot_be_read_is_replaced_by_the_next_good_one(path):
     plain = Cutouts.open(path)
     with pytest.raises(DataError, match="damaged"):
         plain.read([TORN])
-    cutouts, met = mended(plain)
+    cutouts, met = fault_tolerant(plain)
     pixels = cutouts.read(np.array([3, TORN, 9]))
     np.testing.assert_array_equal(pixels, plain.read([3, 9, 9]))
     np.testing.assert_array_equal(
@@ -63,14 +63,14 @@ def test_a_cutout_that_cannot_be_read_is_replaced_by_the_next_good_one(path):
 def test_pixels_that_turned_bad_are_replaced(path, value, reason):
     spoil(path, 8, value)
     plain = Cutouts.open(path)
-    cutouts, met = mended(plain)
+    cutouts, met = fault_tolerant(plain)
     np.testing.assert_array_equal(cutouts.read(np.array([7, 8])), plain.read([7, 7]))
     assert met == {8: reason}
 
 
 def test_when_nothing_can_stand_in_it_is_an_error(path):
     spoil(path, slice(0, TORN), np.nan)
-    cutouts, met = mended(Cutouts.open(path))
+    cutouts, met = fault_tolerant(Cutouts.open(path))
     with pytest.raises(DataError, match="not one of 2 cutouts read together is usable"):
         cutouts.read(np.array([1, 2]))
     with pytest.raises(DataError, match="damaged"):
@@ -80,7 +80,7 @@ def test_when_nothing_can_stand_in_it_is_an_error(path):
 
 def test_batches_stay_counted(path):
     def batches(start):
-        cutouts, _ = mended(Cutouts.open(path))
+        cutouts, _ = fault_tolerant(Cutouts.open(path))
         deck = {"batch_size": 4, "seed": 1, "stop": 6}
         return list(TrainingStream(cutouts, np.arange(ROWS), start=start, **deck))
 
@@ -92,7 +92,7 @@ def test_batches_stay_counted(path):
 
 
 def test_parts_of_a_batch_make_up_the_batch(path):
-    cutouts, _ = mended(Cutouts.open(path))
+    cutouts, _ = fault_tolerant(Cutouts.open(path))
 
     def rows(part):
         deck = {"batch_size": 4, "seed": 1, "start": 1, "stop": 5, "part": part}

@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 
 from ssl_photoz.core.errors import ConfigError, ShapeError
-from ssl_photoz.cutouts.split import SplitConfig, sky_split, uniform_hash
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits, sky_split, uniform_hash
 
 
 def sky(n, seed=0):
@@ -14,7 +16,7 @@ def sky(n, seed=0):
 
 def test_shares_of_the_sky_are_the_fractions():
     ra, dec = sky(200_000)
-    split = sky_split(ra, dec, np.arange(len(ra)), fractions=(0.6, 0.15, 0.25))
+    split = assign_splits(ra, dec, np.arange(len(ra)), SplitConfig(fractions=(0.6, 0.15, 0.25)))
     n_cells = 12 * 32**2
     for name, share in zip(("train", "val", "test"), (0.6, 0.15, 0.25), strict=True):
         sigma = np.sqrt(share * (1 - share) / n_cells)
@@ -28,8 +30,8 @@ def test_clustered_galaxies_stay_together():
     here = SkyCoord(ra, dec, unit="deg")
     there = here.directional_offset_by(step * units.rad, 30 * units.arcsec)
     ids = np.arange(len(ra))
-    one = sky_split(ra, dec, ids)
-    other = sky_split(there.ra.deg, there.dec.deg, ids)
+    one = assign_splits(ra, dec, ids)
+    other = assign_splits(there.ra.deg, there.dec.deg, ids)
     # A 30 arcsec step crosses an edge of a 1.83 degree square with probability about
     # (4/pi) * 30 / 6600; only crossings between unlike cells part a pair.
     assert np.mean(one != other) < 4 / np.pi * 30 / 6600 * 1.5
@@ -42,7 +44,7 @@ def test_test_galaxies_are_far_from_training_galaxies():
     centres_ra, centres_dec = sky(300, seed=6)
     ra = np.repeat(centres_ra, 40) + rng.normal(0, 0.01, 12_000)
     dec = np.clip(np.repeat(centres_dec, 40) + rng.normal(0, 0.01, 12_000), -90, 90)
-    split = sky_split(ra % 360, dec, np.arange(12_000)).reshape(300, 40)
+    split = assign_splits(ra % 360, dec, np.arange(12_000)).reshape(300, 40)
     mixed = np.mean([len(set(cluster)) > 1 for cluster in split])
     # A cluster 0.05 degree across straddles an edge of a 1.83 degree cell now and then.
     assert mixed < 0.08
@@ -53,7 +55,7 @@ def test_test_galaxies_are_far_from_training_galaxies():
 def test_every_id_is_on_one_side_wherever_its_repeats_lie(as_text):
     ra, dec = sky(5000)
     ids = np.random.default_rng(1).integers(0, 1500, 5000)
-    split = sky_split(ra, dec, ids.astype(str) if as_text else ids)
+    split = assign_splits(ra, dec, ids.astype(str) if as_text else ids)
     assert all(len(set(split[ids == one])) == 1 for one in np.unique(ids))
     assert len(set(split)) == 3
 
@@ -61,14 +63,18 @@ def test_every_id_is_on_one_side_wherever_its_repeats_lie(as_text):
 def test_the_same_galaxy_is_on_the_same_side_in_every_file():
     ra, dec = sky(10_000)
     ids = np.arange(10_000) * 7
-    whole = sky_split(ra, dec, ids, seed=5)
+    whole = assign_splits(ra, dec, ids, SplitConfig(seed=5))
     some = np.random.default_rng(2).permutation(10_000)[:777]
-    np.testing.assert_array_equal(sky_split(ra[some], dec[some], ids[some], seed=5), whole[some])
+    again = assign_splits(ra[some], dec[some], ids[some], SplitConfig(seed=5))
+    np.testing.assert_array_equal(again, whole[some])
 
 
 def test_another_seed_is_another_division():
     ra, dec = sky(20_000)
-    one, two = (sky_split(ra, dec, np.arange(20_000), seed=seed) == "test" for seed in (0, 1))
+    one, two = (
+        assign_splits(ra, dec, np.arange(20_000), SplitConfig(seed=seed)) == "test"
+        for seed in (0, 1)
+    )
     assert abs(np.mean(one & two) - 0.2 * 0.2) < 0.015
 
 
@@ -85,9 +91,9 @@ def test_neighbouring_cells_draw_independent_uniform_numbers():
 
 def test_rows_without_a_position_train_unless_their_id_has_one_elsewhere():
     ra, dec = sky(2000)
-    test_row = int(np.flatnonzero(sky_split(ra, dec, np.arange(2000)) == "test")[0])
+    test_row = int(np.flatnonzero(assign_splits(ra, dec, np.arange(2000)) == "test")[0])
     nan = [np.nan, np.nan]
-    split = sky_split(
+    split = assign_splits(
         np.append(ra, nan), np.append(dec, nan), np.append(np.arange(2000), [5000, test_row])
     )
     assert split[-2:].tolist() == ["train", "test"]
@@ -98,4 +104,13 @@ def test_settings_that_make_no_sense():
         with pytest.raises(ConfigError):
             SplitConfig(**bad)
     with pytest.raises(ShapeError):
-        sky_split(np.zeros(3), np.zeros(2), np.zeros(3))
+        assign_splits(np.zeros(3), np.zeros(2), np.zeros(3))
+
+
+def test_the_masks_of_a_split_are_its_names():
+    ra, dec = sky(500)
+    galaxies = SimpleNamespace(ra=ra, dec=dec, id=np.arange(500))
+    split, names = sky_split(galaxies), assign_splits(ra, dec, galaxies.id)
+    for name in ("train", "val", "test"):
+        np.testing.assert_array_equal(getattr(split, name), names == name)
+    assert len(split) == 500

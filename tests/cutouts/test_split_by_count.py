@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 
 N = 1000
 COUNTS = (700, 100, 200)
@@ -13,7 +13,7 @@ COUNTS = (700, 100, 200)
 def split(ids, **changes):
     rng = np.random.default_rng(0)
     ra, dec = rng.uniform(0, 360, len(ids)), rng.uniform(-60, 60, len(ids))
-    return sky_split(ra, dec, ids, **{"counts": COUNTS, **changes})
+    return assign_splits(ra, dec, ids, SplitConfig(**{"counts": COUNTS, **changes}))
 
 
 def numbers(side):
@@ -47,7 +47,9 @@ def test_rows_of_one_galaxy_stay_together():
 
 def test_positions_do_not_matter():
     ids, nowhere = np.arange(N), np.full(N, np.nan)
-    np.testing.assert_array_equal(sky_split(nowhere, nowhere, ids, counts=COUNTS), split(ids))
+    np.testing.assert_array_equal(
+        assign_splits(nowhere, nowhere, ids, SplitConfig(counts=COUNTS)), split(ids)
+    )
 
 
 def test_too_few_rows_are_refused():

@@ -11,7 +11,7 @@ from ssl_photoz.cutouts.sample import (
     target_statistics,
     typical_noise,
 )
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.cutouts.stream import TrainingStream
 
 ROWS = 600
@@ -64,7 +64,7 @@ def test_scored_galaxies_are_never_of_the_test_sky(path):
     with Cutouts.open(path) as cutouts:
         crops = labelled_crops(cutouts, np.arange(ROWS), split, size_px=16)
         places = [cutouts.column(name) for name in ("ra", "dec", "id")]
-        side = sky_split(*places, fractions=split.fractions)
+        side = assign_splits(*places, SplitConfig(fractions=split.fractions))
         labelled = np.isfinite(cutouts.column("z"))
         known, asked = (np.flatnonzero(labelled & (side == name)) for name in ("train", "val"))
         for name, rows in (("known", known), ("asked", asked)):

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_photoz.core.errors import DataError, MismatchError
-from ssl_photoz.cutouts.split import sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.embeddings.embed import embed, embed_cutout
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
@@ -76,7 +76,7 @@ def test_the_split_is_the_encoders_and_a_clashing_column_keeps_its_values(
     run(cutouts, encoder, tmp_path / "e")
     stored = Embeddings.open(tmp_path / "e")
     places = [stored.column(name) for name in ("ra", "dec", "id")]
-    expected = sky_split(*places, seed=3, nside=32, fractions=(0.7, 0.1, 0.2))
+    expected = assign_splits(*places, SplitConfig(seed=3, fractions=(0.7, 0.1, 0.2)))
     np.testing.assert_array_equal(stored.column("split"), expected)
     np.testing.assert_array_equal(stored.column("catalogue_split"), stored.column("row"))
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ssl_photoz.fetching.answers import examine
-from ssl_photoz.fetching.frame import Frame
 from ssl_photoz.fetching.pace import back_off_s, retry_after_s
+from ssl_photoz.fetching.settings import FrameConfig
 
-FRAME = Frame(("g", "r", "z"), 16, 0.262, max_blank=0.1)
+FRAME = FrameConfig(size_px=16)
 PLACE = {"ra_deg": 359.9999, "dec_deg": -20.0}
 
 

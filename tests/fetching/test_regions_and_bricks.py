@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
+from ssl_photoz.catalog.sky import in_north
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.fetching.bricks import (
     ROWS,
@@ -12,7 +13,7 @@ from ssl_photoz.fetching.bricks import (
     bricks_in_row,
     coadd_path,
 )
-from ssl_photoz.fetching.regions import is_north, layers_of, on_the_sky, require_layer
+from ssl_photoz.fetching.regions import layers_of, on_the_sky, require_layer
 
 
 def test_north_is_above_the_split_and_above_the_galaxy():
@@ -20,9 +21,9 @@ def test_north_is_above_the_split_and_above_the_galaxy():
     ra, dec = rng.uniform(0, 360, 4000), np.degrees(np.arcsin(rng.uniform(-1, 1, 4000)))
     b = SkyCoord(ra, dec, unit="deg").galactic.b.deg
     clear = np.abs(b) > 1e-3
-    assert np.array_equal(is_north(ra, dec)[clear], ((dec >= 32.375) & (b > 0))[clear])
-    assert is_north(np.array([180.0, 180.0]), np.array([32.375, 32.3749])).tolist() == [True, False]
-    assert not is_north(np.array([10.68]), np.array([41.27]))[0]  # Andromeda, below the plane
+    assert np.array_equal(in_north(ra, dec)[clear], ((dec >= 32.375) & (b > 0))[clear])
+    assert in_north(np.array([180.0, 180.0]), np.array([32.375, 32.3749])).tolist() == [True, False]
+    assert not in_north(np.array([10.68]), np.array([41.27]))[0]  # Andromeda, below the plane
 
 
 def test_layers():

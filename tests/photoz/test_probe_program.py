@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
-from ssl_photoz.recipes.probe.probe import PredictSettings, Settings, main, predict
+from ssl_photoz.recipes.probe.predict import predict
+from ssl_photoz.recipes.probe.probe import Settings, main
 
 from ssl_photoz import cli
 from ssl_photoz.core import artefact
@@ -161,7 +162,7 @@ def read_table(path):
 def test_predict_writes_a_row_per_unlabelled_galaxy(fitted, tmp_path, suffix, capsys):
     store, folder = fitted
     out = tmp_path / f"table{suffix}"
-    predict(PredictSettings(probe=folder, embeddings=store.folder, out=out, which="knn"))
+    predict(folder, out, embeddings=store.folder, which="knn")
     table = read_table(out)
     unlabelled = np.isnan(store.column("z"))
     assert table["id"].tolist() == store.column("id")[unlabelled].tolist()
@@ -178,9 +179,7 @@ def test_predict_writes_a_row_per_unlabelled_galaxy(fitted, tmp_path, suffix, ca
 def test_predict_all_repeats_the_test_predictions(fitted, tmp_path):
     store, folder = fitted
     out = tmp_path / "all.parquet"
-    predict(
-        PredictSettings(probe=folder, embeddings=store.folder, out=out, which="ridge", rows="all")
-    )
+    predict(folder, out, embeddings=store.folder, which="ridge", rows="all")
     table = read_table(out)
     assert len(table["id"]) == len(store)
     given = dict(zip(table["id"].tolist(), table["z_phot"].tolist(), strict=True))
@@ -191,21 +190,17 @@ def test_predict_all_repeats_the_test_predictions(fitted, tmp_path):
 
 def test_predict_refuses_another_encoder(fitted, make_store, tmp_path):
     other = make_store("other", encoder="f" * 64)
-    settings = PredictSettings(probe=fitted[1], embeddings=other.folder, out=tmp_path / "t.csv")
     with pytest.raises(ArtefactError, match="holds no probe 'mlp'; it holds mean, knn, ridge"):
-        predict(settings)
-    settings = PredictSettings(
-        probe=fitted[1], embeddings=other.folder, out=tmp_path / "t.csv", which="knn"
-    )
+        predict(fitted[1], tmp_path / "t.csv", embeddings=other.folder)
     with pytest.raises(MismatchError, match=r"encoder eeee.* encoder ffff"):
-        predict(settings)
+        predict(fitted[1], tmp_path / "t.csv", embeddings=other.folder, which="knn")
     assert not (tmp_path / "t.csv").exists()
 
 
 def test_predict_refuses_formats_it_cannot_write(fitted, tmp_path):
     store, folder = fitted
     with pytest.raises(ConfigError, match=r"'\.txt', expected \.parquet, \.fits, \.csv"):
-        predict(PredictSettings(probe=folder, embeddings=store.folder, out=tmp_path / "t.txt"))
+        predict(folder, tmp_path / "t.txt", embeddings=store.folder)
 
 
 def test_predict_says_so_when_nothing_is_unlabelled(fitted, make_store, tmp_path):
@@ -214,11 +209,7 @@ def test_predict_says_so_when_nothing_is_unlabelled(fitted, make_store, tmp_path
 
     full = make_store("full", change=label)
     with pytest.raises(DataError, match="rows=all"):
-        predict(
-            PredictSettings(
-                probe=fitted[1], embeddings=full.folder, out=tmp_path / "t.csv", which="knn"
-            )
-        )
+        predict(fitted[1], tmp_path / "t.csv", embeddings=full.folder, which="knn")
 
 
 def test_a_damaged_probe_file_is_one_clear_line(fitted, tmp_path, capsys):
@@ -241,7 +232,7 @@ def test_a_failed_write_leaves_the_old_table(fitted, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space"):
-        predict(PredictSettings(probe=folder, embeddings=store.folder, out=out, which="knn"))
+        predict(folder, out, embeddings=store.folder, which="knn")
     assert out.read_bytes() == b"old"
     assert [path.name for path in tmp_path.glob(".*")] == []
 

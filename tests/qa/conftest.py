@@ -1,31 +1,21 @@
 import shutil
-from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 
-from ssl_photoz.simulator.simulator import Simulator
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.survey import write_survey
 
 ROWS = 240
-MAKE = partial(
-    Simulator,
-    seed=11,
-    size_px=64,
-    r_limit_mag=21.2,
-    proportions=(1.0, 1.0, 1.0),
-    labelled_fraction=1.0,
-    galaxies_per_arcmin2=10.0,
-    stars_per_arcmin2=1.2,
-)
+CONFIG = SimulatorConfig(seed=11, size_px=64)
 
 
 @pytest.fixture(scope="session")
 def clean_survey(tmp_path_factory):
     """A simulated survey in which nothing is wrong."""
-    path = tmp_path_factory.mktemp("census") / "clean.h5"
-    write_survey(path, MAKE, galaxies=ROWS, workers=1, settings={"seed": 11})
+    path = tmp_path_factory.mktemp("qa") / "clean.h5"
+    write_survey(path, CONFIG, galaxies=ROWS, workers=1)
     return path
 
 
@@ -56,7 +46,7 @@ PLANTED = {
 @pytest.fixture(scope="session")
 def planted_survey(clean_survey, tmp_path_factory):
     """The same survey with one fault each in the rows of `PLANTED`."""
-    path = tmp_path_factory.mktemp("census") / "planted.h5"
+    path = tmp_path_factory.mktemp("qa") / "planted.h5"
     shutil.copy(clean_survey, path)
     with h5py.File(path, "r+") as file:
         images, ids, ra, dec, z = (file[n] for n in ("images", "TARGETID", "RA", "DEC", "Z"))

@@ -36,7 +36,7 @@ def test_apertures_agree_with_the_truth_of_the_simulator(clean_survey):
     colour = (seen.mag["g"] - seen.mag["r"]) - (truth.mag["g"] - truth.mag["r"])
     assert abs(np.nanmedian(colour)) < 0.05
     seeing = np.hypot(truth.radius_arcsec, 1.33 / 2)
-    # Neighbours and the wings of the PSF make it larger, by a quarter as docs/census.md says.
+    # Neighbours and the wings of the PSF make it larger, by a quarter as docs/qa.md says.
     assert 1 < np.nanmedian(seen.radius_arcsec / seeing) < 1.4
 
 

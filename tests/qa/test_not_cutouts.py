@@ -51,9 +51,9 @@ def test_inspect_says_what_a_catalogue_is(tmp_path, capsys, name, write, kind, c
     said = capsys.readouterr().out
     assert f"a catalogue without cutouts ({kind})" in said
     assert f"rows         {N}\n" in said
-    census = json.loads((tmp_path / "seen" / "census.json").read_text())
-    assert columns.items() <= census["columns"].items()
-    assert census["rows"] == N
+    found = json.loads((tmp_path / "seen" / "qa.json").read_text())
+    assert columns.items() <= found["columns"].items()
+    assert found["rows"] == N
     with pytest.raises(DataError):
         Cutouts.open(tmp_path / name)
 

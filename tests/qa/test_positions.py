@@ -4,7 +4,8 @@ import numpy as np
 from astropy import units
 from astropy.coordinates import SkyCoord
 
-from ssl_photoz.qa.positions import find_neighbours, in_north, repeated_ids, repeats_an_earlier
+from ssl_photoz.catalog.sky import in_north
+from ssl_photoz.qa.positions import find_neighbours, repeated_ids, repeats_an_earlier
 
 
 def crowd(n=300, seed=0):

@@ -1,29 +1,25 @@
 """The northern survey: the same galaxies, seen by other telescopes."""
 
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from ssl_photoz.recipes.survey.simulate import Settings, main
+from ssl_photoz.recipes.survey.simulate import simulate
 
 from ssl_photoz.core.errors import MismatchError
-from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.simulator.colours import ColourTable
 from ssl_photoz.simulator.conditions import SURVEYS, draw_conditions, passband_gain
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.simulator import Simulator
 
-MAKE = partial(
-    Simulator,
-    seed=3,
-    size_px=32,
-    r_limit_mag=21.2,
-    proportions=(1.0, 1.0, 1.0),
-    labelled_fraction=1.0,
-    galaxies_per_arcmin2=10.0,
-    stars_per_arcmin2=1.2,
-    colours=ColourTable.build(step=0.05),
-)
+CONFIG = SimulatorConfig(seed=3, size_px=32)
+COLOURS = ColourTable.build(step=0.05)
 OBSERVED = {"EBV", "PSFSIZE", "NOISE"}
+
+
+def both_surveys(**changes):
+    configs = (replace(CONFIG, survey=survey, **changes) for survey in ("south", "north"))
+    return [Simulator(config, colours=COLOURS) for config in configs]
 
 
 def test_seeing_and_depth_have_the_medians_of_their_sources():
@@ -60,7 +56,7 @@ def test_passbands_differ_as_the_published_colour_terms_do():
 
 
 def test_a_galaxy_is_the_same_in_both_surveys_but_for_how_it_is_seen():
-    south, north = MAKE(), MAKE(survey="north")
+    south, north = both_surveys()
     for i in range(4):
         (image, one), (other_image, other) = south.row(i), north.row(i)
         for name in one.keys() - OBSERVED:
@@ -79,7 +75,7 @@ def test_a_galaxy_is_the_same_in_both_surveys_but_for_how_it_is_seen():
 
 def test_the_light_of_a_galaxy_is_that_of_the_passbands():
     bare = {"galaxies_per_arcmin2": 0.0, "stars_per_arcmin2": 0.0, "size_px": 128}
-    south, north = MAKE(**bare), MAKE(survey="north", **bare)
+    south, north = both_surveys(**bare)
     ratios, expected = [], []
     for i in range(60):
         (image, row), (other, seen) = south.row(i), north.row(i)
@@ -94,13 +90,14 @@ def test_the_light_of_a_galaxy_is_that_of_the_passbands():
 
 
 def test_the_program_writes_it_and_an_older_file_stays_what_it_is(tmp_path, capsys):
-    given = {"galaxies": 3, "size_px": 16, "workers": 1}
-    for survey in ("south", "north"):
-        main(Settings(out=str(tmp_path / f"{survey}.h5"), survey=survey, **given))
-    with Cutouts.open(tmp_path / "south.h5") as south, Cutouts.open(tmp_path / "north.h5") as north:
+    def run(name, survey):
+        config = SimulatorConfig(size_px=16, survey=survey)
+        return simulate(tmp_path / f"{name}.h5", galaxies=3, simulator=config, workers=1)
+
+    with run("south", "south") as south, run("north", "north") as north:
         assert south.column("id").tolist() == north.column("id").tolist()
         assert (south.column("psfsize") != north.column("psfsize")).all()
     with pytest.raises(MismatchError, match="survey = 'north'"):
-        main(Settings(out=str(tmp_path / "north.h5"), **given))
-    main(Settings(out=str(tmp_path / "south.h5"), **given))
+        run("north", "south")
+    run("south", "south")
     assert "already" in capsys.readouterr().out

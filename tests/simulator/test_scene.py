@@ -2,18 +2,14 @@ import galsim
 import numpy as np
 import pytest
 
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.simulator import fourier
 from ssl_photoz.simulator.colours import ColourTable
-from ssl_photoz.simulator.conditions import (
-    EXTINCTION_PER_EBV,
-    PIXSCALE_ARCSEC,
-    Conditions,
-    dim_by_dust,
-    flux_of,
-)
+from ssl_photoz.simulator.conditions import EXTINCTION, Conditions, dim_by_dust, flux_of
 from ssl_photoz.simulator.field import draw_field
 from ssl_photoz.simulator.population import Galaxies
 from ssl_photoz.simulator.scene import render
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.simulator import Simulator
 from ssl_photoz.simulator.texture import draw_grain, draw_knots, fluctuation_flux_nmgy
 
@@ -92,7 +88,7 @@ def test_dust_dims_by_r_times_ebv():
     target = galaxy()
     mag = -2.5 * np.log10(rendered(target, ebv_mag=0.2) / rendered(target))
     for band in range(3):
-        np.testing.assert_allclose(mag[band], EXTINCTION_PER_EBV[band] * 0.2, atol=1e-6)
+        np.testing.assert_allclose(mag[band], EXTINCTION[band] * 0.2, atol=1e-6)
     np.testing.assert_allclose(dim_by_dust(np.ones(3), 0.0), 1.0)
 
 
@@ -128,16 +124,10 @@ def test_fluctuations_are_those_of_a_poissonian_number_of_stars():
 
 
 def test_noise_is_what_the_catalogue_says():
-    simulator = Simulator(
-        seed=3,
-        size_px=64,
-        r_limit_mag=21.2,
-        proportions=(1, 0, 0),
-        labelled_fraction=1.0,
-        galaxies_per_arcmin2=0.0,
-        stars_per_arcmin2=0.0,
-        colours=COLOURS,
+    config = SimulatorConfig(
+        seed=3, proportions=(1, 0, 0), galaxies_per_arcmin2=0.0, stars_per_arcmin2=0.0
     )
+    simulator = Simulator(config, colours=COLOURS)
     ratios = []
     for i in range(12):
         image, row = simulator.row(i)

@@ -1,34 +1,24 @@
 import json
-import os
-from functools import partial
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
-from ssl_photoz.recipes.survey.simulate import Settings, main
+from ssl_photoz.recipes.survey.simulate import simulate
 
 from ssl_photoz import cli
-from ssl_photoz.core.config import parse
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.simulator.settings import SimulatorConfig
 from ssl_photoz.simulator.simulator import Simulator
 from ssl_photoz.simulator.survey import write_survey
 
-MAKE = partial(
-    Simulator,
-    seed=7,
-    size_px=32,
-    r_limit_mag=21.2,
-    proportions=(2.0, 1.0, 1.0),
-    labelled_fraction=0.5,
-    galaxies_per_arcmin2=10.0,
-    stars_per_arcmin2=1.2,
-)
+CONFIG = SimulatorConfig(seed=7, size_px=32, proportions=(2.0, 1.0, 1.0), labelled_fraction=0.5)
 
 
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
     out = tmp_path_factory.mktemp("survey") / "s.h5"
-    assert write_survey(out, MAKE, galaxies=300, workers=1, settings={"seed": 7, "galaxies": 300})
+    assert write_survey(out, CONFIG, galaxies=300, workers=1)
     return out
 
 
@@ -81,40 +71,39 @@ def test_columns_are_sane(survey):
 def test_a_galaxy_depends_on_seed_and_number_alone(survey, tmp_path):
     # Two processes, another length, blocks that end elsewhere.
     out = tmp_path / "other.h5"
-    write_survey(out, MAKE, galaxies=70, workers=2, settings={"seed": 7, "galaxies": 70})
+    write_survey(out, CONFIG, galaxies=70, workers=2)
     long, short = contents(survey), contents(out)
     for name, values in short.items():
         np.testing.assert_array_equal(values, long[name][:70], err_msg=name)
-    other = Simulator(**{**MAKE.keywords, "seed": 8}).row(0)[0]
+    other = Simulator(replace(CONFIG, seed=8)).row(0)[0]
     assert not np.array_equal(other, long["images"][0])
 
 
 def test_size_and_labels_do_not_change_the_catalogue(survey):
-    row = Simulator(**{**MAKE.keywords, "size_px": 64, "labelled_fraction": 1.0}).row(5)[1]
+    row = Simulator(replace(CONFIG, size_px=64, labelled_fraction=1.0)).row(5)[1]
     data = contents(survey)
     assert np.float32(row["Z"]) == data["TRUE_Z"][5]
     assert np.float32(row["TRUE_RADIUS_ARCSEC"]) == data["TRUE_RADIUS_ARCSEC"][5]
 
 
 def test_the_same_survey_is_not_made_twice_and_another_is_refused(survey):
-    same = {"seed": 7, "galaxies": 300}
     before = survey.stat().st_mtime_ns
-    assert not write_survey(survey, MAKE, galaxies=300, workers=1, settings=same)
+    assert not write_survey(survey, CONFIG, galaxies=300, workers=1)
     assert survey.stat().st_mtime_ns == before
     with pytest.raises(MismatchError, match="seed = 7, asked for 8"):
-        write_survey(survey, MAKE, galaxies=300, workers=1, settings={**same, "seed": 8})
+        write_survey(survey, replace(CONFIG, seed=8), galaxies=300, workers=1)
 
 
 def test_a_file_of_another_kind_is_not_overwritten(tmp_path):
     out = tmp_path / "notes.h5"
     out.write_text("mine")
     with pytest.raises(MismatchError, match="not a simulated survey"):
-        write_survey(out, MAKE, galaxies=1, workers=1, settings={"seed": 7})
+        write_survey(out, CONFIG, galaxies=1, workers=1)
     assert out.read_text() == "mine"
 
 
-def failing_simulator(**options):
-    simulator = Simulator(**{**MAKE.keywords, **options})
+def failing_simulator(config, **options):
+    simulator = Simulator(config, **options)
     first = simulator.row
 
     def row(i):
@@ -128,9 +117,7 @@ def failing_simulator(**options):
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path):
     with pytest.raises(DataError, match=r"s\.h5.*No space left"):
-        write_survey(
-            tmp_path / "s.h5", failing_simulator, galaxies=64, workers=1, settings={"seed": 7}
-        )
+        write_survey(tmp_path / "s.h5", CONFIG, galaxies=64, workers=1, make=failing_simulator)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -159,25 +146,20 @@ def test_a_folder_that_cannot_be_written_gives_one_line(tmp_path, capsys):
         "workers=-1",
     ],
 )
-def test_bad_settings_are_named(bad):
+def test_bad_settings_are_named(bad, tmp_path):
     with pytest.raises(ConfigError, match=bad.split("=")[0] + ".*expected"):
-        parse(Settings, [bad], prog="ssl-photoz simulate")
+        simulate(**cli.parse("simulate", [bad, f"out={tmp_path / 's.h5'}"]))
 
 
 def test_not_a_number_is_refused():
-    with pytest.raises(ValueError, match="labelled_fraction = nan"):
-        Settings(labelled_fraction=float("nan"))
-
-
-def test_shipped_config_holds_the_defaults():
-    config = os.path.join(os.path.dirname(__file__), "../../configs/simulate.yaml")
-    assert parse(Settings, [config], prog="ssl-photoz simulate") == Settings()
+    with pytest.raises(ConfigError, match="labelled_fraction = nan"):
+        SimulatorConfig(labelled_fraction=float("nan"))
 
 
 def test_program_writes_what_it_says(tmp_path, capsys):
-    settings = Settings(out=str(tmp_path / "s.h5"), galaxies=2, size_px=16, workers=1)
-    main(settings)
-    main(settings)
+    given = {"galaxies": 2, "simulator": SimulatorConfig(size_px=16), "workers": 1}
+    made = [simulate(str(tmp_path / "s.h5"), **given) for _ in range(2)]
+    assert [len(one) for one in made] == [2, 2]
     said = capsys.readouterr().out
     assert "simulated survey in" in said
     assert "same simulated survey is already in" in said

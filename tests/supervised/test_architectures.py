@@ -5,18 +5,21 @@ import pytest
 import torch
 
 from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
-from ssl_photoz.training.supervised.build import MAKERS, build, make_network
+from ssl_photoz.training.supervised.build import NETWORKS as OTHERS
+from ssl_photoz.training.supervised.build import build, make_network
 from ssl_photoz.training.supervised.heads import head_for
 from ssl_photoz.training.supervised.predict import predict
-from ssl_photoz.training.supervised.settings import ENCODERS
+from ssl_photoz.training.supervised.settings import (
+    ENCODERS,
+    CapsuleConfig,
+    HeadConfig,
+    ModelConfig,
+)
 
 GALAXIES, SIDE = 64, 40
-TINY = {
-    "capsules": {"crop_px": 32, "types": 4, "atoms": 4},
-    "small_cnn": {"binning": 1},
-}
-MODALITIES = {"width": 8}
-NETWORKS = sorted([*ENCODERS, *MAKERS])
+TINY = CapsuleConfig(crop_px=32, types=4, atoms=4)
+MODALITIES = ModalityConfig(width=8)
+NETWORKS = sorted([*ENCODERS, *OTHERS])
 HEADS = ("regression", "bins")
 STEPS = {"resnet": 25, "multimodal": 40, "small_cnn": 45, "capsules": 60}
 
@@ -37,19 +40,17 @@ FLUX, Z = sky()
 
 def make(kind, head):
     return make_network(
-        kind,
+        ModelConfig(kind, encoder=EncoderConfig(crop_px=33, modalities=MODALITIES), capsules=TINY),
+        head,
         about={"bands": ("g", "r", "z"), "pixscale_arcsec": 0.262, "calibrated": True},
         size_px=SIDE,
         noise=np.full(3, 0.02, "f4"),
-        head=head,
-        encoder=EncoderConfig(crop_px=33, modalities=ModalityConfig(**MODALITIES)),
-        settings=TINY,
         seed=0,
     )
 
 
 def asked(kind):
-    return head_for(Z, kind=kind, bins=10, label_width=0.5)
+    return head_for(Z, HeadConfig(kind, 10, 0.5))
 
 
 def central(side):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_photoz.training.supervised.bands import predict_blanked, predict_permuted
+from ssl_photoz.training.supervised.predict import predict_blanked, predict_permuted
 
 N, BANDS = 60, 3
 

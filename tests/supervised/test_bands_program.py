@@ -1,13 +1,12 @@
-"""`bands` and `clip_sigma`, on a SIMULATED toy survey in which r - g alone tells the redshift."""
-
-from dataclasses import replace
+"""`predict bands.measure=true` and `clip_sigma`; SIMULATED: r - g alone tells the redshift."""
 
 import h5py
 import numpy as np
 import pytest
-from ssl_photoz.recipes.pretrain import bands as program
-from ssl_photoz.recipes.pretrain.supervise import Settings, main
+from ssl_photoz.recipes.pretrain.supervise import supervise as train
+from ssl_photoz.recipes.probe.predict import predict
 
+from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
@@ -16,6 +15,7 @@ from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.end_to_end import labelled_galaxies
+from ssl_photoz.training.supervised.settings import BandsConfig, ModelConfig, SupervisedConfig
 
 ROWS = 220
 
@@ -44,29 +44,35 @@ def folder(tmp_path_factory):
     return folder
 
 
-def supervise(folder, out, **changes):
-    given = {
-        "network": "small_cnn",
+def supervise(folder, out, *, without=(), ensemble=1, **changes):
+    training = {
         "epochs": 5,
         "least_steps": 80,
         "batch_size": 32,
         "learning_rate": 3e-3,
         "orientations": 1,
-        "encoder": EncoderConfig(crop_px=33),
-        "nuisances": AugmentationConfig(
+        **changes,
+    }
+    given = {
+        "ensemble": ensemble,
+        "model": ModelConfig("small_cnn", without=without, encoder=EncoderConfig(crop_px=33)),
+        "training": SupervisedConfig(**training),
+        "augmentations": AugmentationConfig(
             rotation="quarter", jitter_px=0, psf_strength=0, noise_strength=0, dust="none"
         ),
         "split": SplitConfig(seed=1, fractions=(0.6, 0.2, 0.2)),
-        **changes,
     }
-    main(Settings(data=folder / "cutouts.h5", out=folder / out, **given))
+    train(folder / "cutouts.h5", folder / out, **given)
+
+
+def measure(folder, network, out, *left_out, draws=1, orientations=1):
+    config = BandsConfig(measure=True, left_out=left_out, draws=draws)
+    given = {"data": folder / "cutouts.h5", "orientations": orientations, "bands": config}
+    return predict(folder / network, folder / out, **given)
 
 
 def test_the_band_that_tells_is_the_one_that_is_missed(folder, capsys):
-    given = program.Settings(
-        folder / "cutouts.h5", folder / "whole", folder / "bands", (folder / "without_r",), draws=2
-    )
-    program.main(given)
+    measure(folder, "whole", "bands", folder / "without_r", draws=2)
     said = capsys.readouterr().out
     assert "SIMULATED" in said
     losses = artefact.read_json(folder / "bands" / "metrics.json")["losses"]
@@ -75,26 +81,20 @@ def test_the_band_that_tells_is_the_one_that_is_missed(folder, capsys):
         assert rmse["r", way] > 0.02
     assert max(abs(rmse[band, "permuted"]) for band in "gz") < 0.5 * rmse["r", "permuted"]
     assert (folder / "bands" / "bands.png").stat().st_size > 5000
-    program.main(given)
+    measure(folder, "whole", "bands", folder / "without_r", draws=2)
     assert "already made" in capsys.readouterr().out
 
 
 def test_whole_and_part_must_be_of_the_same_galaxies(folder):
-    wrong = program.Settings(
-        folder / "cutouts.h5", folder / "whole", folder / "wrong", (folder / "whole",), draws=1
-    )
     with pytest.raises(MismatchError, match="trained without nothing"):
-        program.main(wrong)
+        measure(folder, "whole", "wrong", folder / "whole")
     supervise(folder, "few_without_r", without=("r",), clip_sigma=1.0, epochs=1, least_steps=2)
-    other = replace(wrong, left_out=(folder / "few_without_r",))
     with pytest.raises(MismatchError, match="test galaxies of the whole network"):
-        program.main(other)
+        measure(folder, "whole", "other", folder / "few_without_r")
 
 
 def test_a_band_left_out_is_judged_by_the_predictions_saved_after_both_trainings(folder):
-    given = {"left_out": (folder / "without_r",), "draws": 1, "orientations": 2}
-    out = folder / "two"
-    program.main(program.Settings(folder / "cutouts.h5", folder / "whole", out, **given))
+    out = measure(folder, "whole", "two", folder / "without_r", orientations=2)
     whole, part = (read_predictions(folder / name) for name in ("whole", "without_r"))
     rmse = [np.sqrt(np.mean((t["z_phot_small_cnn"] - t["z_spec"]) ** 2)) for t in (whole, part)]
     (said,) = [
@@ -105,13 +105,12 @@ def test_a_band_left_out_is_judged_by_the_predictions_saved_after_both_trainings
     assert said == pytest.approx(rmse[1] - rmse[0], rel=1e-6)
 
 
-def test_a_committee_is_asked_and_a_sorted_file_is_shuffled_throughout(tmp_path, monkeypatch):
+def test_an_ensemble_is_asked_and_a_sorted_file_is_shuffled_throughout(tmp_path, monkeypatch):
     """Neighbours in the file have nearly one redshift: among them a band is as good as its own."""
     monkeypatch.setattr(supervision, "CROPS_AT_ONCE", 8)
     survey(tmp_path / "cutouts.h5", rows=ROWS, z=np.linspace(0.03, 0.4, ROWS))
-    supervise(tmp_path, "committee", committee=2)
-    out = tmp_path / "bands"
-    program.main(program.Settings(tmp_path / "cutouts.h5", tmp_path / "committee", out, draws=1))
+    supervise(tmp_path, "ensemble", ensemble=2)
+    out = measure(tmp_path, "ensemble", "bands")
     losses = artefact.read_json(out / "metrics.json")["losses"]
     rmse = {(row["band"], row["way"]): row["value"] for row in losses if row["metric"] == "rmse"}
     assert rmse["r", "permuted"] > 0.05
@@ -125,7 +124,7 @@ def test_clipping_keeps_two_sigma_of_the_training_mean(folder):
         z = file["Z"][:].astype(np.float64)
     rows = {"train": np.arange(150), "val": np.arange(150, 180), "test": np.arange(180, 220)}
     column = {"z": z, "id": np.arange(ROWS), "ra": z, "dec": z}.__getitem__
-    kept, galaxies = labelled_galaxies(rows, column, labels=None, seed=0, clip_sigma=1.0)
+    kept, galaxies = labelled_galaxies(rows, column, SupervisedConfig(clip_sigma=1.0))
     low, high = z[:150].mean() - z[:150].std(), z[:150].mean() + z[:150].std()
     for split, some in rows.items():
         np.testing.assert_array_equal(
@@ -133,4 +132,14 @@ def test_clipping_keeps_two_sigma_of_the_training_mean(folder):
         )
         assert low <= galaxies[split].z.min() <= galaxies[split].z.max() <= high
     with pytest.raises(DataError, match="usable redshifts"):
-        labelled_galaxies(rows, column, labels=None, seed=0, clip_sigma=1e-4)
+        labelled_galaxies(rows, column, SupervisedConfig(clip_sigma=1e-4))
+
+
+def test_the_verb_bands_of_version_0_1_still_works(folder, capsys):
+    whole = measure(folder, "whole", "now", folder / "without_r")
+    given = [f"data={folder / 'cutouts.h5'}", f"network={folder / 'whole'}", "draws=1"]
+    given += [f"out={folder / 'then'}", f"left_out=[{folder / 'without_r'}]"]
+    assert cli.main(["bands", *given]) == 0
+    assert "bands is now predict bands.measure=true" in capsys.readouterr().err
+    then = artefact.read_json(folder / "then" / "metrics.json")
+    assert then["losses"] == artefact.read_json(whole / "metrics.json")["losses"]

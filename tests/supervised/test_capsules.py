@@ -7,23 +7,29 @@ import pytest
 import torch
 
 from ssl_photoz.core.errors import ConfigError, ShapeError
-from ssl_photoz.training.supervised.capsule_layers import margin_loss, route, squash
-from ssl_photoz.training.supervised.capsules import CapsuleNetwork, classes_of, concentration
+from ssl_photoz.training.supervised.capsules import (
+    CapsuleNetwork,
+    classes_of,
+    concentration,
+    margin_loss,
+    route,
+    squash,
+)
+from ssl_photoz.training.supervised.heads import RegressionHead
 from ssl_photoz.training.supervised.settings import CapsuleConfig
-from ssl_photoz.training.supervised.target import Target
 
-TARGET = Target.of(np.array([0.05, 0.1, 0.2, 0.3]))
+HEAD = RegressionHead.of(np.array([0.05, 0.1, 0.2, 0.3]))
 SMALL = {"crop_px": 16, "types": 2, "atoms": 4, "dim": 6}
 
 
 def make(bands=2, **changes):
     torch.manual_seed(0)
-    given = {"softening": [1.0] * bands, "calibrated": True, "head": TARGET, **SMALL, **changes}
-    return CapsuleNetwork(**given)
+    config = CapsuleConfig(**{**SMALL, **changes})
+    return CapsuleNetwork(config, softening=[1.0] * bands, calibrated=True, head=HEAD)
 
 
 def test_its_weights_are_counted():
-    network = CapsuleNetwork(softening=[1.0] * 3, calibrated=True, head=TARGET)
+    network = CapsuleNetwork(CapsuleConfig(), softening=[1.0] * 3, calibrated=True, head=HEAD)
     stem, cells = 64 * (3 * 9 + 1) + 128, 4 * 4 * (64 * 64 * 9 + 128)
     classes = 8 * (8 * 8 + 4 * 4) * 2 * 8 * 16
     redshift = 64 * 17 + 32 * 65 + 33
@@ -124,10 +130,10 @@ def test_the_longest_capsule_answers_and_is_drawn_from():
 def test_the_loss_adds_class_and_picture_by_their_weights():
     flux, z = torch.randn(8, 2, 16, 16), torch.full((8,), 0.1)
     total, alone, no_picture = (
-        make(margin=m, reconstruction=r).loss(flux, z, TARGET).item()
+        make(margin=m, reconstruction=r).loss(flux, z, HEAD).item()
         for m, r in ((0.5, 0.1), (0.0, 0.0), (0.5, 0.0))
     )
-    head = TARGET.loss(torch.zeros(8), z)
+    head = HEAD.loss(torch.zeros(8), z)
     assert alone == pytest.approx(float(head))
     assert alone < no_picture < total
 

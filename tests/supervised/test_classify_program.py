@@ -1,20 +1,26 @@
-"""`classify`: nearby galaxies by pixels, cuts and a frozen head, on a SIMULATED toy survey."""
+"""`supervise head.kind=nearby`: by pixels, cuts and a frozen head, on a SIMULATED toy survey."""
 
 import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from ssl_photoz.recipes.pretrain import classify as program
+from ssl_photoz.recipes.pretrain.supervise import supervise
 
+from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError, MismatchError
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
+from ssl_photoz.dwarfs.baselines import tell_nearby
 from ssl_photoz.dwarfs.purity import PurityCurve
-from ssl_photoz.dwarfs.rivals import tell_nearby
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.settings import EncoderConfig
-from ssl_photoz.training.supervised.settings import NearbyConfig
+from ssl_photoz.training.supervised.settings import (
+    HeadConfig,
+    ModelConfig,
+    NearbyConfig,
+    SupervisedConfig,
+)
 
 ROWS = 300
 SPLIT = SplitConfig(seed=1, fractions=(0.5, 0.25, 0.25))
@@ -41,33 +47,31 @@ def folder(tmp_path_factory):
     vectors = rng.normal(size=(ROWS, 6)).astype("f4")
     vectors[:, 0] += 2 * near
     columns = {"id": ids + 2**60, "ra": ra, "dec": dec, "z": z.astype("f4")}
-    columns["split"] = sky_split(ra, dec, columns["id"], seed=1, fractions=SPLIT.fractions)
+    columns["split"] = assign_splits(
+        ra, dec, columns["id"], SplitConfig(seed=1, fractions=SPLIT.fractions)
+    )
     write_embeddings(folder / "embeddings", columns, vectors, simulated=True)
     return folder
 
 
-def settings(folder, out="out", **changes):
+def classify(folder, out="out", *, epochs=8, least_steps=100, **nearby):
+    training = {"batch_size": 32, "learning_rate": 3e-3, "orientations": 1}
     given = {
-        "network": "small_cnn",
-        "epochs": 8,
-        "least_steps": 100,
-        "batch_size": 32,
-        "learning_rate": 3e-3,
-        "orientations": 1,
-        "encoder": EncoderConfig(crop_px=33),
-        "nuisances": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
+        "model": ModelConfig("small_cnn", encoder=EncoderConfig(crop_px=33)),
+        "head": HeadConfig("nearby", nearby=NearbyConfig(**nearby)),
+        "training": SupervisedConfig(epochs=epochs, least_steps=least_steps, **training),
+        "augmentations": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
         "split": SPLIT,
-        **changes,
     }
-    return program.Settings(folder / "cutouts.h5", folder / out, **given)
+    return supervise(folder / "cutouts.h5", folder / out, **given)
 
 
 @pytest.fixture(scope="module")
 def made(folder):
     """The whole: network, cuts and frozen head."""
-    ours = settings(folder, embeddings=folder / "embeddings", cuts=("mag_r", "mag_g"))
-    program.main(ours)
-    return ours.out
+    made = classify(folder, embeddings=folder / "embeddings", cuts=("mag_r", "mag_g"))
+    assert made.card.kind == "classifier"
+    return made.folder
 
 
 def test_it_tells_blue_from_red_and_says_how_well(made):
@@ -99,10 +103,10 @@ def test_figures_are_those_of_the_table_at_the_sky_s_base_rate(made):
 
 
 def test_a_second_time_there_is_nothing_to_do(made, folder, capsys):
-    program.main(settings(folder, embeddings=folder / "embeddings", cuts=("mag_r", "mag_g")))
+    classify(folder, embeddings=folder / "embeddings", cuts=("mag_r", "mag_g"))
     assert "already made" in capsys.readouterr().out
-    with pytest.raises(MismatchError, match="setting cuts"):
-        program.main(settings(folder, embeddings=folder / "embeddings"))
+    with pytest.raises(MismatchError, match="setting head"):
+        classify(folder, embeddings=folder / "embeddings")
 
 
 def test_embeddings_of_other_galaxies_are_refused(folder, tmp_path):
@@ -110,7 +114,7 @@ def test_embeddings_of_other_galaxies_are_refused(folder, tmp_path):
     columns["split"] = np.array(["train"] * 4)
     write_embeddings(tmp_path / "e", columns, np.ones((4, 3), "f4"))
     with pytest.raises(MismatchError, match="have no row"):
-        program.main(settings(folder, "other", embeddings=tmp_path / "e", epochs=1, least_steps=1))
+        classify(folder, "other", embeddings=tmp_path / "e", epochs=1, least_steps=1)
 
 
 def test_embeddings_that_have_learnt_from_the_redshifts_are_refused(folder, made, tmp_path):
@@ -122,7 +126,7 @@ def test_embeddings_that_have_learnt_from_the_redshifts_are_refused(folder, made
     vectors = np.random.default_rng(0).normal(size=(ROWS, 4)).astype("f4")
     write_embeddings(tmp_path / "e", columns, vectors, labels_seen=[str(known[0]), "1"])
     with pytest.raises(ContaminatedError, match="redshifts of 1 galaxies"):
-        program.main(settings(folder, "seen", embeddings=tmp_path / "e", epochs=1, least_steps=1))
+        classify(folder, "seen", embeddings=tmp_path / "e", epochs=1, least_steps=1)
 
 
 def test_a_split_without_nearby_galaxies_cannot_be_scored():
@@ -133,8 +137,28 @@ def test_a_split_without_nearby_galaxies_cannot_be_scored():
     assert tell_nearby(z, z_max=0.03)["val"].tolist() == [True, False]
 
 
+def test_the_verb_classify_of_version_0_1_still_works(folder, tmp_path, capsys):
+    now = classify(folder, "now", epochs=2, least_steps=4, balance="weighted")
+    given = [f"data={folder / 'cutouts.h5'}", f"out={tmp_path / 'then'}", "network=small_cnn"]
+    given += ["epochs=2", "least_steps=4", "batch_size=32", "learning_rate=3e-3", "seed=0"]
+    given += ["orientations=1", "encoder.crop_px=33", "split.seed=1"]
+    given += ["split.fractions=[0.5,0.25,0.25]", "nearby.balance=weighted", "base_rate=0.01"]
+    given += ["nuisances.jitter_px=1", "nuisances.psf_strength=0.2", "nuisances.noise_strength=0.2"]
+    assert cli.main(["classify", *given]) == 0
+    said = capsys.readouterr().err
+    assert "classify is now supervise head.kind=nearby" in said
+    assert "nuisances.jitter_px is now augmentations.jitter_px" in said
+    assert artefact.read_json(tmp_path / "then" / "metrics.json") == now.metrics
+    tables = [pq.read_table(one / "scores.parquet") for one in (now.folder, tmp_path / "then")]
+    assert tables[0].equals(tables[1])
+
+
 def test_settings_that_cannot_be_meant_are_refused(folder):
     with pytest.raises(ConfigError, match="cuts names columns"):
-        settings(folder, cuts=("mag_r",))
+        NearbyConfig(cuts=("mag_r",))
+    with pytest.raises(ConfigError, match="versus compares redshifts"):
+        supervise(
+            folder / "cutouts.h5", folder / "x", head=HeadConfig("nearby"), versus=(folder / "out",)
+        )
     with pytest.raises(ConfigError, match="gamma"):
         NearbyConfig(gamma=-1)

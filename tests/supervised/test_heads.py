@@ -8,12 +8,12 @@ import torch
 from scipy.stats import norm
 
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.training.supervised.bins import RedshiftBins
-from ssl_photoz.training.supervised.heads import describe, head_for, head_from
-from ssl_photoz.training.supervised.small_cnn import SmallCNN
+from ssl_photoz.training.supervised.heads import BinnedHead, describe, head_for, head_from
+from ssl_photoz.training.supervised.network import SmallCNN
+from ssl_photoz.training.supervised.settings import HeadConfig, SmallCNNConfig
 
 Z = np.random.default_rng(0).uniform(0.02, 0.4, 500)
-BINS = RedshiftBins.of(Z, bins=20)
+BINS = BinnedHead.of(Z, HeadConfig(bins=20))
 
 
 def test_bins_are_even_in_ln_one_plus_z_and_span_the_training_redshifts():
@@ -38,7 +38,7 @@ def test_a_label_is_the_bin_that_a_redshift_is_in():
 
 
 def test_wide_labels_are_gaussians():
-    soft = RedshiftBins.of(Z, bins=20, label_width=1.5)
+    soft = BinnedHead.of(Z, HeadConfig(bins=20, label_width=1.5))
     label = soft.labels(torch.tensor([0.2], dtype=torch.float64))[0].numpy()
     edges = np.array(soft.edges)
     centres, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
@@ -73,14 +73,14 @@ def test_orientations_are_averaged_as_probabilities():
 
 
 def test_one_redshift_is_enough_to_make_bins():
-    lonely = RedshiftBins.of(np.array([0.1, 0.1]), bins=4)
+    lonely = BinnedHead.of(np.array([0.1, 0.1]), HeadConfig(bins=4))
     assert lonely.labels(torch.tensor([0.1], dtype=torch.float64)).argmax() == 0
     assert np.all(np.diff(lonely.edges) > 0)
 
 
-@pytest.mark.parametrize("kind", ["regression", "bins"])
+@pytest.mark.parametrize("kind", ["regression", "bins", "nearby"])
 def test_a_head_comes_back_from_json(kind):
-    head = head_for(Z, kind=kind, bins=6, label_width=0.5)
+    head = head_for(Z, HeadConfig(kind, 6, 0.5))
     assert head_from(json.loads(json.dumps(describe(head)))) == head
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_head_is_said(wrong):
 
 
 def test_a_small_network_that_is_asked_for_bins_starts_at_their_shares():
-    network = SmallCNN(softening=[1.0], calibrated=True, head=BINS).eval()
+    network = SmallCNN(SmallCNNConfig(), softening=[1.0], calibrated=True, head=BINS).eval()
     torch.nn.init.zeros_(network.output.weight)
     answer = network(torch.randn(3, 1, 32, 32))
     torch.testing.assert_close(answer.softmax(1), torch.tensor(BINS.shares).expand(3, -1))

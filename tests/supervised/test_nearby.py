@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.training.supervised.nearby import Nearby
+from ssl_photoz.training.supervised.heads import NearbyHead
+from ssl_photoz.training.supervised.settings import NearbyConfig
 
 Z = np.array([0.01, 0.02, 0.1, 0.2, 0.3, 0.4, 0.2, 0.1, 0.3, 0.5])  # 2 of 10 are nearby
 LOGITS = torch.tensor([2.0, -1.0, 0.5, -3.0])
@@ -15,7 +16,7 @@ REDSHIFTS = torch.tensor([0.01, 0.02, 0.1, 0.2])
 
 
 def head(balance="none", gamma=2.0):
-    return Nearby.of(Z, z_max=0.03, balance=balance, gamma=gamma)
+    return NearbyHead.of(Z, NearbyConfig(z_max=0.03, balance=balance, gamma=gamma))
 
 
 def p_right():
@@ -65,4 +66,4 @@ def test_a_likelier_galaxy_is_nearer():
 @pytest.mark.parametrize("z_max", [0.001, 9.0])
 def test_it_wants_both_kinds(z_max):
     with pytest.raises(DataError, match="expected some, not all"):
-        Nearby.of(Z, z_max=z_max, balance="focal", gamma=2.0)
+        NearbyHead.of(Z, NearbyConfig(z_max=z_max))

@@ -8,19 +8,19 @@ from ssl_photoz.core.errors import MismatchError, ShapeError
 from ssl_photoz.encoders.readout import SYMMETRIES
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.supervised.build import make_network
+from ssl_photoz.training.supervised.heads import RegressionHead
+from ssl_photoz.training.supervised.network import Regressor, SmallCNN
 from ssl_photoz.training.supervised.predict import predict
-from ssl_photoz.training.supervised.regressor import Regressor
-from ssl_photoz.training.supervised.schedule import rate_factor, schedule
-from ssl_photoz.training.supervised.small_cnn import SmallCNN
-from ssl_photoz.training.supervised.target import Target
+from ssl_photoz.training.supervised.settings import ModelConfig, SmallCNNConfig, SupervisedConfig
+from ssl_photoz.training.supervised.training import rate_factor, schedule
 
-TARGET = Target.of(np.array([0.05, 0.1, 0.2, 0.3]))
+HEAD = RegressionHead.of(np.array([0.05, 0.1, 0.2, 0.3]))
 
 
-def small_cnn(bands=3, **changes):
+def small_cnn(bands=3, binning=1):
     torch.manual_seed(0)
-    given = {"calibrated": True, "head": TARGET, **changes}
-    return SmallCNN(softening=[1.0] * bands, **given)
+    config = SmallCNNConfig(binning)
+    return SmallCNN(config, softening=[1.0] * bands, calibrated=True, head=HEAD)
 
 
 def make(
@@ -30,13 +30,11 @@ def make(
         "about": {"bands": bands, "pixscale_arcsec": 0.262, "calibrated": calibrated},
         "size_px": size_px,
         "noise": np.full(len(bands), 0.01, "f4"),
-        "head": TARGET,
-        "encoder": EncoderConfig(crop_px=40),
-        "settings": {"small_cnn": {"binning": binning}},
         "seed": 0,
         **changes,
     }
-    return make_network(kind, **given)
+    own = {"encoder": EncoderConfig(crop_px=40), "small_cnn": SmallCNNConfig(binning)}
+    return make_network(ModelConfig(kind, **own), HEAD, **given)
 
 
 def count(network):
@@ -59,7 +57,7 @@ def test_the_sigmoid_spans_zero_to_a_margin_beyond_the_greatest_redshift():
     flux = torch.zeros(1, 3, 32, 32)
     for bias, z in ((-200.0, 0.0), (200.0, 1.05 * 0.3)):
         torch.nn.init.constant_(network.output.bias, bias)
-        answer = network.eval()(flux).item() * TARGET.scale + TARGET.centre
+        answer = network.eval()(flux).item() * HEAD.scale + HEAD.centre
         assert np.expm1(answer) == pytest.approx(z, abs=1e-6)
 
 
@@ -128,13 +126,13 @@ def test_a_pretrained_encoder_is_taken_as_it_is():
     assert network.trunk is encoder
 
 
-def test_target_is_undone_and_kept_within_the_known_redshifts():
+def test_standardising_is_undone_and_kept_within_the_known_redshifts():
     z = np.array([0.05, 0.1, 0.2, 0.3])
-    standardised = TARGET.standardised(torch.from_numpy(z))
+    standardised = HEAD.standardised(torch.from_numpy(z))
     assert float(standardised.mean()) == pytest.approx(0, abs=1e-12)
     assert float(standardised.std(correction=0)) == pytest.approx(1)
-    np.testing.assert_allclose(TARGET.ln_one_plus_z(standardised.numpy()), np.log(1 + z))
-    np.testing.assert_allclose(TARGET.ln_one_plus_z([-99.0, 99.0]), np.log([1.05, 1.3]))
+    np.testing.assert_allclose(HEAD.ln_one_plus_z(standardised.numpy()), np.log(1 + z))
+    np.testing.assert_allclose(HEAD.ln_one_plus_z([-99.0, 99.0]), np.log([1.05, 1.3]))
 
 
 @pytest.mark.parametrize("orientations", [1, 2, 8])
@@ -147,18 +145,18 @@ def test_predictions_are_means_over_exact_orientations(orientations):
             turned = np.rot90(flux.numpy(), quarters, axes=(2, 3))
             turned = turned[..., ::-1] if flip else turned
             answers.append(network.eval()(torch.from_numpy(turned.copy())).numpy())
-    expected = TARGET.ln_one_plus_z(np.mean(answers, axis=0))
+    expected = HEAD.ln_one_plus_z(np.mean(answers, axis=0))
     batches = [flux[:2], flux[2:]]
-    found = predict(network.train(), batches, head=TARGET, orientations=orientations)
+    found = predict(network.train(), batches, head=HEAD, orientations=orientations)
     np.testing.assert_allclose(found, expected, atol=2e-4)
-    assert predict(network, [], head=TARGET).shape == (0,)
+    assert predict(network, [], head=HEAD).shape == (0,)
 
 
 def test_turning_a_galaxy_does_not_change_the_mean_of_eight_orientations():
     network = small_cnn()
     flux = 3 * torch.randn(5, 3, 32, 32)
     one, turned = (
-        predict(network, [image], head=TARGET) for image in (flux, flux.rot90(1, dims=(2, 3)))
+        predict(network, [image], head=HEAD) for image in (flux, flux.rot90(1, dims=(2, 3)))
     )
     np.testing.assert_allclose(one, turned, atol=1e-6)
 
@@ -175,7 +173,7 @@ def test_turning_a_galaxy_does_not_change_the_mean_of_eight_orientations():
     ],
 )
 def test_few_labels_get_small_batches_and_long_epochs(labels, given, expected):
-    assert schedule(labels, **given) == expected
+    assert schedule(labels, SupervisedConfig(**given)) == expected
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.1), (20, 0.05), (1000, 0.1), (7, 0.0)])

@@ -2,20 +2,21 @@
 
 import copy
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 
 from ssl_photoz.core.errors import ConfigError, MismatchError
-from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
-from ssl_photoz.training.supervised.bins import RedshiftBins
 from ssl_photoz.training.supervised.build import build, make_network
-from ssl_photoz.training.supervised.nearby import Nearby
-from ssl_photoz.training.supervised.settings import NetworkConfig
-from ssl_photoz.training.supervised.target import Target
+from ssl_photoz.training.supervised.heads import RegressionHead, head_for
+from ssl_photoz.training.supervised.settings import (
+    CapsuleConfig,
+    HeadConfig,
+    ModelConfig,
+    NearbyConfig,
+)
 
 N = 64
 ENCODER = EncoderConfig(backbone="resnet18", stem="small", crop_px=32)
@@ -35,23 +36,20 @@ def galaxies():
 
 
 def head_of(kind, z):
-    if kind == "nearby":
-        return Nearby.of(z.numpy(), z_max=0.03, balance="focal", gamma=2.0)
-    return RedshiftBins.of(z.numpy(), bins=10) if kind == "bins" else Target.of(z.numpy())
+    return head_for(z.numpy(), HeadConfig(kind, bins=10, nearby=NearbyConfig(z_max=0.03)))
 
 
-def make(head, network="small_cnn", **changes):
+def make(head, network="small_cnn", *, without=(), **changes):
     given = {
         "about": {"bands": ("g", "r", "z"), "pixscale_arcsec": 0.262, "calibrated": True},
         "size_px": 32,
         "noise": np.full(3, 0.01, "f4"),
-        "head": head,
-        "encoder": ENCODER,
-        "settings": asdict(NetworkConfig()),
         "seed": 0,
         **changes,
     }
-    return make_network(network, **given)
+    capsules = CapsuleConfig(crop_px=32)
+    model = ModelConfig(network, without=without, encoder=ENCODER, capsules=capsules)
+    return make_network(model, head, **given)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ def test_a_plan_and_weights_make_the_same_network_again(galaxies, kind):
 @pytest.mark.parametrize("network", ["small_cnn", "resnet"])
 def test_a_band_left_out_is_seen_neither_in_training_nor_later(galaxies, network):
     flux, z = galaxies
-    head = Target.of(z.numpy())
+    head = RegressionHead.of(z.numpy())
     made = make(head, network, without=("g",)).eval()
     for name, one in made.named_parameters():
         if name.startswith("output"):  # a head that starts at zero would hide everything
@@ -134,9 +132,7 @@ def test_a_band_left_out_is_seen_neither_in_training_nor_later(galaxies, network
 
 def test_capsules_draw_a_band_left_out_as_dark(galaxies):
     flux, z = galaxies
-    settings = asdict(NetworkConfig())
-    settings["capsules"]["crop_px"] = 32
-    made = make(Target.of(z.numpy()), "capsules", without=("g",), settings=settings)
+    made = make(RegressionHead.of(z.numpy()), "capsules", without=("g",))
     stretched = made.stretch(flux)
     assert float(stretched[:, 0].abs().max()) == 0
     assert float(stretched[:, 1:].abs().max()) > 0
@@ -144,10 +140,8 @@ def test_capsules_draw_a_band_left_out_as_dark(galaxies):
 
 def test_the_classes_of_capsules_do_not_see_a_band_left_out(galaxies):
     flux, z = galaxies
-    settings = asdict(NetworkConfig())
-    settings["capsules"]["crop_px"] = 32
-    head = Target.of(z.numpy())
-    made = make(head, "capsules", without=("g",), settings=settings).eval()
+    head = RegressionHead.of(z.numpy())
+    made = make(head, "capsules", without=("g",)).eval()
     unseen = flux.clone()
     unseen[::2, 0, 12:20, 12:20] += 50  # so bright a core would change the classes
     assert torch.equal(made.loss(flux, z, head), made.loss(unseen, z, head))
@@ -155,24 +149,21 @@ def test_the_classes_of_capsules_do_not_see_a_band_left_out(galaxies):
 
 def test_an_unknown_pixel_scale_stays_unknown_in_the_plan(galaxies):
     about = {"bands": ("g", "r", "z"), "pixscale_arcsec": float("nan"), "calibrated": False}
-    plan = make(Target.of(galaxies[1].numpy()), about=about).plan
+    plan = make(RegressionHead.of(galaxies[1].numpy()), about=about).plan
     assert plan["about"] == {"bands": ["g", "r", "z"], "calibrated": False}
     json.dumps(plan, allow_nan=False)
 
 
 def test_an_encoder_of_another_backbone_is_not_taken_for_a_multimodal_one(galaxies):
-    about = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "calibrated": True}
-    resnet = fresh_encoder(
-        EncoderConfig(stem="small", crop_px=32), noise=[0.01] * 3, seed=0, **about
-    )
-    head = Target.of(galaxies[1].numpy())
+    head = RegressionHead.of(galaxies[1].numpy())
+    resnet = make(head, "resnet").trunk
     assert make(head, "resnet", pretrained=resnet).plan["arguments"]["backbone"] == "resnet18"
     with pytest.raises(MismatchError, match="has the backbone resnet18"):
         make(head, "multimodal", pretrained=resnet)
 
 
 def test_no_band_and_an_unknown_band_cannot_be_left_out(galaxies):
-    head = Target.of(galaxies[1].numpy())
+    head = RegressionHead.of(galaxies[1].numpy())
     for wrong in (("g", "r", "z"), ("u",)):
         with pytest.raises(ConfigError, match="expected some, not all"):
             make(head, without=wrong)

@@ -1,7 +1,10 @@
 """Training: it learns, keeps its best epoch, resumes bit for bit, and looks at z where it may."""
 
 import json
+import os
+import signal
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +12,17 @@ import torch
 
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import ArtefactError, TrainingError
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.core.signals import StoppedError
+from ssl_photoz.cutouts.schema import Source
+from ssl_photoz.training.checkpoints import latest_checkpoint, read_checkpoint
+from ssl_photoz.training.history import History
 from ssl_photoz.training.supervised import training
-from ssl_photoz.training.supervised.checkpoint import NAME, load_checkpoint, save_checkpoint
-from ssl_photoz.training.supervised.fitting import fit_and_predict
+from ssl_photoz.training.supervised.fitting import fit as fit_task
+from ssl_photoz.training.supervised.fitting import make_task
+from ssl_photoz.training.supervised.heads import RegressionHead
+from ssl_photoz.training.supervised.network import SmallCNN
 from ssl_photoz.training.supervised.predict import predict
-from ssl_photoz.training.supervised.small_cnn import SmallCNN
-from ssl_photoz.training.supervised.target import Target
+from ssl_photoz.training.supervised.settings import ModelConfig, SmallCNNConfig, SupervisedConfig
 from ssl_photoz.training.supervised.training import train
 
 GALAXIES, BATCH, STEPS = 48, 16, 3
@@ -48,7 +55,7 @@ def sky(n=GALAXIES, seed=0):
 
 
 FLUX, Z = sky()
-TARGET = Target.of(Z.numpy())
+HEAD = RegressionHead.of(Z.numpy())
 
 
 def stream(start, stop=10**6):
@@ -64,28 +71,26 @@ def views(flux, *, generator, **_):
 
 def network():
     torch.manual_seed(0)
-    return SmallCNN(softening=[0.2, 0.2], calibrated=True, head=TARGET)
+    return SmallCNN(SmallCNNConfig(), softening=[0.2, 0.2], calibrated=True, head=HEAD)
 
 
 def on_validation(made, *, seed=1):
     flux, z = sky(40, seed=seed)
-    return {"score": float(np.abs(predict(made, [flux], head=TARGET) - np.log1p(z.numpy())).mean())}
+    return {"score": float(np.abs(predict(made, [flux], head=HEAD) - np.log1p(z.numpy())).mean())}
 
 
 def fit(folder, *, made=None, score=on_validation, source=stream, **changes):
     made = made or network()
-    given = {
-        "epochs": EPOCHS,
-        "steps_per_epoch": STEPS,
-        "patience": 99,
-        "learning_rate": 2e-3,
-        "trunk_lr": 1.0,
-        "weight_decay": 0.01,
-        "seed": 0,
-        **changes,
-    }
-    progress = train(made, views, source, score, head=TARGET, folder=folder, **given)
-    return made, progress
+    steps = changes.pop("steps_per_epoch", STEPS)
+    config = SupervisedConfig(
+        **{"epochs": EPOCHS, "patience": 99, "learning_rate": 2e-3, **changes}
+    )
+    given = {"head": HEAD, "config": config, "steps_per_epoch": steps, "folder": folder}
+    return made, train(made, views, source, score, **given)
+
+
+def epoch_saved(folder):
+    return read_checkpoint(latest_checkpoint(folder)[0])["progress"]["epoch"]
 
 
 def equal(one, other):
@@ -96,9 +101,10 @@ def equal(one, other):
 def test_it_learns_a_task_that_can_be_learnt(tmp_path):
     made, progress = fit(tmp_path, epochs=15, steps_per_epoch=12)
     flux, z = sky(60, seed=9)
-    found = np.expm1(predict(made, [flux], head=TARGET))
+    found = np.expm1(predict(made, [flux], head=HEAD))
     assert np.std(found - z.numpy()) < 0.25 * float(z.std())
-    scores = [row["score"] for row in progress.history]
+    scores = [row["score"] for row in History(tmp_path).rows()]
+    assert len(scores) == progress.epoch
     assert min(scores) < 0.5 * scores[0]
 
 
@@ -113,18 +119,19 @@ def test_a_run_cut_short_goes_on_bit_for_bit(tmp_path, capsys):
 
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "cut", source=torn)
-    assert load_checkpoint(tmp_path / "cut", device="cpu")["progress"]["epoch"] == 2
+    assert epoch_saved(tmp_path / "cut") == 2
     resumed, progress = fit(tmp_path / "cut")
     assert "going on after epoch 2" in capsys.readouterr().out
     assert equal(whole, resumed)
     told = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in one.history]
-        for one in (expected, progress)
+        [{k: v for k, v in row.items() if k != "seconds"} for row in History(one).rows()]
+        for one in (tmp_path / "whole", tmp_path / "cut")
     ]
     assert told[0] == told[1]
     lines = (tmp_path / "cut" / "history.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == progress.history
-    seconds = [row["seconds"] for row in progress.history]
+    assert len(lines) == progress.epoch == expected.epoch
+    assert (progress.best_epoch, progress.best_score) == (expected.best_epoch, expected.best_score)
+    seconds = [json.loads(line)["seconds"] for line in lines]
     assert seconds == sorted(seconds)
 
 
@@ -176,11 +183,11 @@ def test_patience_ends_a_run_and_a_finished_run_is_not_gone_on_with(tmp_path):
 
 def test_the_trunk_may_learn_more_slowly(tmp_path):
     start = network().state_dict()
-    made, _ = fit(tmp_path / "a", trunk_lr=1e-9, weight_decay=0.0)
+    made, _ = fit(tmp_path / "a", trunk_learning_rate=1e-9, weight_decay=0.0)
     moved = {name: (made.state_dict()[name] - start[name]).abs().max() for name in start}
     assert moved["trunk.0.weight"] < 1e-7
     assert moved["hidden.0.weight"] > 1e-4
-    made, _ = fit(tmp_path / "b", trunk_lr=1.0, weight_decay=0.0)
+    made, _ = fit(tmp_path / "b", trunk_learning_rate=1.0, weight_decay=0.0)
     assert (made.state_dict()["trunk.0.weight"] - start["trunk.0.weight"]).abs().max() > 1e-4
 
 
@@ -191,7 +198,7 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
 
     with pytest.raises(TrainingError, match=r"loss nan.* in epoch 2"):
         fit(tmp_path, source=spoilt)
-    assert load_checkpoint(tmp_path, device="cpu")["progress"]["epoch"] == 1
+    assert epoch_saved(tmp_path) == 1
     with pytest.raises(TrainingError, match="score nan"):
         fit(tmp_path / "other", score=lambda _: {"score": float("nan")})
 
@@ -201,18 +208,38 @@ def test_quick_epochs_leave_fewer_checkpoints_and_the_whole_history(tmp_path, mo
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3600.0)
     seldom = fit(tmp_path / "seldom")
     assert equal(often[0], seldom[0])
-    assert not (tmp_path / "seldom" / NAME).exists()
-    lines = (tmp_path / "seldom" / "history.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == seldom[1].history
-    assert len(lines) == EPOCHS
+    assert not list((tmp_path / "seldom").glob("*.ckpt"))
+    assert len(list((tmp_path / "often").glob("*.ckpt"))) == 2
+    assert [row["epoch"] for row in History(tmp_path / "seldom").rows()] == [1, 2, 3, 4]
 
 
 def test_an_unreadable_checkpoint_is_said(tmp_path):
     fit(tmp_path, epochs=1)
-    path = tmp_path / NAME
+    (path,) = tmp_path.glob("*.ckpt")
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ArtefactError, match=r"cannot read .*training.ckpt"):
+    with pytest.raises(ArtefactError, match=r"no checkpoint in .* is whole"):
         fit(tmp_path)
+
+
+@pytest.mark.parametrize(("signum", "at"), [(signal.SIGTERM, STEPS + 1), (signal.SIGUSR1, STEPS)])
+def test_a_signal_writes_a_checkpoint_in_mid_epoch_and_the_run_goes_on_bit_for_bit(
+    tmp_path, signum, at
+):
+    whole, _ = fit(tmp_path / "whole")
+
+    def stopping(start):
+        for step, batch in enumerate(stream(start), start):
+            if step == at:
+                os.kill(os.getpid(), signum)
+            yield batch
+
+    with pytest.raises(StoppedError, match=f"checkpoint written after step {at + 1}"):
+        fit(tmp_path / "stopped", source=stopping)
+    resumed, progress = fit(tmp_path / "stopped")
+    assert equal(whole, resumed)
+    rows = [History(tmp_path / name).rows() for name in ("whole", "stopped")]
+    assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
+    assert progress.epoch == EPOCHS
 
 
 def test_from_streams_to_predictions(tmp_path):
@@ -224,36 +251,24 @@ def test_from_streams_to_predictions(tmp_path):
         asked.append((batch_size, start, stop))
         return stream(start, stop)
 
-    fitted = fit_and_predict(
-        batches,
+    task = make_task(
+        Source(Path("toy"), GALAXIES, ("g", "r"), 32, 0.262, True, True, "f4"),
         {split: lambda size_px, some=some: iter([some[0]]) for split, some in flux.items()},
         lambda answer: {"score": float(np.abs(answer - z["val"]).mean())},
-        labels=GALAXIES,
-        folder=tmp_path,
-        network={
-            "kind": "small_cnn",
-            "about": {"bands": ("g", "r"), "pixscale_arcsec": 0.262, "calibrated": True},
-            "size_px": 32,
-            "noise": np.full(2, 0.05, "f4"),
-            "encoder": EncoderConfig(),
-            "settings": {"small_cnn": {"binning": 1}},
-        },
-        head=TARGET,
-        views={
-            "bands": ("g", "r"),
-            "pixscale_arcsec": 0.262,
-            "config": AugmentationConfig(jitter_px=0.0),
-        },
+        model=ModelConfig("small_cnn"),
+        head=HEAD,
+        augmentations=AugmentationConfig(jitter_px=0.0),
+        noise=np.full(2, 0.05, "f4"),
+    )
+    config = SupervisedConfig(
         epochs=20,
         least_steps=140,
         patience=20,
         batch_size=BATCH,
         learning_rate=3e-3,
-        trunk_lr=1.0,
-        weight_decay=0.01,
         orientations=2,
-        seed=0,
     )
+    fitted = fit_task(task, batches, labels=GALAXIES, config=config, folder=tmp_path)
     answers, told = fitted.answers, fitted.training
     assert asked == [(BATCH, 0, 140)]
     assert {split: len(answer) for split, answer in answers.items()} == {"val": 40, "test": 30}
@@ -263,12 +278,12 @@ def test_from_streams_to_predictions(tmp_path):
     assert (tmp_path / "weights.safetensors").exists()
 
 
-def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
-    save_checkpoint(tmp_path, {"weights": torch.arange(1000.0)})
-    whole = load_checkpoint(tmp_path, device="cpu")
-    assert torch.equal(whole["weights"], torch.arange(1000.0))
-    content = bytearray((tmp_path / NAME).read_bytes())
+def test_a_checkpoint_with_a_flipped_bit_is_refused_for_the_one_before(tmp_path):
+    fit(tmp_path / "damaged", epochs=2)
+    newest, _ = latest_checkpoint(tmp_path / "damaged")
+    content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
-    (tmp_path / NAME).write_bytes(content)
-    with pytest.raises(ArtefactError, match=r"training.ckpt.*sha256"):
-        load_checkpoint(tmp_path, device="cpu")
+    newest.write_bytes(content)
+    with pytest.raises(ArtefactError, match="sha256"):
+        read_checkpoint(newest)
+    assert epoch_saved(tmp_path / "damaged") == 1

@@ -11,7 +11,7 @@ from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
-from ssl_photoz.cutouts.split import sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
@@ -35,7 +35,7 @@ def write(path, *, spoil=()):
         ids, ra, dec = np.arange(ROWS), rng.uniform(0, 360, ROWS), rng.uniform(-60, 60, ROWS)
         ids = rng.permutation(ids) + 2**60
         z = rng.uniform(0.01, 0.5, ROWS).astype("f4")
-        side = sky_split(ra, dec, ids, seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
+        side = assign_splits(ra, dec, ids, SplitConfig(seed=1, fractions=(0.6, 0.2, 0.2)))
         garbage = rng.choice([np.nan, 9.0, -1.0, np.inf, 0.3], ROWS).astype("f4")
         z = np.where(np.isin(side, spoil), garbage, z)
         z[::10] = np.nan

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.artefact import read_card
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
@@ -65,7 +65,7 @@ def test_two_processes_align_an_encoder(cutouts, start, tmp_path):
     assert card["processes"] == 2
     with h5py.File(cutouts) as file:
         ids = file["TARGETID"][:]
-        side = sky_split(file["RA"][:], file["DEC"][:], ids, **asdict(SPLIT))
+        side = assign_splits(file["RA"][:], file["DEC"][:], ids, SPLIT)
     assert set(card["labels_seen"]) == set(ids[side == "train"].tolist())
     before, after = (load_encoder(folder).state_dict() for folder in (start, out))
     assert any(not np.array_equal(before[name], after[name]) for name in before)

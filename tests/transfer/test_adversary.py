@@ -9,8 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from ssl_photoz.core.errors import ShapeError
-from ssl_photoz.training.transfer.adversary import Adversary, PairDiscriminator
-from ssl_photoz.training.transfer.reversal import ramp, reverse_gradient
+from ssl_photoz.training.transfer.adversary import (
+    Adversary,
+    PairDiscriminator,
+    ramp,
+    reverse_gradient,
+)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 2.0])

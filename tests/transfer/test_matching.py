@@ -5,9 +5,12 @@ import pytest
 from scipy import stats
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.training.transfer.guided import match_magnitudes
-from ssl_photoz.training.transfer.nz import compare_nz
-from ssl_photoz.training.transfer.reweighting import effective_number, importance_weights
+from ssl_photoz.photoz.end_to_end import compare_nz
+from ssl_photoz.training.transfer.selection import (
+    effective_number,
+    importance_weights,
+    match_magnitudes,
+)
 
 
 def test_partners_have_the_magnitudes_that_were_wanted():

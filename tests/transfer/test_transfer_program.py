@@ -8,18 +8,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy import stats
-from ssl_photoz.recipes.pretrain.transfer import Settings, main
+from ssl_photoz.recipes.pretrain.transfer import transfer as train
 
 from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
-from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.photoz import end_to_end
 from ssl_photoz.photoz.artefact import read_predictions
+from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
 from ssl_photoz.training.supervised.training import Training
 from ssl_photoz.training.transfer.fields import TwoFields, photometry, target_rows
+from ssl_photoz.training.transfer.settings import AdaptationConfig
 
 ROWS, SIDE = 160, 36
 SPLIT = SplitConfig(seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
@@ -36,7 +37,7 @@ def write(path, *, seed, noise=0.005, width=5.5, gain=1.0, spoil=False, side_px=
     red = z * np.exp(rng.normal(0, 0.3, ROWS))
     bands = np.stack([np.full(ROWS, 0.2), gain * 0.8 * z, red], axis=1) * bright[:, None]
     flux = bands[:, :, None, None] * blob
-    side = sky_split(ra, dec, ids, seed=1, nside=32, fractions=SPLIT.fractions)
+    side = assign_splits(ra, dec, ids, SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions))
     if spoil:  # labels off the test sky say nothing
         z = np.where(side == "test", z, np.random.default_rng(9).permutation(z) ** 2)
     with h5py.File(path, "w") as file:
@@ -59,12 +60,19 @@ def folder(tmp_path_factory):
     return folder
 
 
-def transfer(folder, out, **changes):
-    given = {"network": "small_cnn", "epochs": 2, "least_steps": 4, "batch_size": 32}
-    given |= {"data": folder / "south.h5", "target": folder / "north.h5", "orientations": 1}
-    given |= {"nuisances": OFF, "split": SPLIT}
-    main(Settings(**{**given, "out": folder / out, **changes}))
-    return artefact.read_card(folder / out, "probe")
+def transfer(folder, out, *, methods=(), strength=0.1, epochs=2, least_steps=4, **changes):
+    training = {"epochs": epochs, "least_steps": least_steps, "batch_size": 32, "orientations": 1}
+    given = {
+        "data": folder / "south.h5",
+        "target": folder / "north.h5",
+        "adaptation": AdaptationConfig(methods, strength),
+        "model": ModelConfig("small_cnn"),
+        "training": SupervisedConfig(**training),
+        "augmentations": OFF,
+        "split": SPLIT,
+        **changes,
+    }
+    return train(out=folder / out, **given).card
 
 
 def metrics_of(folder):
@@ -80,12 +88,8 @@ def undrawn(monkeypatch):
 def fields_of(folder, methods, **changes):
     source, target = (Cutouts.open(folder / name) for name in ("south.h5", "north.h5"))
     offered, _ = target_rows(target, SPLIT)
-    side = sky_split(
-        *(source.column(n) for n in ("ra", "dec", "id")),
-        seed=1,
-        nside=32,
-        fractions=SPLIT.fractions,
-    )
+    config = SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions)
+    side = assign_splits(source.ra, source.dec, source.id, config)
     labelled = np.flatnonzero(side == "train")
     return TwoFields.for_methods(
         methods, source, labelled, target, offered, split=SPLIT, **{"seed": 0, **changes}
@@ -179,7 +183,7 @@ def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
         assert resumed["training"][name] == whole["training"][name]
     transfer(folder, "cut", **given)
     assert "already made" in capsys.readouterr().out
-    with pytest.raises(MismatchError, match="strength"):
+    with pytest.raises(MismatchError, match="setting adaptation"):
         transfer(folder, "cut", **given, strength=0.7)
 
 
@@ -191,20 +195,12 @@ def test_a_target_without_redshifts_is_learnt_for_and_given_redshifts(folder, un
     with Cutouts.open(folder / "south.h5") as source:
         of_source = dict(zip(source.column("id").tolist(), source.column("z"), strict=True))
         places = (source.column(name) for name in ("ra", "dec", "id"))
-        side = sky_split(*places, seed=1, nside=32, fractions=SPLIT.fractions)
+        side = assign_splits(*places, SplitConfig(seed=1, nside=32, fractions=SPLIT.fractions))
     table = read_predictions(folder / "blind")
     assert table["z_spec"].tolist() == pytest.approx([of_source[i] for i in table["id"].tolist()])
     assert len(table["id"]) == int(np.sum(side == "test"))
-    cli.run(
-        "apply",
-        [
-            f"network={folder / 'blind'}",
-            *(
-                f"{name}={folder / value}"
-                for name, value in (("data", "unknown.h5"), ("out", "z.parquet"))
-            ),
-        ],
-    )
+    given = [f"data={folder / 'unknown.h5'}", f"out={folder / 'z.parquet'}"]
+    cli.run("predict", [str(folder / "blind"), *given])
     redshifts = pq.read_table(folder / "z.parquet").to_pydict()
     assert len(redshifts["z_phot"]) == ROWS
     assert np.isfinite(redshifts["z_phot"]).all()
@@ -223,5 +219,6 @@ def test_what_cannot_be_transferred_is_refused(folder, capsys):
     given = [f"data={folder / 'south.h5'}", f"target={folder / 'north.h5'}", f"out={folder / 'x'}"]
     assert cli.main(["transfer", *given, "methods=[guess]"]) == 2
     assert cli.main(["transfer", *given, "strength=-1"]) == 2
+    assert cli.main(["transfer", *given, "network=capsules"]) == 2
     capsys.readouterr()
     assert not (folder / "x" / "card.json").exists()

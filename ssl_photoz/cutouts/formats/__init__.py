@@ -3,7 +3,7 @@
 To add a format:
 
 1. One module here, with ``recognise(path)``, which returns a clause that says how the format was
-   recognised, or None, and ``open_stored(path, asked)``, which returns something that is a
+   recognised, or None, and ``open_stored(path, overrides)``, which returns something that is a
    `stored.Stored`. `recognise` sees every file that anybody names: it looks at names, shapes and
    first bytes only, unpickles nothing, follows no link out of the file, and may raise whatever it
    likes on damage, which counts as None. What a file claims of its sizes is checked before anything

@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.legacy_surveys import ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Ints
-from ssl_photoz.cutouts.formats.stored import KnowsFaults, Stored
+from ssl_photoz.cutouts.formats.stored import Stored, Wrapped
 from ssl_photoz.cutouts.schema import PER_BAND
 
-NMGY_ZERO_POINT_MAG = 22.5
 
-
-class Adjusted:
+class Adjusted(Wrapped):
     """Stored cutouts, adjusted as a dataset YAML says; see `Stored`.
 
     With a zero point, pixels become nanomaggies/px: they are multiplied by
@@ -42,8 +41,8 @@ class Adjusted:
         zero_point_mag: float | Mapping[str, float] | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(stored)
         source = stored.source
-        self._stored = stored
         self._chosen = _choose(stored, bands)
         kept = tuple(source.bands[place] for place in self._chosen)
         self._factors = None
@@ -51,7 +50,7 @@ class Adjusted:
             self._factors = _factors(stored, kept, zero_point_mag)
         self._names = _renamed(stored, rename or {})
         self.columns = tuple(self._names)
-        self.left_out, self.attributes = stored.left_out, dict(stored.attributes)
+        self.attributes = dict(stored.attributes)
         for name in [name for name in self.attributes if name.lower() in ("bands", "calibrated")]:
             del self.attributes[name]
         calibrated = source.calibrated or zero_point_mag is not None
@@ -81,14 +80,6 @@ class Adjusted:
         if self._factors is not None:
             pixels *= self._factors[:, None, None].astype(pixels.dtype)
 
-    def faults(self, rows: Ints) -> dict[int, str]:
-        """Return what the format itself finds wrong with some of the rows."""
-        return self._stored.faults(rows) if isinstance(self._stored, KnowsFaults) else {}
-
-    def close(self) -> None:
-        """Close what is underneath."""
-        self._stored.close()
-
 
 def _choose(stored: Stored, bands: Sequence[str] | None) -> tuple[int, ...]:
     there = stored.source.bands
@@ -112,7 +103,7 @@ def _factors(
             f"{path}: zero_point_mag has {','.join(by_band)}, expected {','.join(bands)}"
         )
     mags = [zero_point_mag if by_band is None else by_band[band] for band in bands]
-    factors: Array = 10 ** ((NMGY_ZERO_POINT_MAG - np.asarray(mags, np.float64)) / 2.5)
+    factors: Array = 10 ** ((ZEROPOINT_MAG - np.asarray(mags, np.float64)) / 2.5)
     return factors
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import (
     examine,
@@ -20,13 +21,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
-    Source,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides
 
 CANONICAL = {"targetids": "id", "redshifts": "z", "targetid": "id"}
 SKIP = ("spectra",)
@@ -44,7 +39,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with groups {numbered[0]!r} to {numbered[-1]!r}, each with `images`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -55,28 +50,16 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         if not all(isinstance(group, h5py.Group) for group in groups.values()) or not groups:
             raise DataError(f"{path} has no groups with numbers for names")
         names = _numbered(list(groups))
-        parts = [_open_group(path, groups[name], asked) for name in names]
+        parts = [_open_group(path, groups[name], overrides) for name in names]
     return Parts(path, parts, names)
 
 
-def _open_group(path: Path, group: h5py.Group, asked: Asked) -> Stored:
+def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:
     found = examine(
         path, group, channels_last=True, canonical=CANONICAL, skip=SKIP, needs_position=False
     )
-    source = Source(
-        path=path,
-        rows=found.rows,
-        bands=settle_bands(path, found.bands, None, asked.bands),
-        size_px=found.size_px,
-        pixscale_arcsec=settle_pixscale(
-            path, None, asked.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
-        ),
-        calibrated=True,
-        simulated=False,
-        dtype=found.dtype.name,
-    )
     return Hdf5Images(
-        source,
+        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
         found.datasets,
         images=f"{group.name}/images",
         channels_last=True,

@@ -38,7 +38,7 @@ def find_catalogue(folder: Path, tables: Sequence[str] = ()) -> Path | None:
     """Find the catalogue in a folder, or beside it under the folder's own name.
 
     Args:
-        folder: Of cutouts.
+        folder: Folder of cutouts.
         tables: Names of other files in it that hold a table.
 
     Raises:
@@ -69,8 +69,8 @@ def read_beside(path: Path, stems: Sequence[str], ra: Doubles, dec: Doubles) -> 
     Args:
         path: The catalogue.
         stems: Names of the cutouts' files without suffix, length N.
-        ra: Of the cutouts' centres, degrees, (N,); NaN where unknown.
-        dec: The same.
+        ra: Right ascension of the cutouts' centres, degrees, (N,); NaN where unknown.
+        dec: Declination of the cutouts' centres, degrees, (N,); NaN where unknown.
 
     Raises:
         DataError: If it cannot be read, or matches no cutout.
@@ -110,7 +110,7 @@ def _require_whole_lines(path: Path) -> None:
 
 
 def without_sentinels(z: Array) -> Array:
-    """Return redshifts with NaN for what catalogues write where there is none."""
+    """Redshifts with NaN for what catalogues write where there is none."""
     known = np.asarray(z, np.float64)
     return np.where(known > NO_REDSHIFT, known, np.nan).astype(np.float32)
 

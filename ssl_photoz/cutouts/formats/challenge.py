@@ -13,13 +13,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, held_by, looking_into
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
+    Overrides,
     Source,
     parse_bands,
     settle_bands,
@@ -37,7 +37,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with `images` {images.shape} at the root"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -48,7 +48,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         stated = {name.lower(): value for name, value in found.attributes.items()}
         pixscale_arcsec = _stated_pixscale(path, file, found.datasets, stated)
     return Hdf5Images(
-        _describe(path, found, stated, pixscale_arcsec, asked),
+        _describe(path, found, stated, pixscale_arcsec, overrides),
         found.datasets,
         left_out=found.left_out,
         attributes=found.attributes,
@@ -60,10 +60,10 @@ def _describe(
     found: Examined,
     stated: Mapping[str, Any],
     pixscale_arcsec: float | None,
-    asked: Asked,
+    overrides: Overrides,
 ) -> Source:
     in_file = parse_bands(stated["bands"]) if "bands" in stated else None
-    bands = settle_bands(path, found.bands, in_file, asked.bands)
+    bands = settle_bands(path, found.bands, in_file, overrides.bands)
     calibrated = bool(stated.get("calibrated", found.dtype != np.uint8))
     # Files of this package say NaN where the scale is unknown.
     usual = calibrated and set(bands) <= set("griz") and "pixscale_arcsec" not in stated
@@ -75,8 +75,8 @@ def _describe(
         pixscale_arcsec=settle_pixscale(
             path,
             pixscale_arcsec,
-            asked.pixscale_arcsec,
-            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if usual else math.nan,
+            overrides.pixscale_arcsec,
+            usual=legacy_surveys.PIXSCALE_ARCSEC if usual else math.nan,
         ),
         calibrated=calibrated,
         simulated=bool(stated.get("simulated", False)),

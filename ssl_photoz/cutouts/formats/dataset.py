@@ -28,7 +28,7 @@ from ssl_photoz.core.inputs import YAMLS, listing, part_paths
 from ssl_photoz.cutouts.formats.adjusted import Adjusted
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Asked
+from ssl_photoz.cutouts.schema import Overrides
 
 CUTOUT_SUFFIXES = (".h5", ".hdf5", ".npz")
 MOST_FILES = 100_000
@@ -41,7 +41,7 @@ class PartConfig:
 
     Attributes:
         path: File, folder or pattern.
-        name: In the column ``part``.
+        name: Value in the column ``part``.
         read_as: Name of its format.
         bands: Band names, for a file that does not state them.
         pixscale_arcsec: Pixel scale, for a file that does not state it.
@@ -72,12 +72,12 @@ def recognise_folder(path: Path) -> str | None:
     return f"folder with {len(files)} files ({files[0]}, ...)" if files else None
 
 
-def open_yaml(path: Path, asked: Asked, open_one: Open) -> Stored:
+def open_yaml(path: Path, overrides: Overrides, open_one: Open) -> Stored:
     """Open all that a YAML names as one.
 
     Args:
         path: The YAML.
-        asked: Bands to keep, and the pixel scale of files that do not state it.
+        overrides: Bands to keep, and the pixel scale of files that do not state it.
         open_one: Opens a part: `registry.open_stored`.
 
     Raises:
@@ -86,17 +86,17 @@ def open_yaml(path: Path, asked: Asked, open_one: Open) -> Stored:
     """
     content = load_yaml(path)
     _require_known(path, content, ("parts", "bands"))
-    keep = asked.bands or _names(path, content.get("bands"))
+    keep = overrides.bands or _names(path, content.get("bands"))
     stored, names = [], []
     for part, files in zip(content["parts"], part_paths(path), strict=True):
         settings = _part(path, part)
         for file in files:
-            stored.append(_open_part(path, file, settings, asked, keep, open_one))
+            stored.append(_open_part(path, file, settings, overrides, keep, open_one))
             names.append(settings.name or file.stem)
     return Parts(path, stored, names)
 
 
-def open_folder(path: Path, asked: Asked, open_one: Open) -> Stored:
+def open_folder(path: Path, overrides: Overrides, open_one: Open) -> Stored:
     """Open all files of a folder as one, in the order of their names.
 
     Raises:
@@ -105,7 +105,7 @@ def open_folder(path: Path, asked: Asked, open_one: Open) -> Stored:
     names = _cutout_files(path)
     if not names:
         raise DataError(f"{path} has no files *{', *'.join(CUTOUT_SUFFIXES)}")
-    return Parts(path, [open_one(path / name, asked) for name in names], names)
+    return Parts(path, [open_one(path / name, overrides) for name in names], names)
 
 
 def _cutout_files(folder: Path) -> list[str]:
@@ -119,16 +119,16 @@ def _open_part(
     yaml: Path,
     file: Path,
     settings: PartConfig,
-    asked: Asked,
+    overrides: Overrides,
     keep: Sequence[str] | None,
     open_one: Open,
 ) -> Stored:
     if file.suffix in YAMLS:
         raise ConfigError(f"{yaml} names {file}; a part is a file or a folder of cutouts")
-    of_part = Asked(
+    of_part = Overrides(
         bands=_names(yaml, settings.bands),
-        pixscale_arcsec=settings.pixscale_arcsec or asked.pixscale_arcsec,
-        in_order=asked.in_order,
+        pixscale_arcsec=settings.pixscale_arcsec or overrides.pixscale_arcsec,
+        in_order=overrides.in_order,
     )
     stored = open_one(file, of_part, read_as=settings.read_as)
     return Adjusted(

@@ -20,7 +20,7 @@ from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Asked, Source
+from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Overrides, Source
 from ssl_photoz.cutouts.single import bands_of, place_of
 
 SUFFIXES = (".fits", ".fit")
@@ -36,7 +36,7 @@ def recognise(path: Path) -> str | None:
     return f"folder of FITS cutouts such as {min(images)}" if images else None
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a folder; every header is read once.
 
     Raises:
@@ -49,7 +49,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
     return open_gathered(
         path,
         {name: values[~is_table] for name, values in found.items()},
-        asked,
+        overrides,
         dtype="float32",
         default_bands=None,
         decode=decode,
@@ -119,7 +119,7 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
 
 
 def _place(header: Any, side_px: int) -> tuple[float | None, float, float]:  # noqa: ANN401
-    """Return scale, arcsec/px, and centre, degrees; at the reference pixel it is what is stated.
+    """Scale, arcsec/px, and centre, degrees; at the reference pixel it is what is stated.
 
     The service puts that in the centre, and general world coordinates take milliseconds a file.
     """

@@ -16,7 +16,7 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.cutouts.formats.catalogue import Beside, find_catalogue, read_beside
 from ssl_photoz.cutouts.formats.members import Members, Places
-from ssl_photoz.cutouts.schema import Asked, Source, settle_bands, settle_pixscale
+from ssl_photoz.cutouts.schema import Overrides, Source, settle_bands, settle_pixscale
 
 SAME_SCALE = 1e-3
 LONGEST_KEY = 256
@@ -35,8 +35,8 @@ class Seen(NamedTuple):
         side_px: Side, pixels.
         bands: Their names, with commas; empty if unknown.
         pixscale_arcsec: Pixel scale, arcsec/px.
-        ra: Of the centre, degrees.
-        dec: Of the centre, degrees.
+        ra: Right ascension of the centre, degrees.
+        dec: Declination of the centre, degrees.
     """
 
     file: str
@@ -58,7 +58,7 @@ class Seen(NamedTuple):
 
 
 def as_arrays(seen: Iterable[Seen]) -> dict[str, Array]:
-    """Return one array for each attribute of `Seen`, as `listing.kept` keeps them."""
+    """One array for each attribute of `Seen`, as `listing.kept` keeps them."""
     rows = list(seen)
     made = {name: np.array([getattr(one, name) for one in rows]) for name in Seen._fields}
     made["file"] = np.array([one.file.encode("utf-8", "surrogateescape") for one in rows])
@@ -68,7 +68,7 @@ def as_arrays(seen: Iterable[Seen]) -> dict[str, Array]:
 def open_gathered(
     path: Path,
     found: Mapping[str, Array],
-    asked: Asked,
+    overrides: Overrides,
     *,
     dtype: str,
     default_bands: Sequence[str] | None,
@@ -80,10 +80,10 @@ def open_gathered(
 
     Args:
         path: The folder, or the one file that all are in.
-        found: As `as_arrays` returns it, one entry per cutout.
-        asked: What the user states.
+        found: What `as_arrays` returns, one entry per cutout.
+        overrides: What the user states.
         dtype: ``float32``: flux; ``uint8``: display values.
-        default_bands: Where neither files nor user name them.
+        default_bands: Band names where neither files nor user state them.
         decode: See `members.Members`.
         tables: Files of the folder that may be its catalogue, besides those that look like one.
         table: What is known of the cutouts, instead of a catalogue.
@@ -101,16 +101,16 @@ def open_gathered(
     model = {name: values[good][0] for name, values in found.items()}
     stated = tuple(str(model["bands"]).split(",")) if model["bands"] else None
     count = int(model["n_bands"])
-    if stated is None and asked.bands is None and default_bands is not None:
+    if stated is None and overrides.bands is None and default_bands is not None:
         stated = tuple(default_bands)
     beside = table or _beside(path, found, tables)
     source = Source(
         path=path,
         rows=len(sound),
-        bands=settle_bands(path, count, stated, asked.bands),
+        bands=settle_bands(path, count, stated, overrides.bands),
         size_px=int(model["side_px"]),
         pixscale_arcsec=settle_pixscale(
-            path, _one_scale(found["pixscale_arcsec"][good]), asked.pixscale_arcsec
+            path, _one_scale(found["pixscale_arcsec"][good]), overrides.pixscale_arcsec
         ),
         calibrated=dtype != "uint8",
         simulated=False,
@@ -134,7 +134,7 @@ def _notes(good: Bools, usual: str, beside: Beside | None) -> tuple[str, ...]:
 
 
 def _one_scale(pixscales: Array) -> float | None:
-    """Return the scale that all share, None if none is known, NaN if they differ."""
+    """Scale that all share, None if none is known, NaN if they differ."""
     known = pixscales[np.isfinite(pixscales)]
     if not len(known):
         return None
@@ -170,7 +170,7 @@ def _columns(found: Mapping[str, Array], beside: Beside | None) -> dict[str, Arr
 
 
 def _exact(keys: Array) -> Array:
-    """Return keys as integers if all are integers that come back as they were, else as text."""
+    """Keys as integers if all are integers that come back as they were, else as text."""
     try:
         numbers = keys.astype(np.int64)
     except (ValueError, OverflowError):

@@ -17,7 +17,14 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.schema import PER_BAND, require_images
+from ssl_photoz.cutouts.schema import (
+    PER_BAND,
+    Overrides,
+    Source,
+    require_images,
+    settle_bands,
+    settle_pixscale,
+)
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
@@ -70,7 +77,7 @@ def damaged(path: Path, error: Exception) -> DataError:
 
 
 def held_by(path: Path) -> dict[str, Held]:
-    """Return what an HDF5 file holds at its root; nothing if it is no HDF5 file."""
+    """What an HDF5 file holds at its root; nothing if it is no HDF5 file."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return {}
     status = path.stat()
@@ -89,7 +96,7 @@ def _shape(item: h5py.HLObject) -> tuple[tuple[int, ...] | None, np.dtype[Any] |
 
 
 def own_items(group: h5py.Group) -> dict[str, h5py.HLObject]:
-    """Return datasets and groups of the file itself, by name; links are passed over.
+    """Datasets and groups of the file itself, by name; links are passed over.
 
     Raises:
         OSError: If there are more names than any cutout file has.
@@ -123,7 +130,7 @@ class Examined(NamedTuple):
         rows: Number of cutouts.
         bands: Number of bands.
         size_px: Side of a cutout, pixels.
-        dtype: Of the pixels.
+        dtype: Type of the pixels.
         datasets: The dataset of each column, by canonical name.
         left_out: Names of what can be no column.
         attributes: Root attributes that are numbers or text.
@@ -136,6 +143,41 @@ class Examined(NamedTuple):
     datasets: dict[str, str]
     left_out: tuple[str, ...]
     attributes: dict[str, Any]
+
+    def source(
+        self,
+        path: Path,
+        overrides: Overrides,
+        *,
+        usual_pixscale_arcsec: float,
+        calibrated: bool = True,
+        notes: tuple[str, ...] = (),
+    ) -> Source:
+        """Description of a file that states neither bands nor pixel scale.
+
+        Args:
+            path: The file.
+            overrides: What the user states of it.
+            usual_pixscale_arcsec: Pixel scale where the user states none.
+            calibrated: Whether pixels are flux.
+            notes: Whatever else a user should know.
+
+        Raises:
+            DataError: If the user states another number of bands than there are.
+        """
+        return Source(
+            path=path,
+            rows=self.rows,
+            bands=settle_bands(path, self.bands, None, overrides.bands),
+            size_px=self.size_px,
+            pixscale_arcsec=settle_pixscale(
+                path, None, overrides.pixscale_arcsec, usual=usual_pixscale_arcsec
+            ),
+            calibrated=calibrated,
+            simulated=False,
+            dtype=self.dtype.name,
+            notes=notes,
+        )
 
 
 def examine(
@@ -152,7 +194,7 @@ def examine(
 
     Args:
         path: The file, for messages.
-        group: The same, open, or the group of it that holds them.
+        group: The open file, or the group of it that holds them.
         images: The dataset of the pixels.
         channels_last: Whether it is (rows, side, side, bands).
         canonical: Canonical names of datasets, by their names in lower case.
@@ -272,7 +314,7 @@ def listing(path: Path) -> str:
 
 
 def plain_attributes(group: h5py.Group) -> dict[str, Any]:
-    """Return the attributes that are numbers or text."""
+    """Attributes that are numbers or text."""
     kept = {}
     for name, value in group.attrs.items():
         if isinstance(value, str | bytes) or np.asarray(value).dtype.kind in "biufSU":

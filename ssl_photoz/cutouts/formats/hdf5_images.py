@@ -72,7 +72,7 @@ class Hdf5Images:
         return {} if self._find_faults is None else self._find_faults(self, rows)
 
     def dataset(self, name: str) -> h5py.Dataset | None:
-        """Return a dataset of the file, open; None if it has none of that name."""
+        """Dataset of the file, open; None if it has none of that name."""
         found = own_items(self._opened.get().file).get(name)
         return found if isinstance(found, h5py.Dataset) else None
 

@@ -43,8 +43,8 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> Listed:
     Names that begin with a dot or an underscore are passed over, and so are links to folders.
 
     Args:
-        folder: Where to look.
-        suffixes: In lower case, with their dots.
+        folder: Folder to look in.
+        suffixes: Suffixes in lower case, with their dots.
 
     Raises:
         DataError: If there are more files than can be meant.
@@ -85,7 +85,7 @@ def _listed(folder: Path, found: list[tuple[str, int, int]]) -> Listed:
 
 
 def some_files(folder: Path, suffixes: Sequence[str], *, most: int = 8) -> list[Path]:
-    """Return a few files with one of the suffixes, from a folder or the first few folders in it."""
+    """A few files with one of the suffixes, from a folder or the first few folders in it."""
     found: list[Path] = []
     for place in (folder, *_first_folders(folder, most)):
         with os.scandir(place) as entries:
@@ -104,15 +104,15 @@ def _first_folders(folder: Path, most: int) -> list[Path]:
 
 
 def kept(identity: str, make: Callable[[], dict[str, Array]], *, files: int) -> dict[str, Array]:
-    """Return arrays that take long to make: as kept by an earlier process, or made now and kept.
+    """Arrays that take long to make: as kept by an earlier process, or made now and kept.
 
     They are kept in the user's cache folder (``$XDG_CACHE_HOME/ssl_photoz``, by default in
     ``~/.cache``), which may be deleted at any time.
 
     Args:
-        identity: Of what they are made from and how.
+        identity: Identity of what they are made from and how.
         make: Makes them; no arrays of objects.
-        files: How many files had to be looked at; few are not worth keeping.
+        files: Number of files that had to be looked at; few are not worth keeping.
     """
     if files < KEPT_FROM:
         return make()

@@ -42,7 +42,7 @@ class Places:
         return len(self.file)
 
     def path(self, row: int) -> Path:
-        """Return the file of a cutout."""
+        """File of a cutout."""
         name: bytes = self.files[self.file[row]]
         return self.folder / name.decode("utf-8", "surrogateescape")
 
@@ -52,7 +52,7 @@ class Members:
 
     Args:
         source: What is known of them.
-        places: Where they lie.
+        places: Their places in files.
         columns: Their columns.
         faults: What is wrong with some rows, by row: their pixels are NaN, or 0 in 8 bits.
         decode: Makes (C, H, W) of a cutout's bytes; raises ValueError if they are damaged. A
@@ -78,7 +78,7 @@ class Members:
         self._faults = dict(faults)
 
     def column(self, name: str) -> Array:
-        """Return a column."""
+        """A column."""
         return self._columns[name]
 
     def faults(self, rows: Ints) -> dict[int, str]:
@@ -131,6 +131,6 @@ class Members:
 
 
 def commonest(values: Array, usable: Bools) -> Any:  # noqa: ANN401 - of any type
-    """Return what most of the usable rows have; the first of several in sorting order."""
+    """What most of the usable rows have; the first of several in sorting order."""
     found, counts = np.unique(values[usable], return_counts=True)
     return found[np.argmax(counts)]

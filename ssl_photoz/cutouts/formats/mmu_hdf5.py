@@ -33,7 +33,13 @@ from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.listing import list_files
 from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Asked, Source, require_images, settle_bands, settle_pixscale
+from ssl_photoz.cutouts.schema import (
+    Overrides,
+    Source,
+    require_images,
+    settle_bands,
+    settle_pixscale,
+)
 
 SUFFIXES = (".hdf5", ".h5")
 PIXELS = ("image_array", "image_flux")
@@ -57,21 +63,21 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with `{pixels}` {held[pixels].shape} and `image_band`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file, or every file of a folder.
 
     Raises:
         DataError: If there is none, or one cannot be used; the message says why.
     """
     if path.is_file():
-        return _open_file(path, asked)
+        return _open_file(path, overrides)
     names = list_files(path, SUFFIXES).names
     if not names:
         raise DataError(f"{path} holds no files that end in {' or '.join(SUFFIXES)}")
-    return Parts(path, [_open_file(path / name, asked) for name in names], names)
+    return Parts(path, [_open_file(path / name, overrides) for name in names], names)
 
 
-def _open_file(path: Path, asked: Asked) -> Hdf5Images:
+def _open_file(path: Path, overrides: Overrides) -> Hdf5Images:
     with looking_into(path) as file:
         items = own_items(file)
         name = next((name for name in PIXELS if name in items), PIXELS[0])
@@ -86,9 +92,9 @@ def _open_file(path: Path, asked: Asked) -> Hdf5Images:
         source = Source(
             path=path,
             rows=rows,
-            bands=settle_bands(path, count, bands, asked.bands),
+            bands=settle_bands(path, count, bands, overrides.bands),
             size_px=images.shape[2],
-            pixscale_arcsec=settle_pixscale(path, _pixscale(scale), asked.pixscale_arcsec),
+            pixscale_arcsec=settle_pixscale(path, _pixscale(scale), overrides.pixscale_arcsec),
             calibrated=True,
             simulated=False,
             dtype=images.dtype.name,
@@ -131,12 +137,12 @@ def find_faults(stored: Hdf5Images, rows: Ints) -> dict[int, str]:
 
 
 def depth_per_band(stored: Hdf5Images) -> Array:
-    """Return ``psfdepth`` (N, C) of its columns ``psfdepth_g``, ``psfdepth_r`` ..."""
+    """``psfdepth`` (N, C) of its columns ``psfdepth_g``, ``psfdepth_r`` ..."""
     return np.stack([stored.column(name) for name in _depths(stored.source.bands)], axis=1)
 
 
 def noise_from_ivar(stored: Hdf5Images) -> Array:
-    """Return the noise per pixel, (N, C): of the median inverse variance in a strip.
+    """Noise per pixel, (N, C): of the median inverse variance in a strip.
 
     The strip goes through the middle of the cutout. Pixels without exposure do not count; NaN where
     there are no others.
@@ -157,7 +163,7 @@ def noise_from_ivar(stored: Hdf5Images) -> Array:
 
 
 def spectroscopic(stored: Hdf5Images) -> Array:
-    """Return ``z_spec`` with NaN where there is none."""
+    """``z_spec`` with NaN where there is none."""
     return without_sentinels(stored.column("z_spec"))
 
 

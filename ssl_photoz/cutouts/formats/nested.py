@@ -12,7 +12,7 @@ from ssl_photoz.core.types import Array
 
 
 def shape_of_first(column: pa.Array) -> tuple[int, ...]:
-    """Return the lengths of the nested lists of the first row; lists of structs count as lists."""
+    """Lengths of the nested lists of the first row; lists of structs count as lists."""
     lengths: list[int] = []
     level = column.slice(0, 1)
     while True:
@@ -25,7 +25,7 @@ def shape_of_first(column: pa.Array) -> tuple[int, ...]:
 
 
 def number_type(column: pa.Array) -> np.dtype[Any]:
-    """Return the type of the numbers in nested lists."""
+    """Type of the numbers in nested lists."""
     level = _out_of_struct(column)
     while _is_list(level.type):
         level = _out_of_struct(level.flatten())
@@ -34,7 +34,7 @@ def number_type(column: pa.Array) -> np.dtype[Any]:
 
 
 def as_array(column: pa.Array, shape: tuple[int, ...]) -> Array:
-    """Return nested lists of numbers as (rows, *shape), without copying where Arrow allows it.
+    """Nested lists of numbers as (rows, *shape), without copying where Arrow allows it.
 
     Raises:
         ValueError: If some list has another length, or something is missing.

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
@@ -33,8 +34,7 @@ from ssl_photoz.cutouts.formats.parquet_schema import (
 from ssl_photoz.cutouts.formats.row_groups import Groups, RowGroups, look_at_groups
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
+    Overrides,
     Source,
     require_images,
     settle_bands,
@@ -59,7 +59,7 @@ def recognise(path: Path) -> str | None:
     return f"{what} with `{column}`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open Parquet; of each file only the footer is read.
 
     Raises:
@@ -78,7 +78,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         detail = " ".join(str(error).split())[:300]
         raise DataError(f"{path} cannot be read: damaged or truncated ({detail})") from None
     groups = Groups(**found)
-    source = _describe(path, groups, pixels, asked)
+    source = _describe(path, groups, pixels, overrides)
     columns, left_out = find_columns(schema, pixels, source.bands)
     return ParquetCutouts(source, paths, groups, pixels, columns=columns, left_out=left_out)
 
@@ -90,7 +90,7 @@ class ParquetCutouts:
         source: What is known of them.
         paths: The files.
         groups: Their row groups.
-        pixels: Where the pixels are.
+        pixels: Description of the column that holds the pixels.
         columns: Paths in the schema of each column.
         left_out: Columns that are no plain values.
     """
@@ -144,7 +144,7 @@ class ParquetCutouts:
 
 
 def _files(path: Path) -> tuple[list[Path], str]:
-    """Return the files with rows, in order, and what changes if they do."""
+    """Files with rows, in order, and what changes if they do."""
     if path.is_file():
         return ([path] if path.suffix.lower() in SUFFIXES else []), ""
     collection = path / "collection.properties"
@@ -159,9 +159,9 @@ def _files(path: Path) -> tuple[list[Path], str]:
     return [path / name for name in names], listed.identity
 
 
-def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Source:
+def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) -> Source:
     require_images(path, (groups.total, *pixels.shape), pixels.dtype, pixels.leaf)
-    bands = settle_bands(path, pixels.shape[0], pixels.bands, asked.bands)
+    bands = settle_bands(path, pixels.shape[0], pixels.bands, overrides.bands)
     calibrated = bool(pixels.stated.get("calibrated", pixels.dtype != np.uint8))
     unstated = "pixscale_arcsec" not in pixels.stated
     legacy = calibrated and unstated and set(bands) <= set("griz")
@@ -173,8 +173,8 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Sourc
         pixscale_arcsec=settle_pixscale(
             path,
             pixels.pixscale_arcsec,
-            asked.pixscale_arcsec,
-            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if legacy else np.nan,
+            overrides.pixscale_arcsec,
+            usual=legacy_surveys.PIXSCALE_ARCSEC if legacy else np.nan,
         ),
         calibrated=calibrated,
         simulated=bool(pixels.stated.get("simulated", False)),
@@ -183,7 +183,7 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, asked: Asked) -> Sourc
 
 
 def _plain(column: pa.ChunkedArray) -> Array:
-    """Return a column as numbers or text; where it says nothing: NaN, -1 (0), or the empty text."""
+    """Column as numbers or text; where it says nothing: NaN, -1 (0), or the empty text."""
     values = column.combine_chunks()
     if pa.types.is_nested(values.type):
         return as_array(values, shape_of_first(values))

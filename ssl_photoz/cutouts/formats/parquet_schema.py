@@ -26,9 +26,9 @@ class Pixels(NamedTuple):
     Attributes:
         column: Its name.
         leaf: Path of the pixels in the schema.
-        lengths: Of its nested lists.
-        shape: Of a cutout: (bands, side, side).
-        dtype: Of a pixel.
+        lengths: Lengths of its nested lists.
+        shape: Shape of a cutout: (bands, side, side).
+        dtype: Type of a pixel.
         bands: Their names, if stated.
         pixscale_arcsec: Pixel scale, arcsec/px; None if it is not stated, NaN if it varies.
         psf_leaf: Path of the widths of the PSF, if there are any.
@@ -47,7 +47,7 @@ class Pixels(NamedTuple):
 
 
 def image_column(schema: pa.Schema) -> str | None:
-    """Return the column that pixels can be in: lists, or a struct that holds lists."""
+    """Column that pixels can be in: lists, or a struct that holds lists."""
     for name in IMAGES:
         if name in schema.names and pa.types.is_nested(_storage(schema.field(name).type)):
             return name
@@ -117,7 +117,7 @@ def find_columns(
 
 
 def _stated(schema: pa.Schema) -> dict[str, Any]:
-    """Return what this package's own copies state of themselves."""
+    """What this package's own copies state of themselves."""
     try:
         stated = json.loads((schema.metadata or {}).get(b"ssl_photoz", b"{}"))
     except ValueError:
@@ -126,7 +126,7 @@ def _stated(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _path(paths: Sequence[str], column: str, name: str) -> str | None:
-    """Return the path of a field of the image: a struct of lists, or a list of structs."""
+    """Path of a field of the image: a struct of lists, or a list of structs."""
     pattern = re.compile(rf"({re.escape(column)}\.(?:list\.\w+\.)?{name})(?:\.|$)")
     return next((found[1] for path in paths if (found := pattern.match(path))), None)
 
@@ -170,7 +170,7 @@ def _flat(column: pa.Array) -> pa.Array:
 
 
 def _cutout_shape(lengths: tuple[int, ...], bands: Sequence[str] | None) -> tuple[int, ...]:
-    """Return (bands, side, side) of lists of lists, of a list per band, or of one list."""
+    """Shape (bands, side, side) of lists of lists, of a list per band, or of one list."""
     if len(lengths) == 3:
         return lengths
     count = lengths[0] if len(lengths) == 2 else len(bands or ())

@@ -32,7 +32,7 @@ class Parts:
     Args:
         path: What the user named.
         parts: The parts, in order, all with the same bands.
-        names: Of the parts.
+        names: Names of the parts.
 
     Raises:
         DataError: If parts cannot be one dataset; the message says which differ.
@@ -76,7 +76,7 @@ class Parts:
             pixels[places] = some
 
     def faults(self, rows: Ints) -> dict[int, str]:
-        """Return what the parts themselves find wrong with some of the rows."""
+        """What the parts themselves find wrong with some of the rows."""
         found: dict[int, str] = {}
         which = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(which):
@@ -177,7 +177,7 @@ def _require_alike(path: Path, one: Source, other: Source, names: tuple[str, str
 
 
 def _shared_attributes(parts: Sequence[Stored]) -> dict[str, Any]:
-    """Return what all parts state alike."""
+    """What all parts state alike."""
 
     def alike(name: str, value: object) -> bool:
         others = (part.attributes for part in parts[1:])

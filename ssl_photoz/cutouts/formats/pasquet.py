@@ -23,7 +23,7 @@ from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.layout import Layout
 from ssl_photoz.cutouts.schema import (
     SDSS_PIXSCALE_ARCSEC,
-    Asked,
+    Overrides,
     Source,
     require_images,
     settle_bands,
@@ -42,11 +42,11 @@ class Member(NamedTuple):
     """An array in an npz.
 
     Attributes:
-        shape: Of the array.
-        dtype: Of the array.
+        shape: Shape of the array.
+        dtype: Type of the array.
         header_bytes: What precedes the values.
         compressed: Whether they must be unpacked from the beginning.
-        start: Where the values lie in the file, if they are not compressed.
+        start: First byte of the values in the file, if they are not compressed.
     """
 
     shape: tuple[int, ...]
@@ -65,7 +65,7 @@ def recognise(path: Path) -> str | None:
     return "npz with `cube` and `labels`" if found else None
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -77,7 +77,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
             labels = look_at(path, archive, LABELS)
     except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError) as error:
         raise DataError(f"{path} is no npz with `cube` and `labels` ({error})") from None
-    if cube.compressed and not asked.in_order:
+    if cube.compressed and not overrides.in_order:
         raise DataError(
             f"{path} is compressed: none of its cutouts can be read without all before it; run "
             f"ssl-photoz convert data={path} out=CUTOUTS.h5 once, and use that"
@@ -88,10 +88,10 @@ def open_stored(path: Path, asked: Asked) -> Stored:
     source = Source(
         path=path,
         rows=shape[0],
-        bands=settle_bands(path, shape[1], None, asked.bands),
+        bands=settle_bands(path, shape[1], None, overrides.bands),
         size_px=shape[2],
         pixscale_arcsec=settle_pixscale(
-            path, None, asked.pixscale_arcsec, usual=SDSS_PIXSCALE_ARCSEC
+            path, None, overrides.pixscale_arcsec, usual=SDSS_PIXSCALE_ARCSEC
         ),
         calibrated=cube.dtype != np.uint8,
         simulated=False,

@@ -17,7 +17,7 @@ from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Asked, Source
+from ssl_photoz.cutouts.schema import Overrides, Source
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 BANDS = ("R", "G", "B")
@@ -31,7 +31,7 @@ def recognise(path: Path) -> str | None:
     return f"folder of pictures such as {min(some).name}, not calibrated" if some else None
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a folder; the header of every picture is read once.
 
     Raises:
@@ -39,13 +39,13 @@ def open_stored(path: Path, asked: Asked) -> Stored:
     """
     names, identity, _ = list_files(path, SUFFIXES)
     found = kept(f"pictures1{identity}", lambda: _look_at_all(path, names), files=len(names))
-    return open_pictures(path, found, asked)
+    return open_pictures(path, found, overrides)
 
 
-def open_pictures(path: Path, found: dict[str, Array], asked: Asked, **more: Any) -> Stored:  # noqa: ANN401
+def open_pictures(path: Path, found: dict[str, Array], overrides: Overrides, **more: Any) -> Stored:  # noqa: ANN401
     """Make stored cutouts of pictures that were looked at; see `gathered.open_gathered`."""
     return open_gathered(
-        path, found, asked, dtype="uint8", default_bands=BANDS, decode=decode, **more
+        path, found, overrides, dtype="uint8", default_bands=BANDS, decode=decode, **more
     )
 
 

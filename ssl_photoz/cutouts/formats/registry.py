@@ -25,14 +25,14 @@ from ssl_photoz.cutouts.formats import (
     zarr_group,
 )
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Asked
+from ssl_photoz.cutouts.schema import Overrides
 
 
 class Format(NamedTuple):
     """A format: its two functions, and what it is."""
 
     recognise: Callable[[Path], str | None]
-    open_stored: Callable[[Path, Asked], Stored]
+    open_stored: Callable[[Path, Overrides], Stored]
     says: str
 
 
@@ -53,12 +53,12 @@ FORMATS: dict[str, Format] = {
     ),
     "dataset": Format(
         dataset.recognise_yaml,
-        lambda path, asked: dataset.open_yaml(path, asked, open_stored),
+        lambda path, overrides: dataset.open_yaml(path, overrides, open_stored),
         "a YAML that names several",
     ),
     "folder": Format(
         dataset.recognise_folder,
-        lambda path, asked: dataset.open_folder(path, asked, open_stored),
+        lambda path, overrides: dataset.open_folder(path, overrides, open_stored),
         "a folder of files of any format that is one file",
     ),
     "fits": Format(fits_folder.recognise, fits_folder.open_stored, "a folder of FITS cutouts"),
@@ -69,7 +69,7 @@ BY_HAND = "as asked"
 
 
 def recognise(path: Path) -> tuple[str, str] | None:
-    """Return the name of the format that a path is in and how that was seen, or None."""
+    """Name of the format that a path is in and how that was seen, or None."""
     for name, format_ in FORMATS.items():
         try:
             how = format_.recognise(path)
@@ -80,12 +80,12 @@ def recognise(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def open_stored(path: Path, asked: Asked, *, read_as: str | None = None) -> Stored:
+def open_stored(path: Path, overrides: Overrides, *, read_as: str | None = None) -> Stored:
     """Open stored cutouts of any format.
 
     Args:
         path: A file or folder.
-        asked: What the user states of it.
+        overrides: What the user states of it.
         read_as: Name of a format; recognised by default.
 
     Raises:
@@ -96,7 +96,7 @@ def open_stored(path: Path, asked: Asked, *, read_as: str | None = None) -> Stor
     if read_as is not None and read_as not in FORMATS:
         raise ConfigError(f"read_as is {read_as!r}, expected one of {', '.join(FORMATS)}")
     name, how = (read_as, BY_HAND) if read_as else recognise(path) or (_fallback(path), BY_HAND)
-    stored = FORMATS[name].open_stored(path, asked)
+    stored = FORMATS[name].open_stored(path, overrides)
     stored.source = replace(stored.source, read_as=name, recognised=how)
     return stored
 

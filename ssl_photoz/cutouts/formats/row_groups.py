@@ -70,7 +70,7 @@ class RowGroups:
         paths: The files.
         groups: Their row groups.
         leaf: The pixels' path in the schema.
-        lengths: Of the pixels' nested lists.
+        lengths: Lengths of the pixels' nested lists.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class RowGroups:
 
         Args:
             rows: Row numbers, (B,).
-            pixels: Where to.
-            crop: Of both axes of a cutout.
+            pixels: Array to fill.
+            crop: Slice of both axes of a cutout.
             faults: Takes up the rows that are no cutouts, and why.
 
         Raises:
@@ -160,7 +160,7 @@ def _cubes(
     lengths: tuple[int, ...],
     count: int,
 ) -> tuple[Array, dict[int, str]]:
-    """Return pixels (n, C, side, side) of a batch; NaN, or 0 in 8 bits, where there are none."""
+    """Pixels (n, C, side, side) of a batch; NaN, or 0 in 8 bits, where there are none."""
     bad: dict[int, str] = {}
     try:
         values = as_array(batch, lengths)

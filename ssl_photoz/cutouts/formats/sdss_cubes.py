@@ -13,13 +13,7 @@ import numpy as np
 from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    SDSS_PIXSCALE_ARCSEC,
-    Asked,
-    Source,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import SDSS_PIXSCALE_ARCSEC, Overrides
 
 CANONICAL = {
     "specz_redshift": "z",
@@ -41,7 +35,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with `images` {shape} and `specz_redshift`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -54,17 +48,11 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         found = examine(
             path, file, channels_last=channels_last, canonical=CANONICAL, needs_position=False
         )
-    source = Source(
-        path=path,
-        rows=found.rows,
-        bands=settle_bands(path, found.bands, None, asked.bands),
-        size_px=found.size_px,
-        pixscale_arcsec=settle_pixscale(
-            path, None, asked.pixscale_arcsec, usual=SDSS_PIXSCALE_ARCSEC
-        ),
+    source = found.source(
+        path,
+        overrides,
+        usual_pixscale_arcsec=SDSS_PIXSCALE_ARCSEC,
         calibrated=found.dtype != np.uint8,
-        simulated=False,
-        dtype=found.dtype.name,
         notes=("unit and pixel scale are not stated: taken for those of SDSS frames",),
     )
     return Hdf5Images(

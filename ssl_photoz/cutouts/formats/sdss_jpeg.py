@@ -30,7 +30,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     MOST_SIDE_PX,
-    Asked,
+    Overrides,
     Source,
     parse_bands,
     settle_bands,
@@ -54,7 +54,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with {max(offset.shape[0] - 1, 0)} JPEG files in `jpeg`, at `offset`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -80,12 +80,12 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         size_px = stored.side()
     except OSError as error:
         raise damaged(path, error) from None
-    stored.source = _describe(path, rows, size_px, attributes, asked)
+    stored.source = _describe(path, rows, size_px, attributes, overrides)
     return stored
 
 
 def _describe(
-    path: Path, rows: int, size_px: int, attributes: dict[str, Any], asked: Asked
+    path: Path, rows: int, size_px: int, attributes: dict[str, Any], overrides: Overrides
 ) -> Source:
     stated = {name.lower(): value for name, value in attributes.items()}
     in_file = parse_bands(stated["bands"]) if "bands" in stated else None
@@ -93,10 +93,10 @@ def _describe(
     return Source(
         path=path,
         rows=rows,
-        bands=settle_bands(path, RGB, in_file, asked.bands or in_file or USUAL_BANDS),
+        bands=settle_bands(path, RGB, in_file, overrides.bands or in_file or USUAL_BANDS),
         size_px=size_px,
         pixscale_arcsec=settle_pixscale(
-            path, None if scale is None else float(scale), asked.pixscale_arcsec
+            path, None if scale is None else float(scale), overrides.pixscale_arcsec
         ),
         calibrated=False,
         simulated=bool(stated.get("simulated", False)),
@@ -137,7 +137,7 @@ class JpegPictures:
         self._opened = PerProcess(partial(_open, path))
 
     def side(self) -> int:
-        """Return the side of the first picture, pixels."""
+        """Side of the first picture, pixels."""
         picture = self._picture(0)
         width, height = picture.size
         if width != height or width > MOST_SIDE_PX:

@@ -9,17 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
-    Asked,
-    Source,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides
 
 SIGNS = ("brickid", "objid", "release")
 
@@ -33,7 +28,7 @@ def recognise(path: Path) -> str | None:
     return f"HDF5 with `images` {held['images'].shape}, `brickid`, `objid` and `release`"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a file of this layout.
 
     Raises:
@@ -43,20 +38,8 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         found = examine(path, file)
     made = {"id": legacy_survey_id} if set(SIGNS) <= set(found.datasets) else {}
     made |= {"z": spectroscopic} if "z_spec" in found.datasets else {}
-    source = Source(
-        path=path,
-        rows=found.rows,
-        bands=settle_bands(path, found.bands, None, asked.bands),
-        size_px=found.size_px,
-        pixscale_arcsec=settle_pixscale(
-            path, None, asked.pixscale_arcsec, usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC
-        ),
-        calibrated=True,
-        simulated=False,
-        dtype=found.dtype.name,
-    )
     return Hdf5Images(
-        source,
+        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
         found.datasets,
         made=made,
         left_out=found.left_out,
@@ -65,7 +48,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
 
 
 def legacy_survey_id(stored: Hdf5Images) -> Array:
-    """Return one integer per object, (N,) int64: release, brick and number within the brick.
+    """One integer per object, (N,) int64: release, brick and number within the brick.
 
     ``release << 40 | brickid << 16 | objid``, as the Legacy Surveys' databases make ``ls_id`` [1].
 
@@ -79,6 +62,6 @@ def legacy_survey_id(stored: Hdf5Images) -> Array:
 
 
 def spectroscopic(stored: Hdf5Images) -> Array:
-    """Return ``z_spec``, (N,), with NaN for the -99 of galaxies without."""
+    """``z_spec``, (N,), with NaN for the -99 of galaxies without."""
     z = stored.column("z_spec").astype(np.float32)
     return np.where(z > -9, z, np.float32(np.nan))

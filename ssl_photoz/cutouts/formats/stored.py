@@ -38,8 +38,8 @@ class Stored(Protocol):
 
         Args:
             rows: Row numbers within the file; they may repeat. Shape (B,).
-            pixels: Where to, of the source's dtype, shape (B, C, crop, crop).
-            crop: Of both axes of a cutout.
+            pixels: Array to fill, of the source's dtype, shape (B, C, crop, crop).
+            crop: Slice of both axes of a cutout.
 
         Raises:
             OSError: If the file is damaged; `Cutouts` says so to the user.
@@ -62,6 +62,38 @@ class KnowsFaults(Protocol):
             rows: Row numbers that have been read, shape (B,).
         """
         ...
+
+
+class Wrapped:
+    """Stored cutouts that hand everything on to others; see `Stored`.
+
+    Whatever changes rows, bands or pixels on their way to the reader derives from it.
+
+    Args:
+        stored: The others.
+    """
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+        self.source = stored.source
+        self.columns, self.left_out = stored.columns, stored.left_out
+        self.attributes = stored.attributes
+
+    def column(self, name: str) -> Array:
+        """Column of all rows."""
+        return self._stored.column(name)
+
+    def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
+        """Read rows into an array."""
+        self._stored.read(rows, pixels, crop)
+
+    def faults(self, rows: Ints) -> dict[int, str]:
+        """Reasons why some of the rows are useless."""
+        return self._stored.faults(rows) if isinstance(self._stored, KnowsFaults) else {}
+
+    def close(self) -> None:
+        """Close what is underneath."""
+        self._stored.close()
 
 
 class Closes(Protocol):
@@ -87,7 +119,7 @@ class PerProcess(Generic[Handle]):
         self._handle: tuple[int, Handle] | None = None
 
     def get(self) -> Handle:
-        """Return it, opened by this process."""
+        """What is open, opened by this process."""
         if self._handle is None or self._handle[0] != os.getpid():
             self._handle = (os.getpid(), self._open_one())
         return self._handle[1]

@@ -25,7 +25,7 @@ from ssl_photoz.cutouts.formats.listing import kept, list_files, list_one, some_
 from ssl_photoz.cutouts.formats.pictures import SUFFIXES as PICTURES
 from ssl_photoz.cutouts.formats.pictures import judge, open_pictures
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Asked
+from ssl_photoz.cutouts.schema import Overrides
 
 SUFFIXES = (".tar",)
 HEAD_BYTES = MEMBER_BYTES = 1 << 16
@@ -41,7 +41,7 @@ def recognise(path: Path) -> str | None:
     return "tar, not calibrated" if path.suffix == ".tar" and tarfile.is_tarfile(path) else None
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open one tar, or all of a folder; each is gone through once.
 
     Raises:
@@ -56,7 +56,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
     )
     said = {name.removeprefix(SAID): found.pop(name) for name in list(found) if SAID in name}
     table = Beside(canonical(said), f"{len(said)} columns from JSON") if said else None
-    return open_pictures(path, found, asked, table=table)
+    return open_pictures(path, found, overrides, table=table)
 
 
 def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
@@ -121,7 +121,7 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes
 
 
 def _facts(archive: tarfile.TarFile, member: tarfile.TarInfo | None) -> dict[str, Any]:
-    """Return the plain values of a JSON object; nothing if it is none."""
+    """Plain values of a JSON object; nothing if it is none."""
     if member is None or member.size > MOST_JSON_BYTES:
         return {}
     try:

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
-    LEGACY_SURVEYS_PIXSCALE_ARCSEC,
     PER_BAND,
-    Asked,
+    Overrides,
     Source,
     parse_bands,
     require_images,
@@ -47,7 +47,7 @@ def recognise(path: Path) -> str | None:
     return f"Zarr group with `images` ({mark})"
 
 
-def open_stored(path: Path, asked: Asked) -> Stored:
+def open_stored(path: Path, overrides: Overrides) -> Stored:
     """Open a group.
 
     Raises:
@@ -74,7 +74,7 @@ def open_stored(path: Path, asked: Asked) -> Stored:
         _require_harmless(path, name, array)
     require_images(path, images.shape, images.dtype, "images")
     columns, left_out = _find_columns(path, arrays, images.shape[0], images.shape[1])
-    source = _describe(path, images, attributes, asked)
+    source = _describe(path, images, attributes, overrides)
     return ZarrCutouts(source, columns, left_out=left_out, attributes=attributes)
 
 
@@ -219,10 +219,10 @@ def _find_columns(
     return found, tuple(left_out)
 
 
-def _describe(path: Path, images: Any, attributes: dict[str, Any], asked: Asked) -> Source:  # noqa: ANN401
+def _describe(path: Path, images: Any, attributes: dict[str, Any], overrides: Overrides) -> Source:  # noqa: ANN401
     stated = {name.lower(): value for name, value in attributes.items()}
     in_group = parse_bands(stated["bands"]) if "bands" in stated else None
-    bands = settle_bands(path, images.shape[1], in_group, asked.bands)
+    bands = settle_bands(path, images.shape[1], in_group, overrides.bands)
     calibrated = bool(stated.get("calibrated", images.dtype != np.uint8))
     scale = stated.get("pixscale_arcsec")
     legacy = calibrated and set(bands) <= set("griz")
@@ -234,8 +234,8 @@ def _describe(path: Path, images: Any, attributes: dict[str, Any], asked: Asked)
         pixscale_arcsec=settle_pixscale(
             path,
             None if scale is None else float(scale),
-            asked.pixscale_arcsec,
-            usual=LEGACY_SURVEYS_PIXSCALE_ARCSEC if legacy else np.nan,
+            overrides.pixscale_arcsec,
+            usual=legacy_surveys.PIXSCALE_ARCSEC if legacy else np.nan,
         ),
         calibrated=calibrated,
         simulated=bool(stated.get("simulated", False)),

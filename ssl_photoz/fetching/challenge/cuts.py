@@ -34,18 +34,18 @@ class Cut(NamedTuple):
 
 
 def each_band(*stems: str) -> tuple[str, ...]:
-    """Return the names of a column in g, r and z."""
+    """Names of a column in g, r and z."""
     return tuple(f"{stem}_{band}" for stem in stems for band in BANDS)
 
 
 def signal_to_noise(columns: Columns) -> Array:
-    """Return the signal-to-noise ratio of each band, 0 where the fit is bad, (3, N)."""
+    """Signal-to-noise ratio of each band, 0 where the fit is bad, (3, N)."""
     flux, ivar, rchisq = (_stack(columns, stem) for stem in ("flux", "flux_ivar", "rchisq"))
     return np.where(rchisq < 100, flux * np.sqrt(np.maximum(ivar, 0)), 0.0)
 
 
 def in_two_bands(passes: Bools) -> Bools:
-    """Return where at least two of three bands (3, N) pass, (N,)."""
+    """Whether at least two of three bands (3, N) pass, (N,)."""
     enough: Bools = passes.sum(axis=0) >= 2
     return enough
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.legacy_surveys import ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Doubles
 
-ZERO_POINT_MAG = 22.5
 LEAST = 1e-9  # what fluxes, inverse variances, transmissions and sizes are raised to before use
 MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
 
@@ -53,19 +53,19 @@ def measure(columns: Mapping[str, Array]) -> Photometry:
 
 
 def faintest_flux_nmgy(mag: float) -> float:
-    """Return the flux of a magnitude, nanomaggies.
+    """Flux of a magnitude, nanomaggies.
 
     >>> round(faintest_flux_nmgy(20.0), 6)
     10.0
     """
-    return float(10 ** ((ZERO_POINT_MAG - mag) / 2.5))
+    return float(10 ** ((ZEROPOINT_MAG - mag) / 2.5))
 
 
 def _magnitude(columns: Mapping[str, Array], band: str) -> tuple[Doubles, Doubles]:
     flux = _raised(columns[f"flux_{band}"])
     transmitted = _raised(columns[f"mw_transmission_{band}"])
     error = MAG_PER_RELATIVE_FLUX / np.sqrt(_raised(columns[f"flux_ivar_{band}"])) / flux
-    return ZERO_POINT_MAG - 2.5 * np.log10(flux / transmitted), error
+    return ZEROPOINT_MAG - 2.5 * np.log10(flux / transmitted), error
 
 
 def _raised(values: Array) -> Doubles:

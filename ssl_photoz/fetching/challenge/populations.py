@@ -115,7 +115,7 @@ def _apply(
 
 
 def _columns(catalogue: Catalogue, without: Collection[str]) -> dict[str, Array]:
-    """Return the columns of the cuts by their lower-case names."""
+    """Columns of the cuts by their lower-case names."""
     found = {"targetid": catalogue.ids} if catalogue.ids.dtype.kind == "i" else {}
     if catalogue.roles.z is not None:
         found["z"] = catalogue.columns[catalogue.roles.z]

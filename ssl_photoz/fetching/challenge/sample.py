@@ -46,7 +46,7 @@ def count(group: str, cut: str, says: str, kept: Bools, passes: Bools) -> Step:
 
 
 def repeats(keys: Array) -> Bools:
-    """Return True for every row but the first with its key, (N,)."""
+    """True for every row but the first with its key, (N,)."""
     again = np.ones(len(keys), bool)
     again[np.unique(keys, return_index=True)[1]] = False
     return again
@@ -66,10 +66,10 @@ def draw(sample: Sample, keys: Array, *, per_group: int, seed: int) -> Sample:
     The draw depends on the keys and the seed, not on the order of the rows.
 
     Args:
-        sample: To draw from.
+        sample: Sample to draw from.
         keys: What identifies each row, (N,).
-        per_group: How many of each.
-        seed: Of the draw.
+        per_group: Galaxies of each population.
+        seed: Seed of the draw.
     """
     rng = np.random.default_rng(seed)
     passes = np.zeros(len(keys), bool)
@@ -81,7 +81,7 @@ def draw(sample: Sample, keys: Array, *, per_group: int, seed: int) -> Sample:
 
 
 def steps_as_text(sample: Sample) -> str:
-    """Return a table of what each cut removed, and how many are left."""
+    """Table of what each cut removed, and how many are left."""
     lines = [f"{'population':<20} {'rows':>9} {'removed':>9}  kept if"]
     for step in sample.steps:
         lines.append(f"{step.group:<20} {step.rows_before:>9} {step.removed:>9}  {step.says}")

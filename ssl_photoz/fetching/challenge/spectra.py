@@ -24,7 +24,7 @@ class Listed(NamedTuple):
 
     Attributes:
         rows: True for each row of the catalogue that is in the list, (N,).
-        says: How the list was read, and how the rows were matched.
+        says: Sentence on how the list was read, and how the rows were matched.
     """
 
     rows: Bools
@@ -32,7 +32,7 @@ class Listed(NamedTuple):
 
 
 def spectrum_keys(catalogue: Catalogue) -> Array:
-    """Return what identifies the spectrum of each row: TARGETID, survey and program, (N,) text.
+    """What identifies the spectrum of each row: TARGETID, survey and program, (N,) text.
 
     Where there is no survey or no program, the id alone.
     """

@@ -1,96 +1,174 @@
-"""Read a trained network back from its folder."""
+"""Trained networks in their folders: ``weights.safetensors`` and what the card says of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ArtefactError, MismatchError
+from ssl_photoz.core.types import Doubles, PathLike
 from ssl_photoz.training.supervised.build import build
-from ssl_photoz.training.supervised.checkpoint import WEIGHTS
 from ssl_photoz.training.supervised.heads import Head, head_from
 from ssl_photoz.training.supervised.network import Network
+from ssl_photoz.training.supervised.predict import answer
+
+WEIGHTS = "weights.safetensors"
+
+
+class NetworkCard(artefact.Card):
+    """What the card of a trained network says; a classifier's has the kind ``classifier``."""
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the network is built from; empty for a folder without a network."""
+        return dict(self.get("network") or {})
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How the training went: ``best_epoch``, ``seconds``, ``parameters`` ..."""
+        return dict(self.get("training") or {})
+
+    @property
+    def label(self) -> str:
+        """What it is called in tables and figures."""
+        return str(self.get("label", ""))
+
+    @property
+    def without(self) -> list[str]:
+        """Bands that the network does not see."""
+        config = self.config
+        return list(config.get("without") or config.get("model", {}).get("without") or ())
+
+    @property
+    def interval(self) -> Mapping[str, Any]:
+        """The calibrated intervals of its redshifts; a classifier has none."""
+        return dict(self["interval"])
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network, or an ensemble of networks that answer together, read from its folder.
+
+    Attributes:
+        folder: The folder that `supervise` or `transfer` wrote.
+        members: The networks, in evaluation mode.
+        head: What they were asked for.
+        card: The folder's card.
+    """
+
+    folder: Path
+    members: list[Network]
+    head: Head
+    card: NetworkCard
+
+    @property
+    def size_px(self) -> int:
+        """Side of the crops that it sees, pixels."""
+        return self.members[0].input_shape[-1]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Its scores, as in ``metrics.json``."""
+        return artefact.read_json(self.folder / "metrics.json")
+
+    def answer(self, crops: Iterable[Tensor], *, orientations: int = 8) -> Doubles:
+        """Mean answers for plain central crops; see `ssl_photoz.training.supervised.predict`."""
+        return answer(self.members, crops, head=self.head, orientations=orientations)
+
+    def predict(self, crops: Iterable[Tensor], *, orientations: int = 8) -> Doubles:
+        """Estimated ln(1+z) of plain central crops, (N,)."""
+        return self.head.ln_one_plus_z(self.answer(crops, orientations=orientations))
+
+    def require(self, *, size_px: int, about: Mapping[str, Any]) -> None:
+        """Check that the network can be asked about cutouts.
+
+        Args:
+            size_px: Side of the cutouts.
+            about: ``bands``, ``pixscale_arcsec`` and ``calibrated`` of the cutouts.
+
+        Raises:
+            ArtefactError: If the folder is of an earlier version, which did not say.
+            MismatchError: If they are not of the kind it was trained on.
+        """
+        mine = self.card.plan.get("about")
+        if mine is None:
+            raise ArtefactError(
+                f"{self.folder} does not say what cutouts it was trained on; train it again"
+            )
+        for name in differences(mine, about):
+            raise MismatchError(
+                f"{self.folder} was trained on cutouts with {name} = {mine[name]}, these have "
+                f"{about[name]}"
+            )
+        if size_px < self.size_px:
+            raise MismatchError(
+                f"{self.folder} sees {self.size_px} px a side, these cutouts are {size_px} px"
+            )
 
 
 def load_network(
-    folder: Path,
-    *,
-    member: int = 0,
-    device: torch.device | str = "cpu",
-) -> tuple[Network, Head, artefact.Card]:
-    """Read a network, in evaluation mode.
+    folder: PathLike | TrainedNetwork, *, device: torch.device | str = "cpu"
+) -> TrainedNetwork:
+    """Read a trained network, all members of an ensemble.
 
     Args:
-        folder: Folder that `supervise`, `transfer` or `classify` wrote.
-        member: Which network of a committee.
+        folder: Folder that `supervise` or `transfer` wrote, or a network, which is given back.
         device: Where to put it; weights trained on a GPU load on a CPU.
-
-    Returns:
-        The network, what it was asked for (see `predict.py` beside this), and the card.
 
     Raises:
         ArtefactError: If the card or the weights are missing, damaged, or disagree.
+        MismatchError: If the folder holds something else.
     """
-    card = artefact.read_card(folder, "probe", "classifier")
-    if "network" not in card:
+    if isinstance(folder, TrainedNetwork):
+        for member in folder.members:
+            member.to(device)
+        return folder
+    folder = Path(folder)
+    card = NetworkCard(artefact.read_card(folder, "probe", "classifier"))
+    if not card.plan:
         raise ArtefactError(f"{folder} holds no network: expected a folder that supervise wrote")
-    path, training = folder / WEIGHTS, card["training"]
-    if "members" in training:
-        path, training = folder / f"member-{member}" / WEIGHTS, training["members"][member]
+    trainings = card.training.get("members")
+    if trainings is None:
+        members = [_read(folder, card, card.training)]
+    else:
+        members = [
+            _read(folder / f"member-{number}", card, training)
+            for number, training in enumerate(trainings)
+        ]
+    placed = [member.to(device).eval() for member in members]
+    return TrainedNetwork(folder, placed, head_from(card.plan["head"]), card)
+
+
+def _read(folder: Path, card: NetworkCard, training: Mapping[str, Any]) -> Network:
+    path = folder / WEIGHTS
     if artefact.sha256_of(path) != training["weights_sha256"]:
         raise ArtefactError(
             f"{path} is not the file its card describes (checksum differs): it was damaged or "
             f"replaced; copy the whole folder again"
         )
     try:
-        network = build(card["network"])
+        network = build(card.plan)
         network.load_state_dict(load_file(path))
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} does not describe a network: {error}") from None
-    return network.to(device).eval(), head_from(card["network"]["head"]), card
+    return network
 
 
-def load_members(
-    folder: Path, *, device: torch.device | str = "cpu"
-) -> tuple[list[Network], Head, artefact.Card]:
-    """Read every network of a folder: the one, or those of a committee; see `load_network`."""
-    first, head, card = load_network(folder, device=device)
-    members = range(1, len(card["training"].get("members", [first])))
-    others = [load_network(folder, member=number, device=device)[0] for number in members]
-    return [first, *others], head, card
-
-
-def require_cutouts(
-    folder: Path, card: artefact.Card, network: Network, *, size_px: int, about: Mapping[str, Any]
-) -> None:
-    """Check that a network can be asked about cutouts.
-
-    Args:
-        folder: Of the network, for the message.
-        card: Its card.
-        network: The network.
-        size_px: Side of the cutouts.
-        about: Their ``bands``, ``pixscale_arcsec`` and ``calibrated``.
-
-    Raises:
-        ArtefactError: If the folder is of an earlier version, which did not say.
-        MismatchError: If they are not of the kind it was trained on.
-    """
-    if "about" not in card["network"]:
-        raise ArtefactError(f"{folder} does not say what cutouts it was trained on; train it again")
-    mine = card["network"]["about"]
-    for name in differences(mine, about):
-        raise MismatchError(
-            f"{folder} was trained on cutouts with {name} = {mine[name]}, these have {about[name]}"
-        )
-    if size_px < network.input_shape[-1]:
-        raise MismatchError(
-            f"{folder} sees {network.input_shape[-1]} px a side, these cutouts are {size_px} px"
-        )
+def save_weights(folder: Path, network: nn.Module) -> str:
+    """Write the weights as float32 from any device; return the file's sha256."""
+    weights = {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    with artefact.atomic_path(folder / WEIGHTS) as scratch:
+        scratch.write_bytes(save(weights))
+    return artefact.sha256_of(folder / WEIGHTS)

@@ -1,4 +1,8 @@
-"""A compact deep capsule network: one capsule of a galaxy tells its redshift and its picture."""
+"""A compact deep capsule network: a galaxy's capsule tells its redshift and draws its cutout.
+
+The features of capsules are vectors: their length says how sure they are, their direction what they
+look like.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,128 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_photoz.core.errors import ShapeError
 from ssl_photoz.encoders.stretch import Stretch
-from ssl_photoz.training.supervised.capsule_layers import CapsuleCell, ClassCapsules, margin_loss
 from ssl_photoz.training.supervised.heads import Head
 from ssl_photoz.training.supervised.network import Network, blank
+from ssl_photoz.training.supervised.settings import CapsuleConfig
 
 CELLS = 4
 INNER, OUTER = 1 / 16, 1 / 4  # radii, in sides of the crop
+ENOUGH, LITTLE, OTHERS = 0.9, 0.1, 0.5
+TINY = 1e-7
+
+
+def squash(vectors: Tensor) -> Tensor:
+    """Bring the length x of vectors (..., D) to x^2 / (1 + x^2) (Sabour et al. 2017, eq. 1)."""
+    square = vectors.square().sum(dim=-1, keepdim=True)
+    return vectors * square / (1 + square) / (square + TINY).sqrt()
+
+
+def route(votes: Tensor, *, routings: int) -> Tensor:
+    """Route by agreement: capsules that vote alike gain weight (Sabour et al. 2017, proc. 1).
+
+    Args:
+        votes: Vote of each of N capsules for each of J, shape (B, N, J, D).
+        routings: Number of rounds, at least one.
+
+    Returns:
+        The J capsules, shape (B, J, D).
+    """
+    agreement = votes.new_zeros(votes.shape[:3])
+    capsules = votes.new_empty(0)
+    for number in range(routings):
+        share = agreement.softmax(dim=2)
+        capsules = squash(torch.einsum("bnj,bnjd->bjd", share, votes))
+        if number < routings - 1:
+            agreement = agreement + torch.einsum("bnjd,bjd->bnj", votes, capsules)
+    return capsules
+
+
+def margin_loss(length: Tensor, label: Tensor) -> Tensor:
+    """Loss that makes the right capsule long and the others short (Sabour et al. 2017, eq. 4).
+
+    Args:
+        length: Length of each class's capsule, shape (B, J).
+        label: The right class, shape (B,).
+    """
+    right = F.one_hot(label, length.shape[1])
+    short, long = (ENOUGH - length).clamp(min=0), (length - LITTLE).clamp(min=0)
+    each = right * short.square() + OTHERS * (1 - right) * long.square()
+    return each.sum(dim=1).mean()
+
+
+class CapsuleConv(nn.Module):
+    """A 3x3 convolution whose output channels are capsules, normalised, then squashed.
+
+    Args:
+        before: Input channels.
+        types: Number of capsules at each place.
+        atoms: Length of each capsule.
+        stride: Stride of the convolution.
+    """
+
+    def __init__(self, before: int, *, types: int, atoms: int, stride: int = 1) -> None:
+        super().__init__()
+        self.types = types
+        self.conv = nn.Conv2d(before, types * atoms, 3, stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(types * atoms)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, types atoms, h, w), the numbers of a capsule side by side."""
+        vectors = self.norm(self.conv(maps)).unflatten(1, (self.types, -1))
+        return squash(vectors.float().movedim(2, -1)).movedim(-1, 2).flatten(1, 2)
+
+
+class CapsuleCell(nn.Module):
+    """A cell of DeepCaps: it halves a map, and adds one and two convolutions of the half.
+
+    Rajasegaran et al. 2019 (CVPR, 10725) build their network of such cells.
+
+    Args:
+        before: Input channels.
+        types: Number of capsules at each place.
+        atoms: Length of each capsule.
+    """
+
+    def __init__(self, before: int, *, types: int, atoms: int) -> None:
+        super().__init__()
+        after = types * atoms
+        self.halve = CapsuleConv(before, types=types, atoms=atoms, stride=2)
+        self.skip, self.first, self.second = (
+            CapsuleConv(after, types=types, atoms=atoms) for _ in range(3)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, types atoms, H/2, W/2)."""
+        halved = self.halve(maps)
+        together: Tensor = self.skip(halved) + self.second(self.first(halved))
+        return together
+
+
+class ClassCapsules(nn.Module):
+    """A capsule for each class, routed from capsules with a matrix of their own for each class.
+
+    Args:
+        count: Number of input capsules N.
+        atoms: Length of each input capsule.
+        classes: Number of classes J.
+        dim: Length of the capsule of a class.
+        routings: Number of rounds of routing.
+    """
+
+    def __init__(self, *, count: int, atoms: int, classes: int, dim: int, routings: int) -> None:
+        super().__init__()
+        self.routings = routings
+        self.weight = nn.Parameter(torch.randn(count, classes, atoms, dim) * count**-0.5)
+
+    def forward(self, capsules: Tensor) -> Tensor:
+        """Map capsules (B, N, atoms) to (B, J, dim)."""
+        votes = torch.einsum("bna,njad->bnjd", capsules, self.weight)
+        return route(votes, routings=self.routings)
 
 
 def concentration(flux: Tensor) -> Tensor:
-    """Return the part of the light that is near the centre, (B,), of flux (B, C, side, side).
+    """Fraction of the light that is near the centre, (B,), of flux (B, C, side, side).
 
     Flux within 1/16 of the side from the centre, over that within 1/4, all bands together. Early
     types are the more concentrated (Strateva et al. 2001, AJ 122, 1861, who compare radii).
@@ -33,7 +147,7 @@ def concentration(flux: Tensor) -> Tensor:
 
 
 def classes_of(flux: Tensor, *, classes: int) -> Tensor:
-    """Return which of equally large classes of its batch each galaxy is in, (B,).
+    """Number of the equally large class of its batch that each galaxy is in, (B,).
 
     By `concentration`, the least concentrated first.
     """
@@ -42,7 +156,7 @@ def classes_of(flux: Tensor, *, classes: int) -> Tensor:
 
 
 class CapsuleNetwork(Network):
-    """Capsules of ever larger parts, routed to one for each class; redshift and picture from it.
+    """Capsules of ever larger parts, routed to one per class, which gives redshift and picture.
 
     A convolution, four cells of squashed convolutions, each half the size of the one before, and
     from the capsules of the last two a capsule for each class. Its length tells whether a galaxy
@@ -50,39 +164,25 @@ class CapsuleNetwork(Network):
     redshift's layers and to a decoder, which draws the stretched cutout.
 
     Args:
-        softening: Of the stretch, per band, in the unit of the input.
+        config: Its own settings.
+        softening: Softening of the stretch, per band, in the unit of the input.
         calibrated: Whether the input is flux or display values.
         head: What is asked for.
-        crop_px: Side of the input.
-        types: Kinds of capsules at each place.
-        atoms: Numbers in each.
-        classes: Classes of galaxies, see `classes_of`.
-        dim: Numbers in the capsule of a class.
-        routings: Rounds of routing.
-        margin: Weight of `margin_loss`.
-        reconstruction: Weight of the mean square error of the picture.
     """
 
     def __init__(
         self,
+        config: CapsuleConfig,
         *,
         softening: Sequence[float],
         calibrated: bool,
         head: Head,
-        crop_px: int = 64,
-        types: int = 8,
-        atoms: int = 8,
-        classes: int = 2,
-        dim: int = 16,
-        routings: int = 3,
-        margin: float = 0.5,
-        reconstruction: float = 0.1,
     ) -> None:
         super().__init__()
+        types, atoms, crop_px = config.types, config.atoms, config.crop_px
         bands, width = len(softening), types * atoms
         self.input_shape = (bands, crop_px, crop_px)
-        self.classes, self.atoms = classes, atoms
-        self.margin, self.reconstruction = margin, reconstruction
+        self.config = config
         self.stretch = Stretch(softening, calibrated=calibrated)
         self.trunk: nn.ModuleList = nn.ModuleList(
             [
@@ -94,62 +194,64 @@ class CapsuleNetwork(Network):
         )
         last = (crop_px // 2**CELLS) ** 2
         self.galaxy = ClassCapsules(
-            count=types * 5 * last, atoms=atoms, classes=classes, dim=dim, routings=routings
+            count=types * 5 * last,
+            atoms=atoms,
+            classes=config.classes,
+            dim=config.dim,
+            routings=config.routings,
         )
-        self.hidden = nn.Sequential(nn.Linear(dim, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU())
+        self.hidden = nn.Sequential(
+            nn.Linear(config.dim, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU()
+        )
         self.output = nn.Linear(32, head.outputs)
         nn.init.zeros_(self.output.weight)
         self.output.bias.data.copy_(head.start())
-        self.decoder = _decoder(dim, bands, side=crop_px // 8)
+        self.decoder = _decoder(config.dim, bands, side=crop_px // 8)
 
     def forward(self, flux: Tensor) -> Tensor:
-        """Return answers, (B,) or (B, outputs), for flux (B, C, crop, crop).
+        """Answers, (B,) or (B, outputs), for flux (B, C, crop, crop).
 
         Raises:
             ShapeError: If the input has other bands or another size.
         """
-        capsules = self.capsules(self.stretch(self._checked(flux)))
+        capsules = self.capsules(self.stretch(self.require_shape(flux)))
         return self.answer(_chosen(capsules, capsules.norm(dim=2).argmax(dim=1)))
 
     def loss(self, flux: Tensor, z: Tensor, head: Head) -> Tensor:
-        """Return the head's loss plus those of class and picture, for redshifts (B,)."""
-        stretched = self.stretch(self._checked(flux))
+        """The head's loss plus those of class and picture, for redshifts (B,)."""
+        stretched = self.stretch(self.require_shape(flux))
         capsules = self.capsules(stretched)
-        label = classes_of(blank(flux, self.seen), classes=self.classes)
+        label = classes_of(blank(flux, self.seen), classes=self.config.classes)
         own = _chosen(capsules, label)
         drawn = F.mse_loss(self.draw(own), stretched.float())
         told = margin_loss(capsules.norm(dim=2), label)
         asked = head.loss(self.answer(own), z)
-        return asked + self.margin * told + self.reconstruction * drawn
+        return asked + self.config.margin * told + self.config.reconstruction * drawn
 
     def capsules(self, stretched: Tensor) -> Tensor:
-        """Return the capsules of the classes, (B, J, dim), of stretched cutouts."""
+        """Capsules of the classes, (B, J, dim), of stretched cutouts."""
         stem, *cells = self.trunk
         maps = [stem(stretched)]
         for cell in cells:
             maps.append(cell(maps[-1]))
         lists = [
-            one.unflatten(1, (-1, self.atoms)).movedim(2, -1).flatten(1, 3) for one in maps[-2:]
+            one.unflatten(1, (-1, self.config.atoms)).movedim(2, -1).flatten(1, 3)
+            for one in maps[-2:]
         ]
         with torch.autocast(stretched.device.type, enabled=False):
             galaxy: Tensor = self.galaxy(torch.cat(lists, dim=1).float())
         return galaxy
 
     def answer(self, capsule: Tensor) -> Tensor:
-        """Return the answers that capsules (B, dim) tell."""
+        """Answers of capsules (B, dim)."""
         with torch.autocast(capsule.device.type, enabled=False):
             answer: Tensor = self.output(self.hidden(capsule)).squeeze(1)
         return answer
 
     def draw(self, capsule: Tensor) -> Tensor:
-        """Return the stretched cutouts that capsules (B, dim) tell, (B, C, crop, crop)."""
+        """Stretched cutouts drawn from capsules (B, dim), (B, C, crop, crop)."""
         picture: Tensor = self.decoder(capsule)
         return picture.float()
-
-    def _checked(self, flux: Tensor) -> Tensor:
-        if flux.ndim != 4 or tuple(flux.shape[1:]) != self.input_shape:
-            raise ShapeError(f"network takes (B, {self.input_shape}), got {tuple(flux.shape)}")
-        return flux
 
 
 def _chosen(capsules: Tensor, which: Tensor) -> Tensor:
@@ -157,7 +259,7 @@ def _chosen(capsules: Tensor, which: Tensor) -> Tensor:
 
 
 def _decoder(dim: int, bands: int, *, side: int) -> nn.Sequential:
-    """Return layers that draw 8 side pixels a side, beginning with a map of side pixels."""
+    """Layers that draw 8 side pixels a side, beginning with a map of side pixels."""
     layers: list[nn.Module] = [
         nn.Linear(dim, 32 * side**2),
         nn.ReLU(),

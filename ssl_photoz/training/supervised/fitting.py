@@ -1,40 +1,114 @@
-"""From streams of labelled cutouts to a trained network and its predictions."""
+"""From streams of labelled cutouts to a trained network, or an ensemble, and its predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssl_photoz.augment.settings import AugmentationConfig
+from ssl_photoz.augment.survey import SurveyConditions
 from ssl_photoz.augment.views import Views
-from ssl_photoz.core.types import Doubles
+from ssl_photoz.core.types import Doubles, Floats, Ints
+from ssl_photoz.cutouts.schema import Source
+from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.training.supervised.artefact import save_weights
 from ssl_photoz.training.supervised.build import make_network
-from ssl_photoz.training.supervised.checkpoint import save_weights
 from ssl_photoz.training.supervised.heads import Head, edges_of
-from ssl_photoz.training.supervised.hearing import scores_by_modality
 from ssl_photoz.training.supervised.network import Network
-from ssl_photoz.training.supervised.predict import answer, predict
-from ssl_photoz.training.supervised.schedule import schedule
-from ssl_photoz.training.supervised.training import LabelledBatch, train
+from ssl_photoz.training.supervised.predict import answer, modality_ablation, predict
+from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
+from ssl_photoz.training.supervised.training import LabelledBatch, schedule, train
 
 
 class BatchesFrom(Protocol):
-    """Gives the training batches number ``start`` to ``stop``."""
+    """Source of the training batches number ``start`` to ``stop``."""
 
     def __call__(self, *, batch_size: int, start: int, stop: int) -> Iterable[LabelledBatch]:
-        """Give batches of this size."""
+        """Batches of this size."""
         ...
 
 
 class CropsOf(Protocol):
-    """Gives the plain central crops of a split, a batch at a time, in its order."""
+    """Source of the plain central crops of a split, a batch at a time, in its order."""
 
     def __call__(self, *, size_px: int) -> Iterable[Tensor]:
-        """Give crops of this side."""
+        """Crops of this side."""
         ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train, and what to ask it afterwards.
+
+    Attributes:
+        network: Maker of the network from a seed; called once per member of an ensemble.
+        head: What the network is asked for.
+        views: Maker of augmented views, see `ssl_photoz.augment.views.Views`, from their side.
+        crops: Crops of ``val``, whose score chooses the epoch, and of any other split to predict.
+        score: Score of predicted ln(1+z) of ``val``; its ``score`` decides, the lower the better.
+        companion: Maker of a further loss from the network and the number of steps; see `train`.
+    """
+
+    network: Callable[[int], Network]
+    head: Head
+    views: Callable[[int], Callable[..., Tensor]]
+    crops: Mapping[str, CropsOf]
+    score: Callable[[Doubles], Mapping[str, float]]
+    companion: Callable[[Network, int], nn.Module] | None = None
+
+
+def make_task(
+    source: Source,
+    crops: Mapping[str, CropsOf],
+    score: Callable[[Doubles], Mapping[str, float]],
+    *,
+    model: ModelConfig,
+    head: Head,
+    augmentations: AugmentationConfig,
+    noise: Floats,
+    pretrained: Encoder | None = None,
+    conditions: SurveyConditions | None = None,
+    companion: Callable[[Network, int], nn.Module] | None = None,
+) -> Task:
+    """Put together what to train on cutouts, and what to ask it.
+
+    Args:
+        source: What the cutouts are.
+        crops: Crops of ``val`` and of any other split to predict.
+        score: Score of predicted ln(1+z) of ``val``.
+        model: The network.
+        head: What it is asked for.
+        augmentations: The augmentations.
+        noise: Typical noise per pixel of each band, shape (C,).
+        pretrained: The encoder to fine-tune; each member of an ensemble gets a copy.
+        conditions: Survey that PSF, noise and dust of the views are drawn from; by default DR9.
+        companion: Maker of a further loss, see `Task`.
+    """
+
+    def network(seed: int) -> Network:
+        return make_network(
+            model,
+            head,
+            about=source.about,
+            size_px=source.size_px,
+            noise=noise,
+            seed=seed,
+            pretrained=deepcopy(pretrained),
+        )
+
+    def views(crop_px: int) -> Views:
+        given = {"config": augmentations, "conditions": conditions}
+        return Views(crop_px=crop_px, **source.about, **given)
+
+    return Task(network, head, views, crops, score, companion)
 
 
 class Fitted(NamedTuple):
@@ -43,8 +117,8 @@ class Fitted(NamedTuple):
     Attributes:
         answers: Split to predicted ln(1+z), shape (N,).
         raw: Split to the averaged answers of the head, shape (N,) or (N, outputs).
-        edges: Redshifts of the bins whose probabilities ``raw`` holds, shape (outputs + 1,); None
-            for any other head.
+        edges: Redshifts of the edges of the bins whose probabilities ``raw`` holds, shape
+            (outputs + 1,); None for a head without bins.
         plan: What `build` builds the network from, ready for JSON.
         training: How it went.
     """
@@ -56,93 +130,108 @@ class Fitted(NamedTuple):
     training: dict[str, Any]
 
 
-def fit_and_predict(
-    batches_from: BatchesFrom,
-    crops_of: Mapping[str, CropsOf],
-    score: Callable[[Doubles], Mapping[str, float]],
-    *,
-    labels: int,
-    folder: Path,
-    network: Mapping[str, Any],
-    head: Head,
-    views: Mapping[str, Any],
-    epochs: int,
-    least_steps: int,
-    patience: int,
-    batch_size: int,
-    learning_rate: float,
-    trunk_lr: float,
-    weight_decay: float,
-    orientations: int,
-    seed: int,
-    companion_of: Callable[[Network, int], nn.Module] | None = None,
+def fit(
+    task: Task, batches_from: BatchesFrom, *, labels: int, config: SupervisedConfig, folder: Path
 ) -> Fitted:
     """Train on one split, choose on another, predict; go on if interrupted.
 
     Args:
-        batches_from: Of the training galaxies.
-        crops_of: ``val``, which chooses the epoch, and any other split to predict.
-        score: Scores predicted ln(1+z) of ``val``; its ``score`` decides, the lower the better.
-        labels: How many training galaxies there are.
-        folder: Where history, checkpoint and ``weights.safetensors`` go.
-        network: Keywords of `make_network`.
-        head: What is asked for.
-        views: Keywords of `Views` but for the crop.
-        epochs: See `schedule`.
-        least_steps: See `schedule`.
-        patience: See `train`.
-        batch_size: See `schedule`.
-        learning_rate: See `train`.
-        trunk_lr: See `train`.
-        weight_decay: See `train`.
-        orientations: How many exact orientations to average the predictions over; validation
-            during training takes one.
-        seed: Of weights, augmentation and dropout.
-        companion_of: Makes a further loss from the network and the number of steps; see `train`.
+        task: What to train.
+        batches_from: Batches of the training galaxies.
+        labels: Number of training galaxies.
+        config: The training.
+        folder: Where history, checkpoints and ``weights.safetensors`` go.
 
     Raises:
         MismatchError: If the cutouts are not what the network sees.
         TrainingError: If the loss is not finite.
+        StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
-    made = make_network(head=head, seed=seed, **network)
-    made.to("cuda" if torch.cuda.is_available() else "cpu")
-    size_px = made.input_shape[-1]
-    plan = schedule(labels, epochs=epochs, batch_size=batch_size, least_steps=least_steps)
-    stop = epochs * plan.steps_per_epoch
-    companion = companion_of(made, stop) if companion_of else None
+    network, head = task.network(config.seed), task.head
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    size_px = network.input_shape[-1]
+    plan = schedule(labels, config)
+    steps = config.epochs * plan.steps_per_epoch
+    companion = task.companion(network, steps) if task.companion else None
     progress = train(
-        made,
-        Views(crop_px=size_px, **views),
-        lambda start: batches_from(batch_size=plan.batch_size, start=start, stop=stop),
-        lambda now: score(predict(now, crops_of["val"](size_px=size_px), head=head)),
+        network,
+        task.views(size_px),
+        lambda start: batches_from(batch_size=plan.batch_size, start=start, stop=steps),
+        lambda now: task.score(predict(now, task.crops["val"](size_px=size_px), head=head)),
         head=head,
-        folder=folder,
-        epochs=epochs,
+        config=config,
         steps_per_epoch=plan.steps_per_epoch,
-        patience=patience,
-        learning_rate=learning_rate,
-        trunk_lr=trunk_lr,
-        weight_decay=weight_decay,
-        seed=seed,
+        folder=folder,
         companion=companion,
     )
     raw = {
-        split: answer(made, crops(size_px=size_px), head=head, orientations=orientations)
-        for split, crops in crops_of.items()
+        split: answer(network, crops(size_px=size_px), head=head, orientations=config.orientations)
+        for split, crops in task.crops.items()
     }
     galaxies_seen = progress.epoch * plan.steps_per_epoch * plan.batch_size
     training = {
-        "parameters": sum(p.numel() for p in made.parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()),
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         **plan._asdict(),
         "seconds": round(progress.seconds, 1),
         "images_per_second": round(galaxies_seen / max(progress.seconds, 1e-9), 1),
-        "device": next(made.parameters()).device.type,
-        "weights_sha256": save_weights(folder, made),
+        "device": next(network.parameters()).device.type,
+        "weights_sha256": save_weights(folder, network),
         **({name: float(told) for name, told in companion.named_buffers()} if companion else {}),
     }
     answers = {split: head.ln_one_plus_z(some) for split, some in raw.items()}
-    if heard := scores_by_modality(made, crops_of["val"], score, head=head):
-        training["modalities"] = heard
-    return Fitted(answers, raw, edges_of(head), made.plan, training)
+    if ablation := modality_ablation(network, task.crops["val"], task.score, head=head):
+        training["modalities"] = ablation
+    return Fitted(answers, raw, edges_of(head), network.plan, training)
+
+
+def fit_ensemble(
+    task: Task,
+    batches_of: Callable[[Ints], BatchesFrom],
+    rows: Ints,
+    *,
+    members: int,
+    config: SupervisedConfig,
+    folder: Path,
+) -> Fitted:
+    """Train an ensemble, one network after another, and average their answers.
+
+    Each member leaves out another fold of the training galaxies and has a seed of its own. All are
+    asked the same, and choose their epochs on the same validation galaxies.
+
+    Args:
+        task: What to train.
+        batches_of: Source of the batches of some training rows.
+        rows: All training rows, shape (N,).
+        members: Number of networks; a single one is trained on all galaxies.
+        config: The training of each; its seed is that of folds and members.
+        folder: Folder of the only member; several have ``member-0`` ... in it.
+
+    Returns:
+        The mean answers. ``training`` sums weights and seconds of all ``members``.
+    """
+    if members == 1:
+        return fit(task, batches_of(rows), labels=len(rows), config=config, folder=folder)
+    fold = np.random.default_rng(config.seed).permutation(len(rows)) % members
+    fitted = [
+        fit(
+            task,
+            batches_of(rows[fold != number]),
+            labels=int(np.sum(fold != number)),
+            config=replace(config, seed=config.seed * members + number),
+            folder=folder / f"member-{number}",
+        )
+        for number in range(members)
+    ]
+    raw = {split: np.mean([one.raw[split] for one in fitted], axis=0) for split in fitted[0].raw}
+    answers = {split: task.head.ln_one_plus_z(some) for split, some in raw.items()}
+    return fitted[0]._replace(
+        answers=answers, raw=raw, training=_together([one.training for one in fitted])
+    )
+
+
+def _together(trainings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    total = {name: sum(one[name] for one in trainings) for name in ("parameters", "seconds")}
+    best = int(median(one["best_epoch"] for one in trainings))
+    return {**total, "best_epoch": best, "device": trainings[0]["device"], "members": trainings}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -21,8 +21,11 @@ from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.cutouts.stream import deal, label_column
-from ssl_photoz.training.transfer.guided import match_magnitudes
-from ssl_photoz.training.transfer.reweighting import effective_number, importance_weights
+from ssl_photoz.training.transfer.selection import (
+    effective_number,
+    importance_weights,
+    match_magnitudes,
+)
 
 RADIUS_ARCSEC = 2.5
 AT_ONCE = 512
@@ -46,7 +49,7 @@ def require_alike(source: Cutouts, target: Cutouts) -> None:
 
 
 def target_rows(target: Cutouts, split: SplitConfig) -> tuple[Ints, Ints]:
-    """Return the good rows on the training sky, labelled or not, and the labelled ones to score on.
+    """Good rows on the training sky, labelled or not, and the labelled ones to score on.
 
     Of the latter there may be none: fewer than 10 are no score.
 
@@ -54,8 +57,7 @@ def target_rows(target: Cutouts, split: SplitConfig) -> tuple[Ints, Ints]:
         DataError: If there are fewer than 10 of the former.
     """
     good, _ = good_rows(target)
-    places = (target.column(name) for name in ("ra", "dec", "id"))
-    side = sky_split(*places, **asdict(split))[good]
+    side = sky_split(target, split).names[good]
     offered = good[side == "train"]
     test = good[(side == "test") & usable_labels(target.column("z")[good])]
     if len(offered) < FEWEST:
@@ -67,9 +69,13 @@ def target_rows(target: Cutouts, split: SplitConfig) -> tuple[Ints, Ints]:
 
 
 def matched_views(
-    source: Cutouts, labelled: Ints, target: Cutouts, offered: Ints, config: AugmentationConfig
-) -> dict[str, Any]:
-    """Return the keywords of `Views` that make rows of the source look like rows of the target.
+    source: Cutouts,
+    labelled: Ints,
+    target: Cutouts,
+    offered: Ints,
+    config: AugmentationConfig,
+) -> tuple[AugmentationConfig, SurveyConditions]:
+    """Augmentations and conditions that make rows of the source look like rows of the target.
 
     PSF, noise and dust are drawn, at full strength, from log-normals fitted to the target's
     columns. What is done to a cutout depends on its own: the source must have the columns as well.
@@ -81,7 +87,7 @@ def matched_views(
         raise DataError(f"{target.source.path} holds display values: it has no conditions to match")
     _conditions(source, labelled)
     matched = replace(config, psf_strength=1.0, noise_strength=1.0, dust="survey")
-    return {"config": matched, "conditions": _conditions(target, offered)}
+    return matched, _conditions(target, offered)
 
 
 def _conditions(cutouts: Cutouts, rows: Ints) -> SurveyConditions:
@@ -125,7 +131,7 @@ def photometry(cutouts: Cutouts, rows: Ints) -> Floats:
 
 
 class TwoFields:
-    """Gives batches of labelled source galaxies, with partners of the target behind them.
+    """Batches of labelled source galaxies, with partners of the target behind them.
 
     Which galaxies make up batch i depends on (seed, i) alone. A partner's ``z`` is NaN, whatever
     the target's file says: its labels are never read here.
@@ -134,11 +140,11 @@ class TwoFields:
         source: Labelled cutouts.
         labelled: Rows of it to learn from, all on the training sky, shape (N,).
         split: The sky split.
-        seed: Of the order.
-        weights: How often a labelled row is drawn, shape (N,); by default all equally often.
+        seed: Seed of the order.
+        weights: Relative frequency of each labelled row, shape (N,); by default all are equal.
         target: Cutouts of the other survey, for partners; None: there are none.
         offered: Rows of it to draw from, shape (M,).
-        magnitudes: Of the labelled and of the offered rows, to match partners by.
+        magnitudes: Magnitudes of the labelled and of the offered rows, to match partners by.
 
     Raises:
         ContaminatedError: If a labelled row is not on the training sky.
@@ -193,11 +199,11 @@ class TwoFields:
 
     @property
     def effective_labels(self) -> float:
-        """How many labelled galaxies drawn equally often would be as good."""
+        """Number of labelled galaxies, drawn equally often, that would be as good."""
         return len(self.labelled) if self.chances is None else effective_number(self.chances)
 
     def __call__(self, *, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
-        """Yield batches number ``start`` to ``stop``, each of ``batch_size`` labelled galaxies."""
+        """Batches number ``start`` to ``stop``, each of ``batch_size`` labelled galaxies."""
         return prefetched(self._batch(step, batch_size) for step in range(start, stop))
 
     def _batch(self, step: int, size: int) -> Batch:

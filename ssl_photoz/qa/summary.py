@@ -1,4 +1,4 @@
-"""Take a census of a cutout file: what it holds, and what is wrong with it."""
+"""What a cutout file holds: bands, columns, redshifts, and rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAR = 40
 
 
 @dataclass(frozen=True)
-class Census:
+class Summary:
     """What a cutout file holds.
 
     Attributes:
@@ -62,7 +62,7 @@ class Census:
     left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the census as plain values that JSON can hold (NaN becomes None)."""
+        """Summary as plain values that JSON can hold (NaN becomes None)."""
         from dataclasses import asdict
 
         plain = asdict(self)
@@ -71,7 +71,7 @@ class Census:
         return {key: _json_value(value) for key, value in plain.items()}
 
     def as_text(self) -> str:
-        """Return the census as a page of text."""
+        """Summary as a page of text."""
         return "\n".join([*self._source_lines(), *self._band_lines(), *self._row_lines()])
 
     def _source_lines(self) -> list[str]:
@@ -114,12 +114,12 @@ class Census:
         return lines
 
 
-def take_census(cutouts: Cutouts, *, sample: int = 2000) -> Census:
+def summarise(cutouts: Cutouts, *, sample: int = 2000) -> Summary:
     """Look at every cutout once, with a progress bar.
 
     Args:
         cutouts: The file.
-        sample: How many cutouts, spread evenly over the file, the noise is estimated from.
+        sample: Number of cutouts, spread evenly over the file, that the noise is estimated from.
     """
     ra, dec, z = (cutouts.column(name) for name in ("ra", "dec", "z"))
     low, high = _scan_pixels(cutouts)
@@ -129,7 +129,7 @@ def take_census(cutouts: Cutouts, *, sample: int = 2000) -> Census:
     _, counts = np.unique(cutouts.column("id"), return_counts=True)
     labels = z[usable_labels(z)]
     edges = np.array(REDSHIFT_EDGES)
-    return Census(
+    return Summary(
         source=cutouts.source,
         columns=cutouts.columns,
         ids_are_rows=cutouts.ids_are_rows,

@@ -1,13 +1,15 @@
-"""Several ways to tell nearby galaxies, on the same test galaxies: numbers and one figure."""
+"""A classifier of nearby galaxies beside photometric cuts and frozen embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.lowz_cuts import select_by_columns
+from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
@@ -16,17 +18,20 @@ from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
 from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
 from ssl_photoz.dwarfs.scores import gain_over_cuts
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz.end_to_end import seen_before
+from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.similarity.montage import title_of
 from ssl_photoz.similarity.reduction import take_vectors
+from ssl_photoz.training.supervised.settings import NearbyConfig
 
 FROZEN = "frozen"
 
 
 def validation_precision(score: Doubles, truth: Bools) -> dict[str, float]:
-    """Return ``score``, the lower the better, and the average precision that it stands for.
+    """``score``, the lower the better, and the average precision that it stands for.
 
     Args:
-        score: Higher means more likely nearby, shape (N,).
+        score: Score of each galaxy, higher the more likely it is nearby, shape (N,).
         truth: Whether each galaxy is, shape (N,).
     """
     precision = average_precision(truth.astype(np.float32), score)
@@ -35,11 +40,11 @@ def validation_precision(score: Doubles, truth: Bools) -> dict[str, float]:
 
 
 def tell_nearby(z: Mapping[str, Array], *, z_max: float) -> dict[str, Bools]:
-    """Return, by split, whether galaxies are nearby; of each kind there must be some to score on.
+    """Whether the galaxies of each split are nearby; both kinds must be there to score on.
 
     Args:
         z: Split to redshifts, shape (N,).
-        z_max: What is nearby.
+        z_max: Redshift below which a galaxy is nearby.
 
     Raises:
         DataError: If all, or none, of a split are.
@@ -54,18 +59,41 @@ def tell_nearby(z: Mapping[str, Array], *, z_max: float) -> dict[str, Bools]:
     return truth
 
 
-def frozen_head(folder: Path, ids: Mapping[str, Array], truth: Mapping[str, Bools]) -> Doubles:
-    """Score test galaxies by a logistic regression on their embeddings, chosen on validation.
+def nearby_score(
+    galaxies: Mapping[str, Labelled], config: NearbyConfig
+) -> Callable[[Doubles], dict[str, float]]:
+    """Validation score of a network that answers the probability of being nearby.
 
     Args:
-        folder: Embeddings of the same cutouts.
+        galaxies: ``train``, ``val`` and ``test``.
+        config: What is nearby, and the embeddings to compare with.
+
+    Returns:
+        Score of the predicted ln(1+z) of ``val``, which falls where the probability rises.
+
+    Raises:
+        DataError: If all, or none, of a split are nearby.
+        ContaminatedError: If the embeddings have learnt from redshifts to score on.
+    """
+    truth = tell_nearby({k: some.z for k, some in galaxies.items()}, z_max=config.z_max)
+    if config.embeddings is not None:
+        seen_before(artefact.read_card(config.embeddings, "embeddings"), galaxies)
+    return lambda answer: validation_precision(-answer, truth["val"])
+
+
+def frozen_head(
+    embeddings: Embeddings, ids: Mapping[str, Array], truth: Mapping[str, Bools]
+) -> Doubles:
+    """Scores of test galaxies by a logistic regression on embeddings, chosen on validation.
+
+    Args:
+        embeddings: Embeddings of the same cutouts.
         ids: ``train``, ``val`` and ``test`` to identifiers, shape (N,).
-        truth: The same to whether each is nearby.
+        truth: ``train``, ``val`` and ``test`` to whether each is nearby, shape (N,).
 
     Raises:
         MismatchError: If one of the galaxies has no embedding.
     """
-    embeddings = Embeddings.open(folder)
     vectors = {split: _vectors(embeddings, some) for split, some in ids.items()}
     labels = {split: some.astype(np.float32)[:, None] for split, some in truth.items()}
     head = fit_logistic(
@@ -74,7 +102,54 @@ def frozen_head(folder: Path, ids: Mapping[str, Array], truth: Mapping[str, Bool
     return np.asarray(head.score(vectors["test"])[:, 0])
 
 
-def save_rivals(
+def save_classifier(
+    folder: Path,
+    name: str,
+    score: Doubles,
+    galaxies: Mapping[str, Labelled],
+    column: Callable[[str], Array],
+    *,
+    config: NearbyConfig,
+    facts: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Score a classifier beside its baselines; write ``scores.parquet``, metrics and a figure.
+
+    Args:
+        folder: Folder to write to.
+        name: Name of the classifier.
+        score: Its scores of the test galaxies, shape (n,).
+        galaxies: ``train``, ``val`` and ``test``.
+        column: Column of the test galaxies by its name, shape (n,).
+        config: What is nearby, and the baselines.
+        facts: Facts for the metrics: ``label``, ``simulated`` and others.
+        seed: Seed of the bootstraps.
+
+    Returns:
+        The metrics, as in ``metrics.json``.
+    """
+    truth = tell_nearby({k: some.z for k, some in galaxies.items()}, z_max=config.z_max)
+    methods: dict[str, Doubles] = {name: score}
+    if config.embeddings is not None:
+        ids = {k: some.id for k, some in galaxies.items()}
+        methods[FROZEN] = frozen_head(Embeddings.open(config.embeddings), ids, truth)
+    test = galaxies["test"]
+    metrics = save_comparison(
+        folder,
+        truth["test"],
+        methods,
+        facts=facts,
+        selected=select_by_columns(config.cuts, column),
+        base_rate=config.base_rate,
+        seed=seed,
+    )
+    table: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
+    table |= methods
+    write_table(folder / "scores.parquet", table, simulated=bool(facts["simulated"]))
+    return metrics
+
+
+def save_comparison(
     folder: Path,
     truth: Bools,
     scores: Mapping[str, Doubles],
@@ -87,16 +162,16 @@ def save_rivals(
     """Write ``metrics.json`` and ``purity_completeness.png``.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         truth: Whether each test galaxy is nearby, shape (n,).
-        scores: Of each way, shape (n,), the first the one of interest.
-        facts: For the metrics: ``label``, ``simulated`` and others.
-        selected: By photometric cuts, shape (n,).
+        scores: Method to scores, shape (n,), the method of interest first.
+        facts: Facts for the metrics: ``label``, ``simulated`` and others.
+        selected: Whether photometric cuts select each galaxy, shape (n,).
         base_rate: Fraction of nearby galaxies on the sky.
-        seed: Of the bootstraps.
+        seed: Seed of the bootstraps.
 
     Returns:
-        The facts; ``methods``: of each way what `measure_purity` says and, with cuts, what
+        The facts; ``methods``: method to what `measure_purity` says and, with cuts, what
         `gain_over_cuts` says, and the ``cuts`` themselves.
     """
     methods: dict[str, Any] = {}
@@ -122,8 +197,8 @@ def save_rivals(
     return metrics
 
 
-def describe_rivals(metrics: Mapping[str, Any]) -> str:
-    """Return the metrics as lines of text."""
+def describe_comparison(metrics: Mapping[str, Any]) -> str:
+    """The metrics as lines of text."""
     lines = [f"{metrics['label']}{'  SIMULATED' if metrics['simulated'] else ''}"]
     lines.append(f"{'':<14}{'AP':>7}{'P@90C':>8}{'C@20P':>8}{'sky P@90C':>11}")
     for name, said in metrics["methods"].items():

@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from ssl_photoz.cutouts.chosen import choose
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.subset import subset
 
 N = 20
 KEPT = np.array([1, 4, 5, 17])
@@ -23,7 +23,7 @@ def path(tmp_path):
 
 def test_rows_and_columns_are_those_chosen(path):
     with Cutouts.open(path) as whole:
-        some = choose(whole, KEPT)
+        some = subset(whole, KEPT)
         assert len(some) == some.source.rows == 4
         assert some.columns == whole.columns
         for name in some.columns:
@@ -36,6 +36,6 @@ def test_rows_and_columns_are_those_chosen(path):
 
 def test_it_survives_a_pickle_as_whole_files_do(path):
     with Cutouts.open(path) as whole:
-        again = pickle.loads(pickle.dumps(choose(whole, KEPT)))
+        again = pickle.loads(pickle.dumps(subset(whole, KEPT)))
         np.testing.assert_array_equal(again.column("id"), KEPT + 100)
         np.testing.assert_array_equal(again.read([2]), whole.read([5]))

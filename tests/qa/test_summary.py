@@ -8,7 +8,7 @@ from PIL import Image
 from ssl_photoz import cli
 from ssl_photoz.cutouts.quality import border_noise
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa.contents import take_census
+from ssl_photoz.qa.summary import summarise
 
 
 def test_noise_is_that_of_the_sky_whatever_stands_in_it():
@@ -40,49 +40,49 @@ def faulty_file(make_file, n=600):
 
 
 def test_everything_put_in_is_counted(make_file):
-    census = take_census(Cutouts.open(faulty_file(make_file)), sample=100)
-    assert census.rejects == {
+    summary = summarise(Cutouts.open(faulty_file(make_file)), sample=100)
+    assert summary.rejects == {
         "nan or inf pixels": 2,
         "all-zero cutout": 3,
         "constant cutout": 1,
         "all-zero band": 1,
         "position out of range": 2,
     }
-    assert (census.repeated_ids, census.repeats) == (2, 4)
-    assert census.without_position == 1
-    assert (census.labelled, census.not_positive) == (5, 3)
-    assert census.redshift_counts == (2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1)
-    assert (census.pixel_max[1], census.pixel_min[2]) == (77, -5)
-    np.testing.assert_allclose(census.noise, 0.01, rtol=0.1)
+    assert (summary.repeated_ids, summary.repeats) == (2, 4)
+    assert summary.without_position == 1
+    assert (summary.labelled, summary.not_positive) == (5, 3)
+    assert summary.redshift_counts == (2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+    assert (summary.pixel_max[1], summary.pixel_min[2]) == (77, -5)
+    np.testing.assert_allclose(summary.noise, 0.01, rtol=0.1)
 
 
 def test_the_text_says_it(make_file):
-    text = take_census(Cutouts.open(faulty_file(make_file))).as_text()
+    text = summarise(Cutouts.open(faulty_file(make_file))).as_text()
     for said in ("600, 3 bands of 16 x 16 px, float32", "3  all-zero cutout", "unusable     9"):
         assert said in text
     assert "SIMULATED" not in text
     simulated = make_file("s.h5", attrs={"simulated": True})
-    assert "SIMULATED" in take_census(Cutouts.open(simulated)).as_text()
+    assert "SIMULATED" in summarise(Cutouts.open(simulated)).as_text()
 
 
 def test_a_file_of_nothing_but_faults(make_file):
     path = make_file(images=np.full((12, 3, 16, 16), np.nan, np.float32))
-    census = take_census(Cutouts.open(path))
-    assert census.rejects == {"nan or inf pixels": 12}
-    assert json.loads(json.dumps(census.as_dict(), allow_nan=False))["noise"] == [None] * 3
-    assert census.as_text()
+    summary = summarise(Cutouts.open(path))
+    assert summary.rejects == {"nan or inf pixels": 12}
+    assert json.loads(json.dumps(summary.as_dict(), allow_nan=False))["noise"] == [None] * 3
+    assert summary.as_text()
 
 
 def test_inspect_prints_and_writes(make_file, tmp_path, capsys):
     out = tmp_path / "inspected"
     assert cli.main(["inspect", f"data={faulty_file(make_file)}", f"out={out}", "sheet=9"]) == 0
     assert "2  nan or inf pixels" in capsys.readouterr().out
-    assert json.loads((out / "census.json").read_text())["rejects"]["all-zero band"] == 1
+    assert json.loads((out / "qa.json").read_text())["rejects"]["all-zero band"] == 1
     assert Image.open(out / "contact_sheet.png").size == (3 * 98 + 2, 3 * 112 + 2)
     assert sorted(path.name for path in out.iterdir()) == [
-        "census.html",
-        "census.json",
         "contact_sheet.png",
+        "qa.html",
+        "qa.json",
     ]
 
 
@@ -100,18 +100,18 @@ def test_real_calibrated_cutouts_of_varying_pixel_scale(real_data, tmp_path, cap
         assert said in text
     with h5py.File(data) as file:
         brightest = float(file["images"][:, 0].max())
-    census = json.loads((tmp_path / "census.json").read_text())
-    assert census["pixel_max"][0] == pytest.approx(brightest)
-    assert census["source"]["pixscale_arcsec"] is None
+    summary = json.loads((tmp_path / "qa.json").read_text())
+    assert summary["pixel_max"][0] == pytest.approx(brightest)
+    assert summary["source"]["pixscale_arcsec"] is None
 
 
 def test_the_page_says_how_it_was_read_and_what_is_left_out(make_file, tmp_path):
     for name, extra in {"a": {"MAG_R": np.ones(12)}, "b": {}}.items():
         (tmp_path / "d").mkdir(exist_ok=True)
         make_file(f"d/{name}.h5", **extra)
-    census = take_census(Cutouts.open(tmp_path / "d"))
-    text = census.as_text()
+    summary = summarise(Cutouts.open(tmp_path / "d"))
+    text = summary.as_text()
     assert "read as      folder: folder with 2 files (a.h5, ...)" in text
     assert "2 parts, read as challenge" in text
     assert "left out     mag_r" in text
-    assert census.as_dict()["source"]["read_as"] == "folder"
+    assert summary.as_dict()["source"]["read_as"] == "folder"

@@ -1,12 +1,13 @@
-"""`apply`: a network's own predictions again, on any cutouts of its kind; SIMULATED blobs."""
+"""`predict` with a network: its own predictions again, on cutouts of its kind; SIMULATED blobs."""
 
 import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from ssl_photoz.recipes.pretrain import apply as program
-from ssl_photoz.recipes.pretrain import classify, supervise
+from ssl_photoz.recipes.pretrain.supervise import supervise
+from ssl_photoz.recipes.probe.predict import predict
 
+from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
@@ -14,24 +15,26 @@ from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
-from ssl_photoz.training.supervised.settings import HeadConfig
+from ssl_photoz.training.supervised.artefact import load_network
+from ssl_photoz.training.supervised.settings import (
+    BandsConfig,
+    HeadConfig,
+    ModelConfig,
+    SupervisedConfig,
+)
 
 ROWS = 150
 BAD = 7  # a cutout without pixels
 TRAINING = {
-    "network": "small_cnn",
-    "epochs": 2,
-    "least_steps": 6,
-    "batch_size": 32,
-    "orientations": 1,
-    "encoder": EncoderConfig(crop_px=33),
-    "nuisances": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
+    "model": ModelConfig("small_cnn", encoder=EncoderConfig(crop_px=33)),
+    "training": SupervisedConfig(epochs=2, least_steps=6, batch_size=32, orientations=1),
+    "augmentations": AugmentationConfig(jitter_px=1, psf_strength=0.2, noise_strength=0.2),
     "split": SplitConfig(seed=1, fractions=(0.6, 0.2, 0.2)),
 }
 TRAINED = {
     "cnn": {},
     "bins": {"head": HeadConfig("bins", 12)},
-    "committee": {"committee": 2},
+    "ensemble": {"ensemble": 2},
 }
 
 
@@ -59,15 +62,14 @@ def folder(tmp_path_factory):
     write(folder / "cutouts.h5")
     write(folder / "new.h5", labelled=False)
     for out, changes in TRAINED.items():
-        given = {"data": folder / "cutouts.h5", "out": folder / out, **TRAINING, **changes}
-        supervise.main(supervise.Settings(**given))
-    classify.main(classify.Settings(folder / "cutouts.h5", folder / "nearby", **TRAINING))
+        supervise(folder / "cutouts.h5", folder / out, **TRAINING, **changes)
+    supervise(folder / "cutouts.h5", folder / "nearby", head=HeadConfig("nearby"), **TRAINING)
     return folder
 
 
-def apply(folder, network, out, *, data="new.h5", **changes):
-    given = {"network": folder / network, "data": folder / data, "out": folder / out}
-    program.main(program.Settings(**{**given, "orientations": 1, **changes}))
+def ask(folder, network, out, *, data="new.h5", **changes):
+    given = {"data": folder / data, "orientations": 1, **changes}
+    assert predict(folder / network, folder / out, **given) == folder / out
     return folder / out
 
 
@@ -78,7 +80,7 @@ def by_id(table):
 
 @pytest.mark.parametrize("network", TRAINED)
 def test_galaxies_of_the_test_sky_get_the_redshifts_they_had(folder, network):
-    table = by_id(pq.read_table(apply(folder, network, f"{network}.parquet")).to_pydict())
+    table = by_id(pq.read_table(ask(folder, network, f"{network}.parquet")).to_pydict())
     assert set(table) == {"id", "ra", "dec", "z_phot", "z_lo", "z_hi", "simulated"}
     assert all(table["simulated"])
     assert len(table["id"]) == ROWS - 1
@@ -92,7 +94,7 @@ def test_galaxies_of_the_test_sky_get_the_redshifts_they_had(folder, network):
 
 
 def test_densities_are_those_of_the_test_sky(folder):
-    apply(folder, "bins", "z.parquet", pdf=folder / "pdfs.parquet")
+    ask(folder, "bins", "z.parquet", density=folder / "pdfs.parquet")
     known, theirs = read_densities(folder / "bins" / "pdfs.parquet")
     table, ours = read_densities(folder / "pdfs.parquet")
     assert all(table["simulated"])
@@ -103,14 +105,17 @@ def test_densities_are_those_of_the_test_sky(folder):
     np.testing.assert_allclose(ours.cdf()[places], theirs.cdf(), atol=5e-3)  # bfloat16
     np.testing.assert_allclose(table["odds"][places], known["odds"], atol=5e-3)
     with pytest.raises(ConfigError, match="gives no densities"):
-        apply(folder, "cnn", "none.parquet", pdf=folder / "none-pdfs.parquet")
-    (folder / "bins" / "densities.safetensors").write_bytes(b"0" * 20)
+        ask(folder, "cnn", "none.parquet", density=folder / "none-pdfs.parquet")
+    calibration = folder / "bins" / "densities.safetensors"
+    whole = calibration.read_bytes()
+    calibration.write_bytes(b"0" * 20)
     with pytest.raises(ArtefactError, match="cannot be read"):
-        apply(folder, "bins", "none.parquet", pdf=folder / "none-pdfs.parquet")
+        ask(folder, "bins", "none.parquet", density=folder / "none-pdfs.parquet")
+    calibration.write_bytes(whole)
 
 
 def test_a_classifier_gives_probabilities(folder):
-    table = by_id(pq.read_table(apply(folder, "nearby", "nearby.parquet")).to_pydict())
+    table = by_id(pq.read_table(ask(folder, "nearby", "nearby.parquet")).to_pydict())
     known = by_id(pq.read_table(folder / "nearby" / "scores.parquet").to_pydict())
     places = np.searchsorted(table["id"], known["id"])
     np.testing.assert_allclose(table["p_nearby"][places], known["small_cnn"], atol=3e-4)  # bfloat16
@@ -118,7 +123,7 @@ def test_a_classifier_gives_probabilities(folder):
 
 
 def test_every_row_is_accounted_for(folder, capsys):
-    out = apply(folder, "cnn", "all.csv", data="cutouts.h5", rows="all")
+    out = ask(folder, "cnn", "all.csv", data="cutouts.h5", rows="all")
     rejected = pq.read_table(folder / "all.csv.rejects.parquet").to_pydict()
     assert rejected["row"] == [BAD]
     assert rejected["id"] == [str(2**60 + BAD)]
@@ -128,15 +133,51 @@ def test_every_row_is_accounted_for(folder, capsys):
 
 def test_what_cannot_be_asked_is_refused(folder):
     with pytest.raises(DataError, match="give rows=all"):
-        apply(folder, "cnn", "none.parquet", data="cutouts.h5")
+        ask(folder, "cnn", "none.parquet", data="cutouts.h5")
     with pytest.raises(ConfigError, match="expected"):
-        apply(folder, "cnn", "none.txt")
+        ask(folder, "cnn", "none.txt")
     with pytest.raises(ConfigError, match="ends in"):
-        apply(folder, "bins", "none.parquet", pdf=folder / "none.fits")
+        ask(folder, "bins", "none.parquet", density=folder / "none.fits")
     write(folder / "coarse.h5", pixscale=0.5)
     with pytest.raises(MismatchError, match="pixscale_arcsec"):
-        apply(folder, "cnn", "none.parquet", data="coarse.h5")
+        ask(folder, "cnn", "none.parquet", data="coarse.h5")
     artefact.write_card(folder / "index", "index", config={}, parents={})
     with pytest.raises(MismatchError, match="probe or classifier"):
-        apply(folder, "index", "none.parquet")
+        ask(folder, "index", "none.parquet")
     assert not list(folder.glob("none*"))
+    with pytest.raises(ConfigError, match="only one"):
+        predict(folder / "cnn", folder / "none.parquet")
+    with pytest.raises(ConfigError, match="only one"):
+        ask(folder, "cnn", "none.parquet", embeddings=folder / "e")
+    with pytest.raises(ConfigError, match=r"density, bands\.measure is for a network"):
+        predict(
+            folder / "cnn",
+            folder / "none.parquet",
+            embeddings=folder / "e",
+            density=folder / "none.parquet",
+            bands=BandsConfig(measure=True),
+        )
+    assert not list(folder.glob("none*"))
+
+
+def test_a_network_that_was_read_is_asked_as_its_folder_is(folder):
+    network = load_network(folder / "ensemble")
+    assert len(network.members) == 2
+    assert network.metrics["probes"].keys() == {"small_cnn", "mean"}
+    given = {"data": folder / "new.h5", "orientations": 1}
+    predict(network, folder / "object.parquet", **given)
+    of_folder = pq.read_table(ask(folder, "ensemble", "folder.parquet"))
+    assert pq.read_table(folder / "object.parquet").equals(of_folder)
+
+
+def test_the_verb_apply_of_version_0_1_still_works(folder, capsys):
+    given = [f"network={folder / 'bins'}", f"data={folder / 'new.h5'}", "orientations=1"]
+    outs = [f"out={folder / 'old.parquet'}", f"pdf={folder / 'old-pdfs.parquet'}"]
+    assert cli.main(["apply", *given, *outs]) == 0
+    said = capsys.readouterr().err
+    for now in ("apply is now predict", "network is now probe", "pdf is now density"):
+        assert now in said
+    new = ask(folder, "bins", "now.parquet", density=folder / "now-pdfs.parquet")
+    assert pq.read_table(folder / "old.parquet").equals(pq.read_table(new))
+    one, other = (read_densities(folder / f"{when}-pdfs.parquet")[1] for when in ("old", "now"))
+    np.testing.assert_array_equal(one.cdf(), other.cdf())

@@ -1,4 +1,4 @@
-"""`clean` lists, never deletes; whoever takes a mask counts what it rejects, or refuses it."""
+"""A mask lists, never deletes; whoever takes one counts what it rejects, or refuses it."""
 
 import json
 import shutil
@@ -7,20 +7,22 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ssl_photoz.recipes.survey.inspect import inspect
 
 from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.cutouts.batches import good_rows
-from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
+from ssl_photoz.cutouts.mask import MaskCard, cutout_parents, masked_rows
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.cutouts.subset import subset
 from ssl_photoz.training.row_selection import RowSelection
 
 
 @pytest.fixture(scope="module")
 def mask(planted_survey, tmp_path_factory):
     out = tmp_path_factory.mktemp("clean") / "mask"
-    assert cli.main(["clean", f"data={planted_survey}", f"out={out}"]) == 0
+    assert inspect(planted_survey, mask=str(out), page=False) == out
     return out
 
 
@@ -48,19 +50,41 @@ def test_the_card_says_what_of_and_how_many(mask, planted_survey, capsys):
     assert card["flagged"]["not_positive"] == 3
     assert card["rows_rejected"] == len(masked_rows(mask))
     assert "shred_entry" in card["flagged"]
+    assert MaskCard(card).rejected["absurd_label"] == 3
     before = (mask / "mask.parquet").read_bytes()
-    assert cli.main(["clean", f"data={planted_survey}", f"out={mask}"]) == 0
+    arguments = ["inspect", f"data={planted_survey}", f"mask={mask}", "page=false"]
+    assert cli.main(arguments) == 0
     assert "already made" in capsys.readouterr().out
     assert (mask / "mask.parquet").read_bytes() == before
 
 
+def test_clean_is_now_inspect_and_writes_the_same_mask(
+    mask, planted_survey, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["clean", f"data={planted_survey}", "out=old", "checks.star_z=0.001"]) == 0
+    assert "clean is now inspect page=false mask=mask" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old" / "mask.parquet").read_bytes() == (mask / "mask.parquet").read_bytes()
+    assert cli.main(["inspect", f"data={planted_survey}", "page=false"]) == 2
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_mask_is_of_a_whole_file(mask, planted_survey, tmp_path):
+    some = subset(Cutouts.open(planted_survey), np.arange(20))
+    with pytest.raises(MismatchError, match="counts the rows of the whole file"):
+        inspect(some, mask=tmp_path / "mask", page=False)
+    with pytest.raises(MismatchError, match="counts the rows of the whole file"):
+        cutout_parents(some, mask)
+
+
 def test_only_what_is_asked_for_rejects(planted_survey, tmp_path, capsys):
     out = tmp_path / "mask"
-    given = [f"data={planted_survey}", f"out={out}", "reject=[overlapping]"]
-    assert cli.main(["clean", *given]) == 0
+    given = [f"data={planted_survey}", f"mask={out}", "page=false", "reject=[overlapping]"]
+    assert cli.main(["inspect", *given]) == 0
     assert "240 cutouts checked, 236 kept" in capsys.readouterr().out
     assert set(masked_rows(out)) == {97, 98, 101, 102}
-    assert cli.main(["clean", *given[:2], "reject=[overlaping]"]) == 2
+    assert cli.main(["inspect", *given[:3], "reject=[overlaping]"]) == 2
     assert "no check 'overlaping'" in capsys.readouterr().err
 
 
@@ -86,10 +110,10 @@ def test_a_mask_of_other_data_is_refused(mask, clean_survey, planted_survey, tmp
     shutil.copy(clean_survey, other)
     with h5py.File(other, "r+") as file:
         file["MORE"] = np.zeros(240)
-    with pytest.raises(MismatchError, match=r"was made for other data .* run: ssl-photoz clean"):
+    with pytest.raises(MismatchError, match=r"was made for other data .* run: ssl-photoz inspect"):
         cutout_parents(other, mask)
-    for verb in ("pretrain", "supervise", "pack"):
-        out = tmp_path / verb
+    for verb in ("pretrain", "supervise", "convert"):
+        out = tmp_path / f"{verb}.h5"
         assert cli.main([verb, f"data={other}", f"mask={mask}", f"out={out}"]) == 2
         assert "made for other data" in capsys.readouterr().err
         assert not out.exists()
@@ -108,9 +132,10 @@ def test_a_damaged_mask_is_an_error(mask, tmp_path):
         cutout_parents(tmp_path / "x.h5", copy) if (tmp_path / "x.h5").write_text("x") else None
 
 
-def test_pack_leaves_the_masked_out_and_lists_them(mask, planted_survey, tmp_path, capsys):
+def test_convert_leaves_the_masked_out_and_lists_them(mask, planted_survey, tmp_path, capsys):
     out = tmp_path / "packed.h5"
-    assert cli.main(["pack", f"data={planted_survey}", f"out={out}", f"mask={mask}"]) == 0
+    given = ["convert", f"data={planted_survey}", f"out={out}", "dtype=float16"]
+    assert cli.main([*given, f"mask={mask}"]) == 0
     masked = masked_rows(mask)
     assert f"{len(masked)} cutouts masked" in capsys.readouterr().out
     packed, whole = Cutouts.open(out), Cutouts.open(planted_survey)
@@ -123,7 +148,7 @@ def test_pack_leaves_the_masked_out_and_lists_them(mask, planted_survey, tmp_pat
     )
     listed = pq.read_table(tmp_path / "packed.h5.rejects.parquet").to_pydict()
     assert dict(zip(listed["row"], listed["reason"], strict=True)) == masked
-    assert cli.main(["pack", f"data={planted_survey}", f"out={out}"]) == 2
+    assert cli.main(given) == 2
     assert "packed_mask" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""Members leave out a fold each and answer together; modalities are heard alone."""
+"""Members of an ensemble leave out a fold each and answer together; modality ablation."""
 
 import json
 
@@ -22,7 +22,7 @@ ROWS = 150
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """SIMULATED blobs whose colour tells their redshift."""
-    folder = tmp_path_factory.mktemp("committee")
+    folder = tmp_path_factory.mktemp("ensemble")
     rng = np.random.default_rng(0)
     z = rng.uniform(0.03, 0.4, ROWS)
     x = np.arange(36) - 17.5
@@ -45,7 +45,7 @@ def supervise(folder, out, *changes):
         *(
             "split.nside=32",
             "split.fractions=[0.6,0.2,0.2]",
-            "committee=3",
+            "ensemble=3",
             "nuisances.jitter_px=1",
         ),
         *changes,
@@ -57,8 +57,8 @@ def supervise(folder, out, *changes):
 
 
 @pytest.fixture(scope="module")
-def committee(folder):
-    """The committee, and the redshifts that each member has seen."""
+def ensemble(folder):
+    """The ensemble, and the redshifts that each member has seen."""
     seen = {}
     step = Training.take_step
 
@@ -68,12 +68,12 @@ def committee(folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "take_step", watch)
-        card, metrics = supervise(folder, "committee")
+        card, metrics = supervise(folder, "ensemble")
     return card, metrics, seen
 
 
-def test_each_member_leaves_out_a_fold_of_its_own(committee):
-    _, metrics, seen = committee
+def test_each_member_leaves_out_a_fold_of_its_own(ensemble):
+    _, metrics, seen = ensemble
     labels = set.union(*seen.values())
     assert len(labels) == metrics["labels"]["train"]
     left_out = [labels - one for one in seen.values()]
@@ -82,27 +82,27 @@ def test_each_member_leaves_out_a_fold_of_its_own(committee):
     assert len(seen) == 3
 
 
-def test_the_answer_is_the_mean_of_the_members_probabilities(folder, committee):
-    card, metrics, _ = committee
-    table = pq.read_table(folder / "committee" / "predictions.parquet").to_pydict()
+def test_the_answer_is_the_mean_of_the_members_probabilities(folder, ensemble):
+    card, metrics, _ = ensemble
+    table = pq.read_table(folder / "ensemble" / "predictions.parquet").to_pydict()
     told, shas = metrics["training"], set()
     with Cutouts.open(folder / "cutouts.h5") as cutouts:
         crops = list(central_crops(cutouts, np.array(table["id"]), size_px=33))
-    answers = []
+    answers, made = [], load_network(folder / "ensemble")
     for number in range(3):
-        network, head, _ = load_network(folder / "committee", member=number)
-        answers.append(answer(network, crops, head=head, orientations=2))
+        answers.append(answer(made.members[number], crops, head=made.head, orientations=2))
         shas.add(told["members"][number]["weights_sha256"])
         assert told["members"][number]["parameters"] * 3 == told["parameters"]
-    found = np.expm1(head.ln_one_plus_z(np.mean(answers, axis=0)))
+    found = np.expm1(made.head.ln_one_plus_z(np.mean(answers, axis=0)))
     np.testing.assert_allclose(found, table["z_phot_multimodal"], atol=1e-6)
+    np.testing.assert_allclose(np.expm1(made.predict(crops, orientations=2)), found)
     assert len(shas) == 3
     assert metrics["densities"]["test"]["n"] == len(table["id"])
     assert card["simulated"]
-    assert not list((folder / "committee").rglob("*.ckpt"))
+    assert not list((folder / "ensemble").rglob("*.ckpt"))
 
 
-def test_a_committee_cut_short_ends_as_the_whole(folder, committee, monkeypatch):
+def test_an_ensemble_cut_short_ends_as_the_whole(folder, ensemble, monkeypatch):
     step = Training.take_step
 
     def die(self, batch, number):
@@ -116,19 +116,19 @@ def test_a_committee_cut_short_ends_as_the_whole(folder, committee, monkeypatch)
     monkeypatch.undo()
     _, metrics = supervise(folder, "cut")
     for one, whole in zip(
-        metrics["training"]["members"], committee[1]["training"]["members"], strict=True
+        metrics["training"]["members"], ensemble[1]["training"]["members"], strict=True
     ):
         assert one["weights_sha256"] == whole["weights_sha256"]
 
 
-def test_modalities_are_heard_alone_after_modality_dropout(folder):
-    _, metrics = supervise(folder, "dropout", "committee=1", "encoder.modalities.dropout=0.3")
+def test_modalities_are_scored_alone_after_modality_dropout(folder):
+    _, metrics = supervise(folder, "dropout", "ensemble=1", "encoder.modalities.dropout=0.3")
     said = metrics["training"]["modalities"]
     assert [one["bands"] for one in said] == [["g", "r"], ["r", "z"]]
-    # Of two modalities, hearing one alone is hearing all without the other.
+    # Of two modalities, one alone is all without the other.
     assert said[0]["alone"] == said[1]["without"]
     assert said[0]["alone"] != said[0]["without"]
-    _, metrics = supervise(folder, "twin", "committee=1", "encoder.modalities.one_branch=true")
+    _, metrics = supervise(folder, "twin", "ensemble=1", "encoder.modalities.one_branch=true")
     assert "modalities" not in metrics["training"]
 
 
@@ -147,8 +147,8 @@ def test_branches_pretrained_without_labels_are_read_out_and_fine_tuned(folder):
     told = [data, f"encoder={out}", f"out={folder / 'vectors'}", "readout.orientations=1"]
     assert cli.main(["embed", *told]) == 0
     assert len(Embeddings.open(folder / "vectors")) == ROWS
-    _, metrics = supervise(folder, "tuned", f"start={out}", "committee=1", "epochs=1")
+    _, metrics = supervise(folder, "tuned", f"start={out}", "ensemble=1", "epochs=1")
     assert "fine_tuned" in metrics["probes"]
-    network, _, card = load_network(folder / "tuned")
-    assert card["network"]["arguments"]["modalities"]["width"] == 4
-    assert network.trunk.backbone.modalities == ((0, 1), (1, 2))
+    tuned = load_network(folder / "tuned")
+    assert tuned.card.plan["arguments"]["modalities"]["width"] == 4
+    assert tuned.members[0].trunk.backbone.modalities == ((0, 1), (1, 2))

@@ -1,6 +1,6 @@
-"""How long the checks of a census take: neighbours of millions, and pixels.
+"""How long the checks of `inspect` take: neighbours of millions, and pixels.
 
-    python benchmarks/census/speed.py
+    python benchmarks/qa/speed.py
 
 Positions: uniform over 14,000 square degrees, a tenth of them within 30 arcsec of another. Pixels:
 made-up galaxies with noise, 128 px, three bands.

@@ -1,0 +1,66 @@
+"""The mask of a cutout file: every cutout with what each check says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_photoz.core import artefact
+from ssl_photoz.cutouts.mask import KIND, cutout_parents, require_whole, write_mask
+from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.qa.checks import check
+from ssl_photoz.qa.settings import CheckConfig
+
+
+def make_mask(
+    folder: Path,
+    cutouts: Cutouts,
+    checks: CheckConfig,
+    *,
+    reject: Sequence[str],
+    **about: object,
+) -> str:
+    """Check every cutout of a file and write a mask of those to do without.
+
+    Args:
+        folder: Folder of the mask.
+        cutouts: The whole file.
+        checks: Thresholds.
+        reject: Checks that reject what they flag; the others only flag.
+        **about: What was stated when the file was opened; kept on the card.
+
+    Returns:
+        What was done, as lines.
+
+    Raises:
+        MismatchError: If a mask of other data or thresholds is in the way, or the cutouts are
+            not a whole file.
+    """
+    require_whole(cutouts)
+    source = cutouts.source
+    config = {"data": source.path, "out": folder, **about, "reject": reject, "checks": checks}
+    given: dict[str, Any] = {"config": config, "parents": cutout_parents(cutouts, None)}
+    if artefact.already_made(folder, KIND, ignore=("data", "out"), **given):
+        return f"{folder} is already made"
+    checked = check(cutouts, np.arange(len(cutouts)), checks)
+    ids = cutouts.column("id")
+    rejected = write_mask(folder, ids, checked.flags, reject)
+    facts: dict[str, Any] = {"rows_checked": len(ids), "rows_rejected": sum(rejected.values())}
+    facts |= {"flagged": checked.counts(), "rejected": rejected, "left_out": checked.left_out}
+    facts |= {"simulated": source.simulated, "calibrated": source.calibrated}
+    artefact.write_card(folder, KIND, **given, **facts)
+    return "\n".join([*counts_as_lines(facts), f"mask -> {folder}"])
+
+
+def counts_as_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Table of counts per check, as lines: flagged, and rejected for that first of all."""
+    lines = ["SIMULATED"] if facts["simulated"] else []
+    lines.append(f"{'check':<18} {'flagged':>9} {'rejected':>9}")
+    for name, flagged in facts["flagged"].items():
+        lines.append(f"{name:<18} {flagged:>9} {facts['rejected'].get(name, '-'):>9}")
+    lines += [f"{name:<18} left out: {why}" for name, why in facts["left_out"].items()]
+    kept = facts["rows_checked"] - facts["rows_rejected"]
+    return [*lines, f"{facts['rows_checked']} cutouts checked, {kept} kept"]
