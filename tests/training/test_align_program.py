@@ -173,7 +173,7 @@ def test_it_is_made_once_and_other_settings_are_refused(folder, capsys):
 def test_what_cannot_be_aligned_is_refused(folder, capsys):
     with pytest.raises(DataError, match="labels=1000, expected 10 to"):
         align(folder, "many", labels=1000)
-    with pytest.raises(ArtefactError, match="missing"):
+    with pytest.raises(ArtefactError, match="not a folder"):
         align(folder, "nowhere", start="nothing")
     with pytest.raises(DataError, match="do not fill one batch"):
         align(folder, "large", batch_size=480)
