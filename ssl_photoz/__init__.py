@@ -76,7 +76,7 @@ CONFIGS = {
     "SplitConfig": "cutouts.split",
     "MoCoConfig": "training.settings",
     "TrainingConfig": "training.settings",
-    "AlignConfig": "training.settings",
+    "LabelLossConfig": "training.settings",
     "MachineConfig": "training.settings",
     "IndexConfig": "similarity.settings",
 }

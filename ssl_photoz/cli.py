@@ -67,9 +67,7 @@ FORMER: dict[str, Former] = {
 
 # Not yet functions: module, settings class, function of the settings.
 LEGACY: dict[str, tuple[str, str, str]] = {
-    "pretrain": ("recipes.pretrain.pretrain", "Settings", "main"),
     "embed": ("recipes.pretrain.embed", "Settings", "main"),
-    "align": ("recipes.pretrain.align", "Settings", "main"),
     "adopt": ("recipes.pretrain.adopt", "Settings", "main"),
     "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
     "join": ("recipes.probe.join", "Settings", "main"),

@@ -28,7 +28,7 @@ LIBRARIES_OF_CORE = {*sys.stdlib_module_names, "numpy", "jsonargparse", "yaml"}
 ONLY_IN = {
     "pytorch_lightning": ("training",),
     "lightly": ("training",),
-    "pytorch_metric_learning": ("training.order", "similarity.quality"),
+    "pytorch_metric_learning": ("training.label_losses", "similarity.quality"),
     "qp": ("photoz.qp_export",),
     "huggingface_hub": ("encoders.hub",),
     "httpx": ("fetching.service",),
@@ -188,7 +188,7 @@ def test_imports_lead_down(module: str) -> None:
         ("probe.map", "from ssl_photoz.recipes.pretrain import embed", "not on a floor"),
         ("pretrain.pretrain", "import torch", "heavy"),
         ("pretrain.pretrain", "class A:\n    import torch", "heavy"),
-        ("training.moco_settings", "from torch import nn", "heavy"),
+        ("training.settings", "from torch import nn", "heavy"),
         ("training.moco", "from ssl_photoz.recipes.pretrain.embed import main", "not on a floor"),
         ("photoz.knn", "import importlib\nimportlib.import_module(name)", "computed name"),
         ("photoz.knn", "__import__('ssl_photoz.explorer')", "not on a floor below photoz"),

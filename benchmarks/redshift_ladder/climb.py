@@ -139,9 +139,8 @@ def _classified(job: Job, size: Size) -> dict[str, Any]:
     folder, of_input = job.folder / "classifier", size.inputs[job.input]
     given = {"data": str(labelled_file(size.data(job.input))), "out": str(folder)}
     given |= {"embeddings": str(job.after / "embeddings"), "cuts": of_input.get("lowz", [])}
-    trained = _timed(
-        job, job.verb, {**given, "orientations": size.orientations, **_settings_of(job)}
-    )
+    given |= {"head": {"kind": "nearby"}, "orientations": size.orientations}
+    trained = _timed(job, "supervise", {**given, **_settings_of(job)})
     none = np.empty(0)
     _write(job, [_table(job.labels or 0, "", "classifier", "test", none, none, none)])
     return {

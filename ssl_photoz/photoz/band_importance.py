@@ -130,7 +130,7 @@ def write_bands(
         network: The network.
         cutouts: The cutouts that it was trained on.
         config: What to measure.
-        orientations: See `measure_bands`.
+        orientations: Number of exact orientations to average over: 1, 2, 4 or 8.
 
     Returns:
         The folder, with ``metrics.json`` and ``bands.png``.

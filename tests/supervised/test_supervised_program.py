@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
 from ssl_photoz.recipes.pretrain.supervise import supervise as train
 from ssl_photoz.recipes.probe.probe import Settings as ProbeSettings
@@ -248,6 +249,19 @@ def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
     assert "already made" in capsys.readouterr().out
     with pytest.raises(MismatchError, match="setting training"):
         supervise(folder, "cut", epochs=4)
+
+
+def test_an_encoder_that_was_read_is_fine_tuned_as_its_folder_is_and_left_as_it_was(folder):
+    given = {"network": "resnet", "labels": LABELS, "epochs": 1, "least_steps": 2}
+    encoder = load_encoder(folder / "encoder")
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    cards = [
+        supervise(folder, f"start-{number}", start=start, **given)
+        for number, start in enumerate((folder / "encoder", encoder))
+    ]
+    assert cards[0].parents == cards[1].parents
+    assert len({card.training["weights_sha256"] for card in cards}) == 1
+    assert all(torch.equal(value, before[n]) for n, value in encoder.state_dict().items())
 
 
 def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):

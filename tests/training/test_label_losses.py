@@ -4,10 +4,19 @@ import pytest
 import torch
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.training.moco_settings import ARMS, AlignConfig
-from ssl_photoz.training.order import RankOrder, labelled, make_order, rank_n_contrast
+from ssl_photoz.training.label_losses import (
+    RankNContrastLoss,
+    labelled,
+    make_label_loss,
+    rank_n_contrast,
+)
+from ssl_photoz.training.settings import LABEL_LOSSES, LabelLossConfig
 
-GIVEN = {"width": 6, "seed": 0, "temperature": None, "hidden": 0, "bins": 4}
+GIVEN = {"hidden": 0, "bins": 4}
+
+
+def made(z, *, seed=0, **changes):
+    return make_label_loss(z, LabelLossConfig(**{**GIVEN, **changes}), width=6, seed=seed)
 
 
 def draw(n=24, *, seed=0):
@@ -56,7 +65,7 @@ def test_coinciding_galaxies_give_finite_gradients():
 def test_following_it_orders_features_by_redshift():
     features, z = draw(40)
     features.requires_grad_()
-    loss = RankOrder(temperature=0.2)
+    loss = RankNContrastLoss(temperature=0.2)
     descent = torch.optim.Adam([features], lr=0.05)
     gap = (z[:, None] - z).abs()
 
@@ -75,14 +84,14 @@ def test_following_it_orders_features_by_redshift():
 
 def test_rank_order_does_not_depend_on_the_scale_of_features():
     features, z = draw()
-    loss = RankOrder(temperature=0.2)
+    loss = RankNContrastLoss(temperature=0.2)
     scaled = loss(features * torch.tensor([1.0, 10, 100, 1, 1, 1]) + 3, z)
     torch.testing.assert_close(scaled, loss(features, z), rtol=1e-3, atol=0)
 
 
 def test_regression_is_hubers_loss_on_standardised_targets():
     features, z = draw(200)
-    head = make_order(z, arm="regression", **GIVEN)
+    head = made(z, loss="regression")
     torch.nn.init.zeros_(head.net[0].weight)
     torch.nn.init.zeros_(head.net[0].bias)
     target = torch.log1p(z)
@@ -93,7 +102,7 @@ def test_regression_is_hubers_loss_on_standardised_targets():
 
 def test_metric_learning_is_supervised_contrast_of_equally_filled_bins():
     features, z = draw(40)
-    loss = make_order(z, arm="metric_learning", **GIVEN | {"temperature": 0.5})
+    loss = made(z, loss="metric_learning", temperature=0.5)
     bins = torch.empty(40, dtype=torch.long)
     bins[z.argsort()] = torch.arange(40) // 10
     unit = features / features.norm(dim=1, keepdim=True)
@@ -106,10 +115,10 @@ def test_metric_learning_is_supervised_contrast_of_equally_filled_bins():
     assert float(loss(features, z)) == pytest.approx(total / 40, rel=1e-4)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_galaxy_without_redshift_has_no_say(arm):
+@pytest.mark.parametrize("kind", LABEL_LOSSES)
+def test_a_galaxy_without_redshift_has_no_say(kind):
     features, z = draw(60)
-    loss = make_order(z, arm=arm, **GIVEN)
+    loss = made(z, loss=kind)
     z[::3] = torch.nan
     known, target = labelled(features, z)
     assert len(known) == 40
@@ -117,7 +126,7 @@ def test_a_galaxy_without_redshift_has_no_say(arm):
     features.requires_grad_()
     told = loss(features, z)
     told.backward()
-    if arm != "rank_n_contrast":  # whose standardisation is that of the whole batch
+    if kind != "rank_n_contrast":  # whose standardisation is that of the whole batch
         assert (features.grad[::3] == 0).all()
         torch.testing.assert_close(told, loss(known, z[torch.isfinite(z)]))
     assert float(loss(features, torch.full_like(z, torch.nan))) == 0
@@ -125,9 +134,8 @@ def test_a_galaxy_without_redshift_has_no_say(arm):
 
 def test_heads_depend_on_their_seed_alone():
     _, z = draw()
-    given = GIVEN | {"hidden": 5, "arm": "regression"}
     state = torch.random.get_rng_state()
-    one, two, other = (make_order(z, **given | {"seed": seed}) for seed in (0, 0, 1))
+    one, two, other = (made(z, loss="regression", hidden=5, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(one.net[0].weight, two.net[0].weight)
     assert not torch.equal(one.net[0].weight, other.net[0].weight)
@@ -136,16 +144,16 @@ def test_heads_depend_on_their_seed_alone():
 def test_labels_that_cannot_order_are_refused():
     _, z = draw()
     with pytest.raises(DataError, match="24 labelled galaxies do not fill 20 bins"):
-        make_order(z, arm="metric_learning", **GIVEN | {"bins": 20})
+        made(z, loss="metric_learning", bins=20)
     for none in (z[:0], z * torch.nan):
         with pytest.raises(DataError, match="no redshifts, or some that are not finite"):
-            make_order(none, arm="regression", **GIVEN)
+            made(none, loss="regression")
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"arm": "forest"},
+        {"loss": "forest"},
         {"weight": -1},
         {"labelled_share": 1.0},
         {"labelled_share": 0.0},
@@ -156,4 +164,4 @@ def test_labels_that_cannot_order_are_refused():
 )
 def test_align_settings_are_validated(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        AlignConfig(**wrong)
+        LabelLossConfig(**wrong)

@@ -1,11 +1,51 @@
-"""What MoCo, and labels beside it, are set to; no torch here, so that ``--help`` is quick."""
+"""Settings of a training; no torch here, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 OPTIMISERS = ("adamw", "sgd")
-ARMS = ("rank_n_contrast", "regression", "metric_learning")
+LABEL_LOSSES = ("rank_n_contrast", "regression", "metric_learning")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Length, batches and bookkeeping of a training.
+
+    Attributes:
+        epochs: Passes over all galaxies.
+        batch_size: Galaxies per step, of all processes together.
+        seed: Seed of the weights, the order and every augmentation.
+        checkpoint_steps: Steps between checkpoints.
+        precision: Lightning's name of the arithmetic precision, such as bf16-mixed or 32-true.
+    """
+
+    epochs: int = 10
+    batch_size: int = 256
+    seed: int = 0
+    checkpoint_steps: int = 100
+    precision: str = "bf16-mixed"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:
+            raise ValueError("epochs must be >= 0, batch_size >= 2, checkpoint_steps >= 1")
+
+
+@dataclass(frozen=True)
+class ShuffleConfig:
+    """Order in which a training reads its file.
+
+    Attributes:
+        block: Neighbouring rows read together: 1, or 64 to 1024 for files beyond memory.
+        window: Rows that blocks are mixed within; three times as many are in memory.
+    """
+
+    block: int = 1
+    window: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.block < 1 or self.window < self.block:
+            raise ValueError("shuffle.block must be >= 1, shuffle.window no less than it")
 
 
 @dataclass(frozen=True)
@@ -17,14 +57,14 @@ class MoCoConfig:
         contrast_fade: Share of its weight that contrast has lost, linearly, by the end of the run;
             1 leaves the last word to the pretext.
         pretext_weight: Weight of the photometric pretext loss; 0 leaves it out.
-        temperature: Of the contrastive softmax.
+        temperature: Temperature of the contrastive softmax.
         queue_size: Negative keys kept; a multiple of the batch size.
-        momentum: Of the key encoder at the start.
-        momentum_end: At the end of the run; it goes there along a cosine.
+        momentum: Momentum of the key encoder at the start.
+        momentum_end: Momentum at the end of the run, reached along a cosine.
         projection_dim: Length of the vectors that are compared.
         optimiser: adamw, or sgd with momentum 0.9 (MoCo's own).
-        learning_rate: Peak, after a linear warm-up.
-        weight_decay: Of the optimiser.
+        learning_rate: Peak learning rate, after a linear warm-up.
+        weight_decay: Weight decay of the optimiser.
         warmup: Share of the run over which the learning rate rises.
     """
 
@@ -64,12 +104,13 @@ class MoCoConfig:
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """What makes a run faster on some machines; it changes rounding at most.
+    """Options that make a run faster on some machines; they change rounding at most.
 
     Attributes:
-        compiled: Compile the encoder with torch.compile; needs a C++ compiler, and a minute.
-        resident: Hold the cutouts in the GPU's memory, in half precision; null: if they fill no
-            more than half of what is free.
+        compiled: Whether to compile the encoder with torch.compile; needs a C++ compiler, and a
+            minute.
+        resident: Whether to hold the cutouts in the GPU's memory, in half precision; null: if they
+            fill no more than half of what is free.
     """
 
     compiled: bool = False
@@ -77,23 +118,23 @@ class MachineConfig:
 
 
 @dataclass(frozen=True)
-class AlignConfig:
-    """How known redshifts order the embedding.
+class LabelLossConfig:
+    """The loss by which known redshifts order the embedding.
 
     Attributes:
-        arm: rank_n_contrast (features as far apart as redshifts), regression (a head that
+        loss: rank_n_contrast (features as far apart as redshifts), regression (a head that
             predicts redshift), or metric_learning (bins of redshift attract or repel).
-        weight: Of this loss; those of MoCo keep theirs. 0 sees no label: a control that takes the
+        weight: Weight of this loss, beside those of MoCo. 0 sees no label: a control that takes the
             same steps on the same galaxies.
         labelled_share: Share of every batch that is drawn from the labelled galaxies; the rest is
             drawn from all.
-        temperature: Of rank_n_contrast (by default 0.2 of the rms distance of two galaxies) and
-            metric_learning (by default 0.1).
+        temperature: Temperature of rank_n_contrast (by default 0.2 of the rms distance of two
+            galaxies) and metric_learning (by default 0.1).
         hidden: Width of the regression head's hidden layer; 0: a linear head.
-        bins: Of metric_learning, equally filled.
+        bins: Number of equally filled redshift bins of metric_learning.
     """
 
-    arm: str = "rank_n_contrast"
+    loss: str = "rank_n_contrast"
     weight: float = 1.0
     labelled_share: float = 0.5
     temperature: float | None = None
@@ -101,8 +142,8 @@ class AlignConfig:
     bins: int = 20
 
     def __post_init__(self) -> None:
-        if self.arm not in ARMS:
-            raise ValueError(f"arm is {self.arm!r}, expected one of {', '.join(ARMS)}")
+        if self.loss not in LABEL_LOSSES:
+            raise ValueError(f"loss is {self.loss!r}, expected one of {', '.join(LABEL_LOSSES)}")
         if not self.weight >= 0:
             raise ValueError(f"weight is {self.weight}, expected a number that is not negative")
         if not 0 < self.labelled_share < 1:

@@ -1,4 +1,4 @@
-"""Which rows of a cutout file a training run uses, and which it does without, in all processes."""
+"""The rows of a cutout file that a training uses, the same in all processes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from ssl_photoz.cutouts.rejects import SCAN, TRAINING, fault_tolerant, read_reje
 from ssl_photoz.training import ranks
 
 
-class Account:
+class RowSelection:
     """The rows of a run; ``rejects.parquet`` in its folder lists those that are not used.
 
     The first process looks at every cutout once per run, not again when it goes on.
 
     Args:
         cutouts: The cutouts.
-        folder: Of the run.
+        folder: Folder of the run.
         mask: A mask of the cutouts, whose rows are not used.
-        resident: See `ssl_photoz.cutouts.device.for_training`.
+        resident: Whether to hold the cutouts in GPU memory, see
+            `ssl_photoz.cutouts.device.for_training`.
 
     Attributes:
         rows: The usable rows, (M,).
@@ -41,7 +42,7 @@ class Account:
         resident: bool | None = None,
     ) -> None:
         self._path, self._ids = folder / "rejects.parquet", cutouts.column("id")
-        self._found = ranks.first_does(lambda: self._look(cutouts, mask))
+        self._found = ranks.on_rank_zero(lambda: self._look(cutouts, mask))
         usable = np.ones(len(cutouts), bool)
         usable[list(self._found[SCAN])] = False
         self.rows = np.flatnonzero(usable)
@@ -50,19 +51,19 @@ class Account:
 
     @cached_property
     def for_training(self) -> Cutouts:
-        """Return the cutouts as the device that trains is best fed with them."""
+        """The cutouts in the form that feeds the training device best."""
         cutouts, rows, resident = self.cutouts, self.rows, self._resident
         return for_training(cutouts, rows, device=ranks.device(), resident=resident)
 
     def write(self) -> None:
-        """Add what has been met since to the list; all processes must call it."""
-        for met in ranks.all_say(dict(self._met)):
+        """Add the rows found bad since to the list; all processes must call it."""
+        for met in ranks.all_gather_object(dict(self._met)):
             self._found[TRAINING] |= met
-        ranks.first_does(lambda: write_rejects(self._path, self._ids, self._found))
+        ranks.on_rank_zero(lambda: write_rejects(self._path, self._ids, self._found))
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many rows were rejected, met bad during training, and processes there were."""
+        """Numbers of rows rejected, of rows found bad during training, and of processes."""
         return {
             "rows_rejected": len(self._found[SCAN]),
             "rows_bad_in_training": len(self._found[TRAINING]),

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 from ssl_photoz.cutouts import batches
 from ssl_photoz.cutouts.quality import ALL_ZERO, NOT_FINITE
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.training.account import Account
+from ssl_photoz.training.row_selection import RowSelection
 
 ROWS = 10
 
@@ -20,7 +20,7 @@ def test_what_a_run_does_without_is_listed_and_survives_it(tmp_path, monkeypatch
         file["RA"], file["DEC"] = rng.uniform(0, 360, ROWS), rng.uniform(-60, 60, ROWS)
     good = [row for row in range(ROWS) if row != 3]
     plain = Cutouts.open(path)
-    account = Account(plain, tmp_path)
+    account = RowSelection(plain, tmp_path)
     plain.close()
     assert account.rows.tolist() == good
     with h5py.File(path, "r+") as file:
@@ -34,6 +34,6 @@ def test_what_a_run_does_without_is_listed_and_survives_it(tmp_path, monkeypatch
     assert pq.read_table(tmp_path / "rejects.parquet").to_pydict() == columns
 
     monkeypatch.setattr(batches, "reject_reasons", None)  # nothing is looked at a second time
-    again = Account(Cutouts.open(path), tmp_path)
+    again = RowSelection(Cutouts.open(path), tmp_path)
     assert again.rows.tolist() == good  # the same batches as before, with row 6 in them
     assert again.counts == account.counts

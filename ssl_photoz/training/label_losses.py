@@ -1,4 +1,4 @@
-"""Losses that let known redshifts order the features; a galaxy whose z is NaN has no say."""
+"""Losses that order the features by known redshifts; a galaxy whose z is NaN does not count."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_photoz.core.errors import ConfigError, DataError
-from ssl_photoz.training.moco_settings import ARMS
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.training.settings import LabelLossConfig
 
 TEMPERATURES = {"rank_n_contrast": 0.2, "metric_learning": 0.1}
 
 
-class RankOrder(nn.Module):
+class RankNContrastLoss(nn.Module):
     """Rank-N-Contrast on ln(1+z), on features that the batch standardises.
 
     Each feature gets mean 0 and the same variance over the whole batch, labelled or not, such that
@@ -20,7 +20,7 @@ class RankOrder(nn.Module):
     scale of a feature, and no head stands between the loss and the features that are kept.
 
     Args:
-        temperature: Of the softmax over distances, in units of that rms distance.
+        temperature: Temperature of the softmax over distances, in units of that rms distance.
     """
 
     def __init__(self, *, temperature: float) -> None:
@@ -28,20 +28,20 @@ class RankOrder(nn.Module):
         self.temperature = temperature
 
     def forward(self, features: Tensor, z: Tensor) -> Tensor:
-        """Return the loss of features (B, D) for redshifts (B,), NaN where unknown."""
+        """Loss of features (B, D) for redshifts (B,), NaN where unknown."""
         scaled = (features - features.mean(dim=0)) / (features.var(dim=0) + 1e-5).sqrt()
         scaled = scaled / (2 * features.shape[1]) ** 0.5
         return rank_n_contrast(*labelled(scaled, z), temperature=self.temperature)
 
 
-class RegressionOrder(nn.Module):
+class RegressionLoss(nn.Module):
     """A head that predicts standardised ln(1+z), with Huber's loss.
 
     Args:
         width: Number of features.
         hidden: Width of the hidden layer; 0: a linear head.
-        mean: Of ln(1+z) over the labelled galaxies.
-        std: Likewise.
+        mean: Mean of ln(1+z) over the labelled galaxies.
+        std: Standard deviation of the same.
     """
 
     mean: Tensor
@@ -55,7 +55,7 @@ class RegressionOrder(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(hidden or width, 1))
 
     def forward(self, features: Tensor, z: Tensor) -> Tensor:
-        """Return the loss of features (B, D) for redshifts (B,), NaN where unknown."""
+        """Loss of features (B, D) for redshifts (B,), NaN where unknown."""
         known, target = labelled(features, z)
         if not len(known):
             return _nothing(features)
@@ -63,12 +63,12 @@ class RegressionOrder(nn.Module):
         return F.huber_loss(predicted, (target - self.mean) / self.std)
 
 
-class BinOrder(nn.Module):
+class MetricLearningLoss(nn.Module):
     """Supervised contrast between bins of redshift: the same bin attracts, others repel.
 
     Args:
         edges: Inner edges of the bins in ln(1+z), increasing, (bins - 1,).
-        temperature: Of the softmax over cosines.
+        temperature: Temperature of the softmax over cosines.
 
     References:
         Khosla et al. 2020, arXiv:2004.11362; Musgrave et al. 2020, arXiv:2008.09164.
@@ -84,7 +84,7 @@ class BinOrder(nn.Module):
         self.loss = SupConLoss(temperature=temperature)
 
     def forward(self, features: Tensor, z: Tensor) -> Tensor:
-        """Return the loss of features (B, D) for redshifts (B,), NaN where unknown."""
+        """Loss of features (B, D) for redshifts (B,), NaN where unknown."""
         known, target = labelled(features, z)
         if len(known) < 2:
             return _nothing(features)
@@ -101,7 +101,7 @@ def rank_n_contrast(features: Tensor, target: Tensor, *, temperature: float) -> 
     Args:
         features: Shape (n, D).
         target: Shape (n,).
-        temperature: Of the softmax.
+        temperature: Temperature of the softmax.
 
     Returns:
         The mean negative log-likelihood of the n (n - 1) pairs; 0 for fewer than two rows. Time
@@ -125,57 +125,42 @@ def rank_n_contrast(features: Tensor, target: Tensor, *, temperature: float) -> 
 
 
 def labelled(features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return features and ln(1+z) of the galaxies that have a redshift."""
+    """Features and ln(1+z) of the galaxies that have a redshift."""
     known = torch.isfinite(z)
     return features[known], torch.log1p(z[known])
 
 
-def make_order(
-    z: Tensor,
-    *,
-    width: int,
-    seed: int,
-    arm: str,
-    temperature: float | None,
-    hidden: int,
-    bins: int,
-) -> nn.Module:
-    """Build the loss of an arm, whose weights depend on the seed alone.
+def make_label_loss(z: Tensor, config: LabelLossConfig, *, width: int, seed: int) -> nn.Module:
+    """Build the loss that sees labels; its weights depend on the seed alone.
 
     Args:
         z: Redshifts of all labelled galaxies, (L,); they set the scale or the bins.
+        config: The loss.
         width: Number of features.
-        seed: Of the head's weights.
-        arm: One of `ARMS`.
-        temperature: None: the usual one of the arm.
-        hidden: Of the regression head.
-        bins: Of the metric-learning arm, with equally many galaxies in each.
+        seed: Seed of the head's weights.
 
     Raises:
         DataError: If a redshift is not finite, or there are fewer than two per bin.
-        ConfigError: If there is no such arm.
     """
     if not len(z) or not torch.isfinite(z).all():
         raise DataError("got no redshifts, or some that are not finite, to order the features by")
     target = torch.log1p(z.double())
-    temperature = temperature or TEMPERATURES.get(arm, 1.0)
-    if arm == "rank_n_contrast":
-        return RankOrder(temperature=temperature)
-    if arm == "metric_learning":
-        return BinOrder(_inner_edges(target, bins), temperature=temperature)
-    if arm != "regression":
-        raise ConfigError(f"arm is {arm!r}, expected one of {', '.join(ARMS)}")
+    temperature = config.temperature or TEMPERATURES.get(config.loss, 1.0)
+    if config.loss == "rank_n_contrast":
+        return RankNContrastLoss(temperature=temperature)
+    if config.loss == "metric_learning":
+        return MetricLearningLoss(_inner_edges(target, config.bins), temperature=temperature)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         mean, std = target.mean().float(), target.std(correction=0).float()
-        return RegressionOrder(width, hidden=hidden, mean=mean, std=std)
+        return RegressionLoss(width, hidden=config.hidden, mean=mean, std=std)
 
 
 def _inner_edges(target: Tensor, bins: int) -> Tensor:
     if len(target) < 2 * bins:
         raise DataError(
             f"{len(target)} labelled galaxies do not fill {bins} bins with two each; lower "
-            f"align.bins, or give more labels"
+            f"label_loss.bins, or give more labels"
         )
     shares = torch.linspace(0, 1, bins + 1, dtype=target.dtype)[1:-1]
     return target.quantile(shares).float()
