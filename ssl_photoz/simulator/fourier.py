@@ -38,7 +38,7 @@ class Plane:
         )
 
     def k_radius(self, radius: float, axis_ratio: float, angle_rad: float) -> Doubles:
-        """k times the radius of an ellipse of that circularised radius, (P, P/2 + 1)."""
+        """K times the radius of an ellipse of that circularised radius, (P, P/2 + 1)."""
         cos, sin = np.cos(angle_rad), np.sin(angle_rad)
         stretch = np.sqrt(axis_ratio)
         along = (self.kx * cos + self.ky * sin) / stretch
