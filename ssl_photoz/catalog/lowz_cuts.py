@@ -47,7 +47,7 @@ def select_lowz(
 
     Args:
         r_mag: r magnitude, corrected for extinction, shape (N,).
-        gr_mag: g-r, likewise.
+        gr_mag: Colour g-r, corrected for extinction, shape (N,).
         radius_arcsec: Half-light radius, shape (N,); None: the colour alone is cut on.
         mu_error: Error of the mean surface brightness within the radius, mag/arcsec^2.
         gr_error: Error of the colour, mag.

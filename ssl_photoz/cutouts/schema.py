@@ -52,7 +52,7 @@ class Source:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What whoever measures or encodes these pixels must be told, as keyword arguments."""
+        """Bands, pixel scale and calibration, as keyword arguments of what measures pixels."""
         return {
             "bands": self.bands,
             "pixscale_arcsec": self.pixscale_arcsec,

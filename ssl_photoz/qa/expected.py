@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles
-from ssl_photoz.qa.catalogue import Photometry
+from ssl_photoz.qa.photometry import Photometry
 
 R_LIMIT_MAG = 21.2
 GALAXIES = 1500

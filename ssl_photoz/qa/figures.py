@@ -10,7 +10,6 @@ import numpy as np
 
 from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.qa import expected
-from ssl_photoz.qa.catalogue import Photometry
 from ssl_photoz.qa.conditions import (
     Conditions,
     density,
@@ -19,6 +18,7 @@ from ssl_photoz.qa.conditions import (
     survey_fwhm,
     survey_noise,
 )
+from ssl_photoz.qa.photometry import Photometry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ def make_mask(
     reject: Sequence[str],
     **about: object,
 ) -> str:
-    """Check every cutout of a file and write a mask of those to do without.
+    """Check every cutout of a file and write a mask of the bad ones.
 
     Args:
         folder: Folder of the mask.

@@ -12,14 +12,14 @@ import h5py
 
 from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.cutouts.formats.concat import Concat
 from ssl_photoz.cutouts.formats.hdf5 import (
     examine,
-    held_by,
     looking_into,
     own_items,
+    root_items,
 )
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
-from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Overrides
 
@@ -29,7 +29,7 @@ SKIP = ("spectra",)
 
 def recognise(path: Path) -> str | None:
     """Recognise numbered groups with `images` in the first."""
-    groups = [name for name, held in held_by(path).items() if held.shape is None]
+    groups = [name for name, held in root_items(path).items() if held.shape is None]
     numbered = _numbered(groups)
     if not numbered or len(numbered) < len(groups):
         return None
@@ -51,7 +51,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
             raise DataError(f"{path} has no groups with numbers for names")
         names = _numbered(list(groups))
         parts = [_open_group(path, groups[name], overrides) for name in names]
-    return Parts(path, parts, names)
+    return Concat(path, parts, names)
 
 
 def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
@@ -31,7 +31,7 @@ PIXSCALE_NAMES = ("pixscale_arcsec", "pixel_scale_arcsec", "pixscale")
 
 def recognise(path: Path) -> str | None:
     """Recognise HDF5 with `images` at the root."""
-    images = held_by(path).get("images")
+    images = root_items(path).get("images")
     if images is None or images.shape is None:
         return None
     return f"HDF5 with `images` {images.shape} at the root"

@@ -31,7 +31,7 @@ MOST_NAMES = 20_000
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
-class Held(NamedTuple):
+class RootItem(NamedTuple):
     """What stands under a name at the root; shape and type are None for a group."""
 
     shape: tuple[int, ...] | None
@@ -76,19 +76,19 @@ def damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} cannot be read: damaged or truncated ({detail}); copy it again")
 
 
-def held_by(path: Path) -> dict[str, Held]:
+def root_items(path: Path) -> dict[str, RootItem]:
     """What an HDF5 file holds at its root; nothing if it is no HDF5 file."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return {}
     status = path.stat()
-    return _held_by(path, status.st_mtime_ns, status.st_size)
+    return _root_items(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)  # each format asks in turn
-def _held_by(path: Path, _changed: int, _size: int) -> dict[str, Held]:
+def _root_items(path: Path, _changed: int, _size: int) -> dict[str, RootItem]:
     with h5py.File(path, "r") as file:
         own = own_items(file)
-        return {name: Held(*_shape(item)) for name, item in own.items()}
+        return {name: RootItem(*_shape(item)) for name, item in own.items()}
 
 
 def _shape(item: h5py.HLObject) -> tuple[tuple[int, ...] | None, np.dtype[Any] | None]:
@@ -310,7 +310,7 @@ def _require_numbers(path: Path, columns: Mapping[str, h5py.Dataset], needs_posi
 
 def listing(path: Path) -> str:
     """Name what a file holds at its root, for messages."""
-    return ", ".join(f"`{name}`" for name in list(held_by(path))[:40]) or "nothing at its root"
+    return ", ".join(f"`{name}`" for name in list(root_items(path))[:40]) or "nothing at its root"
 
 
 def plain_attributes(group: h5py.Group) -> dict[str, Any]:

@@ -21,17 +21,17 @@ import numpy as np
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
+from ssl_photoz.cutouts.formats.concat import Concat
 from ssl_photoz.cutouts.formats.hdf5 import (
     find_columns,
-    held_by,
     looking_into,
     own_items,
     read_column,
     require_inside,
+    root_items,
 )
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.listing import list_files
-from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import (
     Overrides,
@@ -56,7 +56,7 @@ def recognise(path: Path) -> str | None:
         names = list_files(path, SUFFIXES).names
         how = recognise(path / names[0]) if names else None
         return how and f"folder of {len(names)} files: {how}"
-    held = held_by(path)
+    held = root_items(path)
     pixels = next((name for name in PIXELS if name in held), None)
     if pixels is None or "image_band" not in held:
         return None
@@ -74,7 +74,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     names = list_files(path, SUFFIXES).names
     if not names:
         raise DataError(f"{path} holds no files that end in {' or '.join(SUFFIXES)}")
-    return Parts(path, [_open_file(path / name, overrides) for name in names], names)
+    return Concat(path, [_open_file(path / name, overrides) for name in names], names)
 
 
 def _open_file(path: Path, overrides: Overrides) -> Hdf5Images:

@@ -19,13 +19,13 @@ from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import (
     damaged,
     find_columns,
-    held_by,
     looking_into,
     open_hdf5,
     own_items,
     plain_attributes,
     read_column,
     require_inside,
+    root_items,
 )
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
@@ -45,7 +45,7 @@ RGB = 3
 
 def recognise(path: Path) -> str | None:
     """Recognise a vector of bytes `jpeg` with a vector `offset`."""
-    held = held_by(path)
+    held = root_items(path)
     if not {"jpeg", "offset"} <= set(held):
         return None
     jpeg, offset = held["jpeg"], held["offset"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Overrides
@@ -21,7 +21,7 @@ SIGNS = ("brickid", "objid", "release")
 
 def recognise(path: Path) -> str | None:
     """Recognise `images` beside the three numbers that name a Legacy Surveys object."""
-    held = held_by(path)
+    held = root_items(path)
     lower = {name.lower() for name in held}
     if "images" not in held or not lower.issuperset(SIGNS) or "targetid" in lower:
         return None
