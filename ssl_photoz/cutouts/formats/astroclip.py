@@ -10,8 +10,8 @@ from pathlib import Path
 
 import h5py
 
-from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.cutouts.formats.concat import Concat
 from ssl_photoz.cutouts.formats.hdf5 import (
     examine,
@@ -21,7 +21,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
 )
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Overrides
+from ssl_photoz.cutouts.schema import Overrides, describe
 
 CANONICAL = {"targetids": "id", "redshifts": "z", "targetid": "id"}
 SKIP = ("spectra",)
@@ -59,7 +59,14 @@ def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:
         path, group, channels_last=True, canonical=CANONICAL, skip=SKIP, needs_position=False
     )
     return Hdf5Images(
-        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
+        describe(
+            path,
+            overrides,
+            shape=found.shape,
+            dtype=found.dtype.name,
+            usual_pixscale_arcsec=PIXSCALE_ARCSEC,
+            calibrated=True,
+        ),
         found.datasets,
         images=f"{group.name}/images",
         channels_last=True,

@@ -17,14 +17,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.schema import (
-    PER_BAND,
-    Overrides,
-    Source,
-    require_images,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import PER_BAND, require_images
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
@@ -144,40 +137,10 @@ class Examined(NamedTuple):
     left_out: tuple[str, ...]
     attributes: dict[str, Any]
 
-    def source(
-        self,
-        path: Path,
-        overrides: Overrides,
-        *,
-        usual_pixscale_arcsec: float,
-        calibrated: bool = True,
-        notes: tuple[str, ...] = (),
-    ) -> Source:
-        """Description of a file that states neither bands nor pixel scale.
-
-        Args:
-            path: The file.
-            overrides: What the user states of it.
-            usual_pixscale_arcsec: Pixel scale where the user states none.
-            calibrated: Whether pixels are flux.
-            notes: Whatever else a user should know.
-
-        Raises:
-            DataError: If the user states another number of bands than there are.
-        """
-        return Source(
-            path=path,
-            rows=self.rows,
-            bands=settle_bands(path, self.bands, None, overrides.bands),
-            size_px=self.size_px,
-            pixscale_arcsec=settle_pixscale(
-                path, None, overrides.pixscale_arcsec, usual=usual_pixscale_arcsec
-            ),
-            calibrated=calibrated,
-            simulated=False,
-            dtype=self.dtype.name,
-            notes=notes,
-        )
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of cutouts, number of bands, and side in pixels."""
+        return self.rows, self.bands, self.size_px
 
 
 def examine(

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,13 +34,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.listing import list_files
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    Overrides,
-    Source,
-    require_images,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides, describe, require_images
 
 SUFFIXES = (".hdf5", ".h5")
 PIXELS = ("image_array", "image_flux")
@@ -89,15 +84,15 @@ def _open_file(path: Path, overrides: Overrides) -> Hdf5Images:
         rows, count = images.shape[:2]
         bands = _bands(path, items.pop("image_band", None))
         scale = items.pop("image_scale", None)
-        source = Source(
-            path=path,
-            rows=rows,
-            bands=settle_bands(path, count, bands, overrides.bands),
-            size_px=images.shape[2],
-            pixscale_arcsec=settle_pixscale(path, _pixscale(scale), overrides.pixscale_arcsec),
-            calibrated=True,
-            simulated=False,
+        source = describe(
+            path,
+            overrides,
+            shape=(rows, count, images.shape[2]),
             dtype=images.dtype.name,
+            bands=bands,
+            pixscale_arcsec=_pixscale(scale),
+            usual_pixscale_arcsec=math.nan,
+            calibrated=True,
         )
         datasets, left_out = find_columns(
             path,

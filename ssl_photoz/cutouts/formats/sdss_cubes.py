@@ -13,7 +13,7 @@ import numpy as np
 from ssl_photoz.cutouts.formats.hdf5 import examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import SDSS_PIXSCALE_ARCSEC, Overrides
+from ssl_photoz.cutouts.schema import SDSS_PIXSCALE_ARCSEC, Overrides, describe
 
 CANONICAL = {
     "specz_redshift": "z",
@@ -48,9 +48,11 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         found = examine(
             path, file, channels_last=channels_last, canonical=CANONICAL, needs_position=False
         )
-    source = found.source(
+    source = describe(
         path,
         overrides,
+        shape=found.shape,
+        dtype=found.dtype.name,
         usual_pixscale_arcsec=SDSS_PIXSCALE_ARCSEC,
         calibrated=found.dtype != np.uint8,
         notes=("unit and pixel scale are not stated: taken for those of SDSS frames",),

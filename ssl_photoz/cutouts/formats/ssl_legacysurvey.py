@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.core import legacy_surveys
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.hdf5 import examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Overrides
+from ssl_photoz.cutouts.schema import Overrides, describe
 
 SIGNS = ("brickid", "objid", "release")
 
@@ -39,7 +39,14 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     made = {"id": legacy_survey_id} if set(SIGNS) <= set(found.datasets) else {}
     made |= {"z": spectroscopic} if "z_spec" in found.datasets else {}
     return Hdf5Images(
-        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
+        describe(
+            path,
+            overrides,
+            shape=found.shape,
+            dtype=found.dtype.name,
+            usual_pixscale_arcsec=PIXSCALE_ARCSEC,
+            calibrated=True,
+        ),
         found.datasets,
         made=made,
         left_out=found.left_out,
