@@ -1,10 +1,17 @@
 """Verbs from a catalogue to cutouts: every key of version 0.1 is still understood."""
 
 import dataclasses
+import json
 
+import h5py
 import pytest
+from ssl_photoz.recipes.survey.convert import convert
+from ssl_photoz.recipes.survey.inspect import inspect
+from ssl_photoz.recipes.survey.simulate import simulate
 
 from ssl_photoz import cli
+from ssl_photoz.core import artefact
+from ssl_photoz.simulator.settings import SimulatorConfig
 
 CHECKS = {"repeat_arcsec": 2.0, "plateau_px": 9, "star_z": 0.002, "greatest_z": 3.0}
 ABOUT = {"data": "a.npz", "bands": "[g,r]", "pixscale_arcsec": "0.3", "read_as": "pasquet"}
@@ -67,3 +74,22 @@ def test_what_clean_wrote_is_written_by_inspect():
 def test_what_pack_wrote_is_written_by_convert():
     assert cli.parse("pack", ["data=a.h5", "out=p.h5"])["dtype"] == "float16"
     assert cli.parse("convert", ["data=a.h5", "out=p.h5"])["dtype"] is None
+
+
+def test_files_state_their_settings_as_those_of_the_last_release_do(tmp_path):
+    whole = simulate(tmp_path / "s.h5", galaxies=4, simulator=SimulatorConfig(size_px=32))
+    keys = ["galaxies_per_arcmin2", "labelled_fraction", "proportions", "r_limit_mag"]
+    with h5py.File(tmp_path / "s.h5") as file:
+        stated = json.loads(file.attrs["settings"])
+    assert sorted(stated) == ["galaxies", *keys, "seed", "size_px", "stars_per_arcmin2"]
+    inspect(whole, mask=tmp_path / "mask", page=False)
+    convert(whole, tmp_path / "copy", shard_rows=2)
+    about = ["bands", "pixscale_arcsec", "read_as"]
+    config = artefact.read_card(tmp_path / "mask", "mask").config
+    assert sorted(config) == sorted(["data", "out", *about, "reject", "checks"])
+    config = artefact.read_card(tmp_path / "copy", "cutouts").config
+    config = {key: value for key, value in config.items() if value is not None}
+    assert config == {
+        **{"data": str(tmp_path / "s.h5"), "out": str(tmp_path / "copy")},
+        "shard_rows": 2,
+    }
