@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up: a room imports itself and rooms of the floors below it
     ("core",),
-    ("catalog", "augment", "encoders", "simulator"),
-    ("cutouts",),
+    ("catalog", "augment", "encoders"),
+    ("simulator", "cutouts"),
     ("embeddings", "training", "qa", "fetching"),
     ("photoz", "similarity", "reports"),
     ("dwarfs",),

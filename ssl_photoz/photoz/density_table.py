@@ -15,10 +15,11 @@ from tqdm import tqdm
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_experiment import Calibrated
-from ssl_photoz.photoz.labels import Features, in_step, usable
+from ssl_photoz.photoz.labels import Features, in_step
 from ssl_photoz.photoz.scores import NEARBY
 
 Rows = Literal["test", "unseen"]
@@ -31,7 +32,7 @@ def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
 
     Galaxies that a probe was fitted to or calibrated on are never among them.
     """
-    labelled = usable(np.asarray(embeddings.column("z"), dtype=np.float64))
+    labelled = usable_labels(np.asarray(embeddings.column("z"), dtype=np.float64))
     test = labelled & (embeddings.column("split").astype(str) == "test")
     return np.asarray(test if rows == "test" else test | ~labelled)
 
@@ -58,7 +59,7 @@ def density_parts(
     """
     names = {"id": "id", "ra": "ra", "dec": "dec", "z_spec": "z"}
     columns = {name: embeddings.column(column) for name, column in names.items()}
-    columns["z_spec"] = np.where(usable(columns["z_spec"]), columns["z_spec"], np.nan)
+    columns["z_spec"] = np.where(usable_labels(columns["z_spec"]), columns["z_spec"], np.nan)
     parts = in_step(embeddings, features, np.arange(len(mask)), size=ROWS_AT_ONCE)
     with tqdm(total=int(mask.sum()), desc="densities", unit="galaxy", leave=False) as bar:
         for vectors, rows in parts:

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from ssl_photoz.core.errors import ArtefactError, DataError
-from ssl_photoz.core.types import Array, Bools, Floats, Ints
+from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
 
 Features = Literal["embedding", "aperture", "both"]
@@ -53,11 +54,6 @@ class Labelled:
         )
 
 
-def usable(z: Array) -> Bools:
-    """Say which redshifts can be a label: finite and greater than zero."""
-    return np.asarray(np.isfinite(z) & (np.nan_to_num(z) > 0))
-
-
 def read_labelled(
     embeddings: Embeddings, *, features: Features = "embedding", magnitude: str | None = None
 ) -> dict[str, Labelled]:
@@ -73,7 +69,7 @@ def read_labelled(
         ArtefactError: If a column is missing.
     """
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
-    keep = usable(z)
+    keep = usable_labels(z)
     some = Labelled(
         features=np.concatenate(
             [batch[part] for batch, part in in_step(embeddings, features, keep)]
@@ -100,7 +96,7 @@ def census(embeddings: Embeddings, counts: Mapping[str, int]) -> str:
     """Say how many redshifts are used, and how many rows have none or one that is no label."""
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     missing = int(np.isnan(z).sum())
-    refused = int((~usable(z)).sum()) - missing
+    refused = int((~usable_labels(z)).sum()) - missing
     used = ", ".join(f"{count} {split}" for split, count in counts.items())
     return (
         f"{len(z)} galaxies: redshifts used {used}; without redshift {missing}; refused {refused} "

@@ -21,7 +21,7 @@ MOST_OPEN = 16
 EXACT_IN_FLOAT = 2**53
 
 
-class Parts:
+class Concat:
     """Stored cutouts made of several; see `Stored`.
 
     Columns that not every part has are left out, but for those of which NaN means unknown. Integers

@@ -1,4 +1,4 @@
-"""Catalogues that somebody took for cutouts: what they are, and which columns they have."""
+"""Catalogues named where cutouts are expected: what they are, and which columns they have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats import registry
-from ssl_photoz.cutouts.formats.hdf5 import held_by
+from ssl_photoz.cutouts.formats.hdf5 import root_items
 
 FITS_BLOCK = b"SIMPLE  ="
 CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -94,7 +94,7 @@ def look_at_catalogue(path: Path) -> CatalogueFile | None:
 
 
 def _hdf5(path: Path) -> CatalogueFile | None:
-    held = {name: one for name, one in held_by(path).items() if one.shape}
+    held = {name: one for name, one in root_items(path).items() if one.shape}
     if not held:
         return None
     lengths = Counter(one.shape[0] for one in held.values() if one.shape)
@@ -104,7 +104,7 @@ def _hdf5(path: Path) -> CatalogueFile | None:
         for name, one in held.items()
         if one.shape and one.shape[0] == rows
     }
-    others = tuple(name for name in held_by(path) if name not in columns)
+    others = tuple(name for name in root_items(path) if name not in columns)
     return CatalogueFile(path, "HDF5", rows, columns, others)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa.catalogue import (
+from ssl_photoz.qa.photometry import (
     from_apertures,
     from_catalogue,
     half_light_radius,
