@@ -129,8 +129,8 @@ def _ask(
 
 
 def _read_off(answers: Doubles, head: Head, card: Card) -> dict[str, Doubles]:
+    from ssl_photoz.photoz.base import to_redshift
     from ssl_photoz.photoz.intervals import Interval
-    from ssl_photoz.photoz.protocol import to_redshift
 
     if card["kind"] == "classifier":
         return {"p_nearby": answers}

@@ -86,7 +86,7 @@ def _asked(settings: Settings, table: Mapping[str, Array]) -> list[Loss]:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
     from ssl_photoz.photoz.band_importance import losses
-    from ssl_photoz.photoz.protocol import to_redshift
+    from ssl_photoz.photoz.base import to_redshift
     from ssl_photoz.training.supervised.artefact import load_members
     from ssl_photoz.training.supervised.bands import predict_blanked, predict_permuted
     from ssl_photoz.training.supervised.predict import answer_together

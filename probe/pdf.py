@@ -93,7 +93,7 @@ def main(settings: Settings) -> None:
         "features": settings.features,
         "labels": counts,
         "calibrators": {"which": fitted.calibrators, "n": fitted.n},
-        "chosen": fitted.probe.chosen,
+        "chosen": fitted.probe.chosen_,
         "simulated": bool(embeddings.card.get("simulated", False)),
         "calibrated": bool(embeddings.card.get("calibrated", True)),
     }

@@ -105,7 +105,7 @@ def main(settings: Settings) -> None:
         **facts,
         "magnitude": settings.magnitude,
         "probes": outcome.scores,
-        "chosen": {name: probe.chosen for name, probe in outcome.probes.items()},
+        "chosen": {name: probe.chosen_ for name, probe in outcome.probes.items()},
         "versus": experiment.against_rivals(outcome.predictions, settings.versus),
     }
     metrics = scores.for_json(metrics)

@@ -83,14 +83,14 @@ class Calibration:
         )
 
     def map(self, pit: Array, z_phot: Array) -> Doubles:
-        """Return calibrated cumulative probabilities of galaxies, shape (N,)."""
+        """Calibrated cumulative probabilities of galaxies, shape (N,)."""
         degree = self.weights.shape[1]
         number = np.arange(1, degree + 1)
         cumulative = betainc(number, degree - number + 1, POINTS[:, None])
         return self._read(cumulative, np.asarray(pit)[:, None], z_phot)[:, 0]
 
     def apply(self, density: Density) -> Density:
-        """Return calibrated densities: each times the slope of its map at its own CDF."""
+        """Calibrated densities: each times the slope of its map at its own CDF."""
         slope = self._read(_betas(POINTS, self.weights.shape[1]), density.cdf(), density.median())
         return Density.of(density.grid, density.values * slope)
 
@@ -117,6 +117,6 @@ def _fit_weights(pit: Doubles, degree: int, prior: float) -> Doubles:
 
 
 def _betas(pit: Doubles, degree: int) -> Doubles:
-    """Return the densities Beta(j, degree - j + 1), j = 1 ... degree, shape (N, degree)."""
+    """Densities Beta(j, degree - j + 1), j = 1 ... degree, shape (N, degree)."""
     number = np.arange(1, degree + 1)
     return np.asarray(beta.pdf(pit[:, None], number, degree - number + 1))

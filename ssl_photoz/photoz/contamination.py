@@ -57,7 +57,7 @@ def label_facts(embeddings: Embeddings, train_ids: Array, label: str) -> dict[st
 
 
 def _contaminated(embeddings: Embeddings) -> Array:
-    """Return the ids of validation and test galaxies whose label the encoder has seen."""
+    """Ids of validation and test galaxies whose label the encoder has seen."""
     seen = embeddings.card.get("labels_seen", [])
     if not seen:
         return np.empty(0, str)

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.photoz.calibration import Calibration
-from ssl_photoz.photoz.density import Density, grid_for
+from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
 from ssl_photoz.photoz.diagnostics import diagnose
-from ssl_photoz.photoz.knn import KNN
+from ssl_photoz.photoz.knn import NeighbourDensity
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.mixture import Mixture
-from ssl_photoz.photoz.neighbour_density import NeighbourDensity
+from ssl_photoz.photoz.networks import Mixture
 
 Method = Literal["knn", "mlp"]
 ENOUGH = 5_000
 FOLDS = 5
-
-
-class DensityProbe(Protocol):
-    """Anything that gives galaxies a redshift density."""
-
-    @property
-    def chosen(self) -> dict[str, float]:
-        """What was chosen on the validation galaxies."""
-        ...
-
-    def density(self, features: Floats, *, ids: Array | None = None) -> Density:
-        """Return the density of each galaxy; ids keep one from being its own neighbour."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class Calibrated:
     n: int
 
     def density(self, features: Floats, *, ids: Array | None = None) -> Density:
-        """Return the calibrated density of each galaxy."""
+        """Calibrated density of each galaxy."""
         return self.calibration.apply(self.probe.density(features, ids=ids))
 
 
@@ -92,7 +78,7 @@ def fit_calibrated(
 def score_calibrated(
     fitted: Calibrated, test: Labelled, *, by: Mapping[str, Array]
 ) -> tuple[Density, dict[str, Any]]:
-    """Return calibrated densities of the test galaxies and how good they are.
+    """Calibrated densities of the test galaxies and how good they are.
 
     Args:
         fitted: To other galaxies.
@@ -113,25 +99,10 @@ def score_calibrated(
 
 def _fit(
     train: Labelled, val: Labelled, *, method: Method, grid: Doubles, seed: int
-) -> NeighbourDensity | Mixture:
-    if method == "mlp":
-        return Mixture.fit(
-            train.features,
-            train.z,
-            val_features=val.features,
-            val_z=val.z,
-            grid=grid,
-            seed=seed,
-        )
-    knn = KNN.fit(
-        train.features,
-        train.z,
-        val_features=val.features,
-        val_z=val.z,
-        ids=train.id,
-        seed=seed,
-    )
-    return NeighbourDensity.fit(knn, grid=grid, seed=seed)
+) -> DensityProbe:
+    kind = Mixture if method == "mlp" else NeighbourDensity
+    probe: DensityProbe = kind(grid=grid, seed=seed)
+    return probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
 
 
 def _cross_fitted(
@@ -147,6 +118,6 @@ def _cross_fitted(
 
 
 def _place(probe: DensityProbe, some: Labelled) -> tuple[Doubles, Doubles]:
-    """Return where true redshifts fall in the densities, and the medians of these; (N,) each."""
+    """Where true redshifts fall in the densities, and the medians of these; (N,) each."""
     density = probe.density(some.features, ids=some.id)
     return density.cdf_at(some.z), density.median()

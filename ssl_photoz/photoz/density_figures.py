@@ -175,7 +175,7 @@ def _draw_reliability(axes: Axes, nearby: Mapping[str, Any], colour: str) -> Non
 
 
 def _spaced_in(odds: Array, count: int) -> Ints:
-    """Return rows evenly spaced in rank, highest odds first."""
+    """Rows evenly spaced in rank, highest odds first."""
     order = np.argsort(-odds, kind="stable")
     places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.int64)
     return np.asarray(order[places])

@@ -27,7 +27,7 @@ ROWS_AT_ONCE = 8_192
 
 
 def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
-    """Return the mask of rows to give a density: labelled test galaxies, or those unlabelled too.
+    """Mask of rows to give a density: labelled test galaxies, or those unlabelled too.
 
     Galaxies that a probe was fitted to or calibrated on are never among them.
     """
@@ -37,7 +37,7 @@ def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
 
 
 def per_test_galaxy(embeddings: Embeddings, name: str) -> Array:
-    """Return a column of the labelled test galaxies, in the order of `labels.read_labelled`; (N,).
+    """Column of the labelled test galaxies, in the order of `labels.read_labelled`; (N,).
 
     A column with a value per band is averaged over bands.
     """
@@ -70,7 +70,7 @@ def density_parts(
 
 
 def summary(density: Density) -> dict[str, Array]:
-    """Return the columns that are read off a density, shape (N,) each.
+    """Columns that are read off a density, shape (N,) each.
 
     ``z_phot`` (median), ``z_lo`` and ``z_hi`` (central 68 %), ``odds``, ``good`` (odds >= 0.95),
     ``p_below_003`` and ``p_below_005`` (probability that z < 0.03, 0.05).
@@ -119,7 +119,7 @@ def write_densities(
 
 
 def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
-    """Return the columns of a table, and its densities.
+    """Columns of a table, and its densities.
 
     Raises:
         ArtefactError: If it is no table that `write_densities` wrote.

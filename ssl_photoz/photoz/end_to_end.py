@@ -11,14 +11,14 @@ import numpy as np
 from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.photoz.artefact import read_predictions, save_probe
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.binned import density_of_bins, save_densities
 from ssl_photoz.photoz.experiment import against_rivals, pair_up
 from ssl_photoz.photoz.figures import save_figures
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled, choose
-from ssl_photoz.photoz.mean import Mean
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target, tuning_score
+from ssl_photoz.photoz.regressors import Mean
 from ssl_photoz.photoz.scores import for_json, score
 
 
@@ -100,7 +100,7 @@ def score_network(
         network's first, the mean as a probe, and the network's intervals.
     """
     train, val, test = (galaxies[split] for split in ("train", "val", "test"))
-    mean = Mean.fit(train.features, train.z, val_features=val.features, val_z=val.z)
+    mean = Mean().fit(train.features, train.z, validation=(val.features, val.z))
     interval = Interval.fit(answers["val"], to_target(val.z))
     scores: dict[str, Any] = {name: {}, "mean": {}}
     columns: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
@@ -108,7 +108,7 @@ def score_network(
         answer, some = answers[split], galaxies[split]
         estimates = {
             name: Prediction(to_redshift(answer), *interval.around(answer)),
-            "mean": mean.predict(some.features),
+            "mean": mean.estimate(some.features),
         }
         for who, estimate in estimates.items():
             scores[who][split] = score(estimate, some)

@@ -10,8 +10,8 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.core.types import Array
 from ssl_photoz.photoz.artefact import PROBES, read_predictions
+from ssl_photoz.photoz.base import Prediction, Probe
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.protocol import Prediction, Probe
 from ssl_photoz.photoz.scores import compare, score
 
 
@@ -40,19 +40,13 @@ def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed:
     train, val, test = (splits[split] for split in ("train", "val", "test"))
     outcome = Outcome({}, {}, _truth(test))
     for name in names:
-        probe = PROBES[name].fit(
-            train.features,
-            train.z,
-            val_features=val.features,
-            val_z=val.z,
-            ids=train.id,
-            seed=seed,
-        )
-        tested = probe.predict(test.features, ids=test.id)
+        probe = PROBES[name](seed=seed)
+        probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
+        tested = probe.estimate(test.features, ids=test.id)
         outcome.probes[name] = probe
         outcome.scores[name] = {
             "test": score(tested, test),
-            "val": score(probe.predict(val.features, ids=val.id), val),
+            "val": score(probe.estimate(val.features, ids=val.id), val),
         }
         outcome.predictions.update(_columns(name, tested))
     return outcome
@@ -81,7 +75,7 @@ def against_rivals(predictions: Mapping[str, Array], folders: Sequence[Path]) ->
 
 
 def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> dict[str, str]:
-    """Return which estimate of a rival's table each probe is set beside.
+    """Which estimate of a rival's table each probe is set beside.
 
     Args:
         names: Of the probes.

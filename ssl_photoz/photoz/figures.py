@@ -38,7 +38,7 @@ SIGMA = r"\sigma_\mathrm{NMAD}"
 
 
 def title_of(metrics: Mapping[str, Any]) -> str:
-    """Return a title that hides nothing a reader must know."""
+    """Title that hides nothing a reader must know."""
     notes = ["SIMULATED"] * metrics["simulated"]
     notes += ["uncalibrated 8-bit source"] * (not metrics["calibrated"])
     return " \N{EN DASH} ".join([f"{metrics['label']}, test split", *notes])
@@ -125,7 +125,7 @@ def draw_residuals(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, inches, that is drawn without a screen."""
+    """Empty figure, inches, that is drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -42,7 +42,7 @@ class Labelled:
         return len(self.z)
 
     def take(self, rows: Array) -> Labelled:
-        """Return some of the galaxies: row numbers or a mask."""
+        """Some of the galaxies: row numbers or a mask."""
         return Labelled(
             features=self.features[rows],
             z=self.z[rows],
@@ -61,7 +61,7 @@ def usable(z: Array) -> Bools:
 def read_labelled(
     embeddings: Embeddings, *, features: Features = "embedding", magnitude: str | None = None
 ) -> dict[str, Labelled]:
-    """Return the labelled galaxies of each split.
+    """Labelled galaxies of each split.
 
     Args:
         embeddings: The store.
@@ -131,7 +131,7 @@ def in_step(
 
 
 def fewer(galaxies: Labelled, labels: int | None, *, seed: int) -> Labelled:
-    """Return a random subset of this many galaxies; all of them if None.
+    """Random subset of this many galaxies; all of them if None.
 
     Raises:
         DataError: If there are not so many.

@@ -56,13 +56,13 @@ NAMES = tuple(field.name for field in fields(Metrics) if field.name != "n")
 
 
 def residuals(z_phot: Array, z_spec: Array) -> Doubles:
-    """Return dz = (z_phot - z_spec) / (1 + z_spec), shape (N,)."""
+    """Dz = (z_phot - z_spec) / (1 + z_spec), shape (N,)."""
     phot, spec = _checked(z_phot, z_spec)
     return (phot - spec) / (1 + spec)
 
 
 def sigma_nmad(dz: Array) -> float:
-    """Return 1.4826 times the median absolute deviation of dz."""
+    """1.4826 times the median absolute deviation of dz."""
     return float(SIGMA_PER_MAD * np.median(np.abs(dz - np.median(dz))))
 
 
@@ -99,7 +99,7 @@ def summarise(z_phot: Array, z_spec: Array) -> Metrics:
 def bootstrap_errors(
     z_phot: Array, z_spec: Array, *, draws: int = 200, seed: int = 0
 ) -> dict[str, float]:
-    """Return the standard error of every metric, by resampling galaxies with replacement."""
+    """Standard error of every metric, by resampling galaxies with replacement."""
     phot, spec = _checked(z_phot, z_spec)
     return _spread(lambda rows: _numbers(phot[rows], spec[rows]), len(spec), draws=draws, seed=seed)
 
@@ -182,7 +182,7 @@ def purity_completeness(z_phot: Array, z_spec: Array, limit: float) -> tuple[flo
 
 
 def purity_at(z_phot: Array, z_spec: Array, limit: float, *, completeness: float = 0.9) -> float:
-    """Return the purity of the z_phot cut that keeps this fraction of z_spec < limit."""
+    """Purity of the z_phot cut that keeps this fraction of z_spec < limit."""
     phot, spec = _checked(z_phot, z_spec)
     right = spec < limit
     if not right.any():
@@ -253,6 +253,6 @@ def score_selection(
 
 
 def _spread_of_known(values: Array) -> float:
-    """Return the standard deviation of the draws in which there was something to count."""
+    """Standard deviation of the draws in which there was something to count."""
     known = values[np.isfinite(values)]
     return float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from ssl_photoz.photoz.base import to_redshift
 from ssl_photoz.photoz.bias.corrected import correct
 from ssl_photoz.photoz.bias.residuals import describe
 from ssl_photoz.photoz.bias.steps import STEPS, Recipe
-from ssl_photoz.photoz.protocol import to_redshift
 
 pytestmark = pytest.mark.usefixtures("quick")
 SEEDS = range(3)

@@ -3,12 +3,12 @@ import pytest
 
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.cells import Cells
 from ssl_photoz.photoz.bias.steps import Recipe
 from ssl_photoz.photoz.bias.tables import Estimates, balanced_density, correct_estimates
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.metrics import residuals
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target
 
 
 def recipe_of(train):

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.photoz.base import to_target
 from ssl_photoz.photoz.bias.calibration import (
     CellCalibration,
     Expected,
@@ -17,7 +18,6 @@ from ssl_photoz.photoz.bias.calibration import (
 from ssl_photoz.photoz.bias.cells import Cells
 from ssl_photoz.photoz.bias.steps import COLUMNS, FITTED, Recipe, Step
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.protocol import to_target
 
 ENOUGH = 5_000
 FOLDS = 5

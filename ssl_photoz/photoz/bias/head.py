@@ -13,11 +13,10 @@ from ssl_photoz.core.types import Doubles, Floats
 from ssl_photoz.photoz.bias.bins import Bins
 from ssl_photoz.photoz.bias.labels import Labels, cross_entropy, split_logits
 from ssl_photoz.photoz.features import Standardise
-from ssl_photoz.photoz.perceptrons import Perceptrons, train_perceptrons
+from ssl_photoz.photoz.networks import MLP, Perceptrons
 
 ROWS_AT_ONCE = 4_096
-HIDDEN, MEMBERS, DROPOUT = 128, 3, 0.2
-LEARNING_RATE, WEIGHT_DECAY, STEPS = 3e-3, 0.1, 700
+PERCEPTRONS = MLP()  # heads are perceptrons of the same size, trained in the same way
 
 
 @dataclass(frozen=True)
@@ -119,15 +118,12 @@ class Head:
             )
             return sum(float(loss(self.network(rows), some)) * len(rows) for rows, some in parts)
 
-        train_perceptrons(
+        PERCEPTRONS.train(
             self.network,
             torch.from_numpy(self.standardise.apply(train.features)),
             train.labels.tensor(),
             loss=loss,
             score=score,
-            learning_rate=LEARNING_RATE,
-            weight_decay=WEIGHT_DECAY,
-            steps=STEPS,
         )
 
     def _copy(self, bins: Bins) -> Perceptrons:
@@ -144,13 +140,7 @@ class Head:
 
 
 def _network(dim: int, bins: Bins, channels: int) -> Perceptrons:
-    network = Perceptrons(
-        dim,
-        hidden=HIDDEN,
-        outputs=channels * (bins.count + 1),
-        members=MEMBERS,
-        dropout=DROPOUT,
-    )
+    network = PERCEPTRONS.networks(dim, outputs=channels * (bins.count + 1))
     with torch.no_grad():
         nn.init.zeros_(network.weights[-1])
     return network

@@ -9,14 +9,14 @@ from typing import Any
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.artefact import save_probe
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.figures import draw_mean_residuals
 from ssl_photoz.photoz.bias.residuals import describe
 from ssl_photoz.photoz.bias.steps import BEFORE
 from ssl_photoz.photoz.figures import title_of
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.mean import Mean
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target
+from ssl_photoz.photoz.regressors import Mean
 from ssl_photoz.photoz.scores import compare, for_json, score
 
 Predicted = Mapping[str, Mapping[str, Prediction]]
@@ -56,7 +56,7 @@ def score_steps(
         Metrics (``probes``, ``residuals``, ``versus``) and the columns of the test-split table.
     """
     test = galaxies["test"]
-    means = {split: mean.predict(some.features) for split, some in galaxies.items()}
+    means = {split: mean.estimate(some.features) for split, some in galaxies.items()}
     everyone: dict[str, Mapping[str, Prediction]] = {"mean": means, **predicted}
     columns: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
     if test.magnitude is not None:
@@ -108,7 +108,7 @@ def save_steps(
         The metrics, as in ``metrics.json``.
     """
     some = galaxies.get("val", galaxies["test"])
-    mean = Mean.fit(train.features, train.z, val_features=some.features, val_z=some.z)
+    mean = Mean().fit(train.features, train.z, validation=(some.features, some.z))
     scored, columns = score_steps(predicted, galaxies, mean)
     facts |= {"labels": {split: len(of) for split, of in {"train": train, **galaxies}.items()}}
     metrics: dict[str, Any] = for_json({**facts, "chosen": {}, **scored})

@@ -9,6 +9,7 @@ from typing import Literal, Self
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.photoz.base import to_target
 from ssl_photoz.photoz.bias.adjusting import LabelChange
 from ssl_photoz.photoz.bias.bins import Bins, Point
 from ssl_photoz.photoz.bias.cells import Cells, balance_weights, most_per_cell, nearly_balanced
@@ -16,7 +17,6 @@ from ssl_photoz.photoz.bias.channels import membership, rows_for
 from ssl_photoz.photoz.bias.head import Head, Sample
 from ssl_photoz.photoz.bias.labels import Labels
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.protocol import to_target
 
 Step = Literal["channels", "balanced", "extended", "calibrated"]
 STEPS: tuple[Step, ...] = ("channels", "balanced", "extended", "calibrated")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.calibration import Expected
 from ssl_photoz.photoz.bias.cells import balance_weights, most_per_cell
 from ssl_photoz.photoz.bias.corrected import calibrate
@@ -19,7 +20,6 @@ from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, Step
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import GRID, read_densities
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target
 
 NAMES = ("z_phot", "z_lo", "z_hi")
 Predicted = dict[str, dict[str, Prediction]]
