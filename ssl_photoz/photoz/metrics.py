@@ -45,6 +45,30 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Score(Metrics):
+    """Metrics with their errors; printed, one line.
+
+    Attributes:
+        errors: Bootstrap error of every metric, by name.
+        without_z_spec: Galaxies that were left out because their z_spec is NaN.
+    """
+
+    errors: dict[str, float]
+    without_z_spec: int
+
+    def __str__(self) -> str:
+        """One line."""
+        left_out = f", {self.without_z_spec} without z_spec left out" * bool(self.without_z_spec)
+        return (
+            f"bias {self.bias:+.4f} ± {self.errors['bias']:.4f}, "
+            f"sigma_NMAD {self.sigma_nmad:.4f} ± {self.errors['sigma_nmad']:.4f}, "
+            f"|dz| > 0.05 {self.outliers_05:.1%} ± {self.errors['outliers_05']:.1%}, "
+            f"R2 {self.r2:.3f} ± {self.errors['r2']:.3f} "
+            f"({self.n} galaxies{left_out})"
+        )
+
+
+@dataclass(frozen=True)
 class Difference:
     """A metric of A minus the same metric of B on the same galaxies, and its bootstrap error."""
 
@@ -94,6 +118,37 @@ def summarise(z_phot: Array, z_spec: Array) -> Metrics:
         rmse=float(np.sqrt(np.mean(error**2))),
         r2=1 - float(np.sum(error**2)) / scatter if scatter > 0 else float("nan"),
     )
+
+
+def score(z_phot: Array, z_spec: Array, *, seed: int = 0) -> Score:
+    """Score photometric redshifts, with bootstrap errors.
+
+    Args:
+        z_phot: Estimates, shape (N,).
+        z_spec: Spectroscopic redshifts, shape (N,); NaN where there is none.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Bias, sigma_NMAD, outlier fractions, R2 ... with errors; printed, it is one line.
+
+    Raises:
+        ShapeError: If the shapes differ or are not (N,).
+        DataError: If no galaxy has a z_spec, or a value is infinite or z_phot NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> z_spec = np.linspace(0.1, 0.3, 101)
+        >>> told = score(z_spec + 0.001 * (1 + z_spec), z_spec)
+        >>> print(f"{told.bias:.3f} {told.outliers_05:.0%} {told.errors['bias']:.3f}")
+        0.001 0% 0.000
+    """
+    phot, spec = np.asarray(z_phot, dtype=np.float64), np.asarray(z_spec, dtype=np.float64)
+    if phot.shape != spec.shape or spec.ndim != 1:
+        raise ShapeError(f"z_phot {phot.shape} and z_spec {spec.shape}: expected two of one (N,)")
+    known = ~np.isnan(spec)
+    summary = summarise(phot[known], spec[known])
+    errors = bootstrap_errors(phot[known], spec[known], seed=seed)
+    return Score(**asdict(summary), errors=errors, without_z_spec=int((~known).sum()))
 
 
 def bootstrap_errors(

@@ -127,8 +127,7 @@ def test_a_probe_of_one_survey_is_of_use_for_the_other(
     train, val, _ = read_labelled(south).values()
     probe = Ridge().fit(train.features, train.z, validation=(val.features, val.z))
     home, plain, mapped = (
-        summarise(probe.predict(some.vectors()).z_phot, some.column("z"))
-        for some in (south, north, made)
+        summarise(probe.predict(some.vectors()), some.column("z")) for some in (south, north, made)
     )
     assert mapped.rmse < 0.6 * plain.rmse
     assert abs(mapped.bias) < 0.2 * abs(plain.bias)

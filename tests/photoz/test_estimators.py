@@ -17,7 +17,8 @@ from ssl_photoz.photoz.networks import MLP
 from ssl_photoz.photoz.regressors import Boosting, Ridge
 
 # The folder was written, and said.json recorded, by commit a31880e, before probes had
-# scikit-learn's contract: fitted to draw(300, seed=1), chosen on draw(120, seed=2), asked for draw(8, seed=3).
+# scikit-learn's contract: fitted to draw(300, seed=1), chosen on draw(120, seed=2), asked for
+# draw(8, seed=3).
 RELEASE = Path(__file__).parent / "release_0_1"
 SAID = json.loads((RELEASE / "said.json").read_text())
 STORED = ("mean", "knn", "ridge", "svr", "boosting")
