@@ -82,7 +82,7 @@ def main(settings: Settings) -> None:
     from ssl_photoz.dwarfs.strata import read_strata
     from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz.contamination import label_facts, refuse_contaminated
+    from ssl_photoz.photoz.labels import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
     from ssl_photoz.similarity.index import Index
 

@@ -54,6 +54,7 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "pdf": Former("probe", given=("density=true",)),
 }
 
 # Not yet functions: module, settings class, function of the settings.
@@ -77,10 +78,7 @@ LEGACY: dict[str, tuple[str, str, str]] = {
     "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
     "join": ("recipes.probe.join", "Settings", "main"),
     "harmonize": ("recipes.probe.harmonize", "Settings", "main"),
-    "probe": ("recipes.probe.probe", "Settings", "main"),
     "predict": ("recipes.probe.probe", "PredictSettings", "predict"),
-    "pdf": ("recipes.probe.pdf", "Settings", "main"),
-    "correct": ("recipes.probe.correct", "Settings", "main"),
     "index": ("recipes.probe.index", "Settings", "main"),
     "query": ("recipes.probe.query", "Settings", "main"),
     "dwarfs": ("recipes.probe.dwarfs", "Settings", "main"),

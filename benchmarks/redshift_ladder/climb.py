@@ -31,9 +31,8 @@ from ssl_photoz.encoders.backbones import STAGE_WIDTHS
 from ssl_photoz.photoz.artefact import PROBES, read_predictions
 from ssl_photoz.photoz.base import Probe
 from ssl_photoz.photoz.blend import Blend
-from ssl_photoz.photoz.contamination import refuse_contaminated
-from ssl_photoz.photoz.density_experiment import fit_calibrated
-from ssl_photoz.photoz.labels import Labelled, fewer, read_labelled
+from ssl_photoz.photoz.experiment import fit_calibrated
+from ssl_photoz.photoz.labels import Labelled, fewer, read_labelled, refuse_contaminated
 from ssl_photoz.photoz.metrics import score_selection
 
 DONE = "facts.json"

@@ -9,9 +9,11 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.base import Prediction, Probe
-from ssl_photoz.photoz.labels import Features, in_step, usable
+from ssl_photoz.photoz.labels import in_step
+from ssl_photoz.photoz.settings import Features
 
 Rows = Literal["unlabelled", "all"]
 
@@ -23,7 +25,7 @@ def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
         DataError: If there is none.
     """
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
-    mask = np.ones(len(z), dtype=bool) if rows == "all" else ~usable(z)
+    mask = np.ones(len(z), dtype=bool) if rows == "all" else ~usable_labels(z)
     if not mask.any():
         raise DataError(
             f"all {len(z)} galaxies of {embeddings.folder} have a redshift; nothing is left for "

@@ -13,7 +13,7 @@ from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.photoz.artefact import read_predictions, save_probe
 from ssl_photoz.photoz.base import Prediction, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.binned import density_of_bins, save_densities
-from ssl_photoz.photoz.experiment import against_rivals, pair_up
+from ssl_photoz.photoz.experiment import compare_with, pair_up
 from ssl_photoz.photoz.figures import save_figures
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled, choose
@@ -164,7 +164,7 @@ def save_network(
             "probes": scores,
             "chosen": {name: {"epochs": training["best_epoch"]}, "mean": {}},
             "training": training,
-            "versus": against_rivals(columns, versus),
+            "versus": compare_with(columns, versus),
         }
     )
     if edges is not None:

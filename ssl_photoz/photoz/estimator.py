@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, PathLike
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.photoz.artefact import (
     EVERY_PROBE,
     ProbeCard,
@@ -20,7 +21,6 @@ from ssl_photoz.photoz.artefact import (
 )
 from ssl_photoz.photoz.base import Probe, Validation
 from ssl_photoz.photoz.density import Density, DensityProbe
-from ssl_photoz.photoz.labels import usable
 from ssl_photoz.photoz.metrics import score
 
 __all__ = ["PhotoZ", "score"]
@@ -97,13 +97,15 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         X, z, kept = _labelled(X, z, "galaxies to fit to")
         counts = {"train": kept}
+        held_out: Validation | None = None
         if validation is not None:
-            *validation, counts["val"] = _labelled(*validation, "validation galaxies")
+            val_X, val_z, counts["val"] = _labelled(*validation, "validation galaxies")
+            held_out = val_X[counts["val"]], val_z[counts["val"]]
         self.estimator_: Probe = clone(self.estimator)
         self.estimator_.fit(
             X[kept],
             z[kept],
-            validation=None if validation is None else tuple(o[counts["val"]] for o in validation),
+            validation=held_out,
             ids=None if ids is None else np.asarray(ids)[kept],
         )
         self.n_features_in_ = self.estimator_.n_features_in_
@@ -216,7 +218,7 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 def _labelled(X: Array, z: Array, which: str) -> tuple[Array, Doubles, Bools]:
     redshifts = np.asarray(z, dtype=np.float64)
-    kept = usable(redshifts)
+    kept = usable_labels(redshifts)
     if not kept.any():
         raise DataError(f"none of {len(redshifts)} {which} has a redshift (finite, above 0)")
     return np.asarray(X), redshifts, kept

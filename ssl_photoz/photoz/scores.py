@@ -66,15 +66,15 @@ def equal_count_edges(values: Array, bins: int = BINS) -> Doubles:
 
 
 def compare(
-    mine: Mapping[str, Array], theirs: Mapping[str, Array], pairs: Mapping[str, str], rival: str
+    mine: Mapping[str, Array], theirs: Mapping[str, Array], pairs: Mapping[str, str], baseline: str
 ) -> list[dict[str, Any]]:
-    """Compare probes with rivals on the galaxies that both predict.
+    """Compare probes with baselines on the galaxies that both predict.
 
     Args:
         mine: Columns of a prediction table: ``id``, ``z_spec``, ``z_phot_<probe>``.
-        theirs: Those of the rival.
-        pairs: Name of each probe of mine to the rival's probe to set beside it.
-        rival: What to call the rival.
+        theirs: Those of the baseline's table.
+        pairs: Name of each probe of mine to the baseline's probe to compare it with.
+        baseline: Name of the baseline.
 
     Returns:
         Per probe and metric: the difference (negative: mine is better), its paired bootstrap
@@ -86,7 +86,7 @@ def compare(
     _, rows, other_rows = np.intersect1d(mine["id"], theirs["id"], return_indices=True)
     if len(rows) < FEWEST_LABELS:
         raise DataError(
-            f"{len(rows)} test galaxies are also in the table of {rival}, expected at least "
+            f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "
             f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
         )
     said = []
@@ -101,7 +101,7 @@ def compare(
             said.append(
                 {
                     "probe": probe,
-                    "rival": rival,
+                    "rival": baseline,
                     "rival_probe": other,
                     "metric": metric,
                     "n": len(rows),

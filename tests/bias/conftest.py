@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from ssl_photoz.embeddings.store import write_embeddings
-from ssl_photoz.photoz.bias import corrected, head
+from ssl_photoz.photoz.bias import head, steps
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.networks import MLP
 
@@ -53,7 +53,7 @@ def survey():
 def quick(monkeypatch):
     """Small heads, few steps, few folds."""
     monkeypatch.setattr(head, "PERCEPTRONS", MLP(hidden=32, members=1, dropout=0.0, steps=160))
-    monkeypatch.setattr(corrected, "FOLDS", 2)
+    monkeypatch.setattr(steps, "FOLDS", 2)
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@ import pytest
 import torch
 
 from ssl_photoz.photoz.base import to_target
-from ssl_photoz.photoz.bias.bins import Bins
-from ssl_photoz.photoz.bias.cells import Cells
-from ssl_photoz.photoz.bias.channels import membership, rows_for
+from ssl_photoz.photoz.bias.cells import Bins, Cells, membership, rows_for
 from ssl_photoz.photoz.bias.head import Head, Sample
 from ssl_photoz.photoz.bias.labels import Labels
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from ssl_photoz.photoz import density_experiment, diagnostics
+from ssl_photoz.photoz import diagnostics, experiment
 from ssl_photoz.photoz.density import grid_for
-from ssl_photoz.photoz.density_experiment import fit_calibrated, score_calibrated
+from ssl_photoz.photoz.experiment import fit_calibrated, score_calibrated
 from ssl_photoz.photoz.knn import NeighbourDensity, kernels, unevenness
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.networks import Mixture
@@ -113,7 +113,7 @@ def test_fitting_leaves_the_global_generator_alone_and_repeats_itself(galaxies):
 
 @pytest.mark.parametrize(("method", "n"), [("knn", 4_000), ("mlp", 600)])
 def test_calibrated_densities_are_calibrated(galaxies, monkeypatch, method, n):
-    monkeypatch.setattr(density_experiment, "FOLDS", 2)
+    monkeypatch.setattr(experiment, "FOLDS", 2)
     features, z = galaxies(n + 2_500, noise=0.02)
     train, val, test = (
         labelled(features[some], z[some], first=some.start)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.bias.cells import Cells
+from ssl_photoz.photoz.settings import Expected
 
-Expected = Literal["magnitudes", "photoz"]
 PRIOR = 20.0
 
 

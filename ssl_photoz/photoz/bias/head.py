@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_photoz.core.types import Doubles, Floats
-from ssl_photoz.photoz.bias.bins import Bins
+from ssl_photoz.photoz.bias.cells import Bins
 from ssl_photoz.photoz.bias.labels import Labels, cross_entropy, split_logits
 from ssl_photoz.photoz.features import Standardise
 from ssl_photoz.photoz.networks import MLP, Perceptrons

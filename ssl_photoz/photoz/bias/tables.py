@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,13 +13,12 @@ from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
-from ssl_photoz.photoz.bias.calibration import Expected
 from ssl_photoz.photoz.bias.cells import balance_weights, most_per_cell
-from ssl_photoz.photoz.bias.corrected import calibrate
-from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, Step
+from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, calibrate
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import GRID, read_densities
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
+from ssl_photoz.photoz.settings import Expected
 
 NAMES = ("z_phot", "z_lo", "z_hi")
 Predicted = dict[str, dict[str, Prediction]]
@@ -70,10 +69,8 @@ class Estimates:
 def correct_estimates(
     estimates: Estimates,
     splits: Mapping[str, Labelled],
-    steps: Sequence[Step],
     *,
     recipe: Recipe,
-    expected: Expected,
 ) -> tuple[Predicted, dict[str, Labelled]]:
     """Apply steps 2 and 4 to a table.
 
@@ -83,10 +80,8 @@ def correct_estimates(
     Args:
         estimates: Of galaxies of any split.
         splits: ``train``, ``val`` and ``test``: labels and magnitudes.
-        steps: ``balanced``, which needs densities; ``calibrated``, which needs estimates of
-            validation galaxies.
-        recipe: For the cells and how even they are made.
-        expected: See `calibration.expected_distribution`.
+        recipe: Steps to take (``balanced``, which needs densities; ``calibrated``, which needs
+            estimates of validation galaxies), the cells, and how even they are made.
 
     Returns:
         Step to split to predictions, and the galaxies of each split that are in the table.
@@ -98,6 +93,7 @@ def correct_estimates(
     References:
         [1] Saerens, Latinne & Decaestecker 2002, Neural Computation 14, 21, eq. 2.4.
     """
+    steps = recipe.config.steps
     if refused := [s for s in steps if s not in ("balanced", "calibrated")]:
         raise ConfigError(
             f"steps={refused} fit a head to features; with predictions= expected any of balanced "
@@ -116,7 +112,7 @@ def correct_estimates(
         }
     if "calibrated" in steps:
         _require(len(some["val"]), "validation")
-        predicted["calibrated"] = _calibrated(last, some, expected=expected)
+        predicted["calibrated"] = _calibrated(last, some, expected=recipe.config.expected)
     if not len(some["val"]):
         del some["val"]
         predicted = {step: {"test": said["test"]} for step, said in predicted.items()}
@@ -141,7 +137,9 @@ def _column_weights(recipe: Recipe, train: Labelled) -> Doubles:
     assert train.magnitude is not None
     counts = cells.count(cells.of(train.magnitude, to_target(train.z)))
     every = np.arange(counts.size)
-    return balance_weights(every, counts, most_per_cell(counts, recipe.kept)).reshape(counts.shape)
+    return balance_weights(every, counts, most_per_cell(counts, recipe.config.kept)).reshape(
+        counts.shape
+    )
 
 
 def _rebalanced(
