@@ -27,7 +27,7 @@ def probe(
     out: PathLike,
     *,
     probes: tuple[ProbeName, ...] = ("knn", "ridge", "mlp"),
-    versus: tuple[PathLike, ...] = (),
+    versus: tuple[Path | str, ...] = (),
     density: bool = False,
     densities: DensityConfig = DensityConfig(),
     sample: SampleConfig = SampleConfig(),

@@ -31,7 +31,7 @@ class Calibration:
 
     Attributes:
         z_phot: Median point estimate of each bin, increasing, shape (B,).
-        weights: Of the Beta distributions, shape (B, degree); each row sums to 1.
+        weights: Weights of the Beta distributions, shape (B, degree); each row sums to 1.
 
     References:
         [1] Vitale 1975, in Statistical Inference and Related Topics 2, p. 87.
@@ -58,7 +58,7 @@ class Calibration:
         are; the prior draws the maps towards the identity where galaxies are few.
 
         Args:
-            pit: Of galaxies that the densities were not fitted to, shape (N,).
+            pit: PIT of galaxies that the densities were not fitted to, shape (N,).
             z_phot: Medians of their densities, shape (N,).
             prior: Imagined galaxies added to every Beta distribution.
             most_bins: Bins at most, of equally many galaxies.

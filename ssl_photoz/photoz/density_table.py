@@ -133,7 +133,8 @@ def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
         values = table.column("pdf").combine_chunks().flatten().to_numpy().reshape(-1, len(grid))
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ArtefactError(
-            f"{path} is not a readable table of densities ({type(error).__name__}); run pdf again"
+            f"{path} is not a readable table of densities ({type(error).__name__}); run "
+            f"probe density=true again"
         ) from None
     names = (name for name in table.column_names if name != "pdf")
     columns = {name: table.column(name).to_numpy() for name in names}
@@ -176,7 +177,7 @@ def write_qp(path: Path, density: Density, *, id: Array, z_phot: Array) -> None:
 
     Args:
         path: Ends in .hdf5.
-        density: Of N galaxies.
+        density: Densities of N galaxies.
         id: Identifiers, shape (N,); text becomes bytes.
         z_phot: Point estimates, shape (N,); ``z_phot`` of the ancillary table.
 

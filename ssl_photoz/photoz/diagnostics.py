@@ -26,7 +26,7 @@ def diagnose(
     """All that is said of densities whose true redshifts are known, ready for JSON.
 
     Args:
-        density: Of N galaxies.
+        density: Densities of N galaxies.
         z_spec: Shape (N,).
         by: More quantities to bin residuals by, such as magnitude and seeing, shape (N,) each.
     """
@@ -114,7 +114,7 @@ def reliability(probability: Array, happened: Array, *, bins: int = 10) -> dict[
     Args:
         probability: Shape (N,).
         happened: Whether it did, shape (N,).
-        bins: Of equal width; empty ones are left out.
+        bins: Number of bins of equal width; empty ones are left out.
 
     Returns:
         ``brier``, the mean square error; ``brier_of_prevalence``, that of telling every galaxy the

@@ -44,7 +44,7 @@ def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed:
     Args:
         splits: ``train``, ``val`` and ``test``.
         names: Keys of `PROBES`.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
     """
     train, val, test = (splits[split] for split in ("train", "val", "test"))
     outcome = Outcome({}, {}, _truth(test))
@@ -84,7 +84,7 @@ def compare_with(predictions: Mapping[str, Array], folders: Sequence[Path]) -> l
 
 
 def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> dict[str, str]:
-    """Which estimate of a rival's table each probe is set beside.
+    """Which estimate of another folder's table each probe is compared with.
 
     Args:
         names: Names of the probes.
@@ -162,7 +162,7 @@ def fit_calibrated(
         method: Neighbours, or a mixture density network.
         train_calibrates: Whether the training galaxies may calibrate. Not if the encoder has
             learnt from their redshifts.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
     """
     grid = grid_for(np.concatenate([train.z, val.z]))
     probe = _fit(train, val, method=method, grid=grid, seed=seed)

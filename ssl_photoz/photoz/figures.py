@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = {
     **{"knn": "kNN", "ridge": "ridge", "svr": "SVR", "mlp": "MLP", "boosting": "boosting"},
+    "blend": "blend",
     **{"small_cnn": "small CNN", "supervised": "supervised", "fine_tuned": "fine-tuned"},
     **{"multimodal": "multimodal", "capsules": "capsules", "transferred": "transferred"},
     "mean": "mean",
@@ -28,11 +29,12 @@ END_TO_END = ("small_cnn", "supervised", "fine_tuned", "multimodal", "capsules",
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
     **{"knn": "#0072B2", "ridge": "#E69F00", "svr": "#56B4E9", "mlp": "#009E73"},
-    **{"boosting": "#CC79A7", "mean": "#999999"},
+    **{"boosting": "#CC79A7", "blend": "#F0E442", "mean": "#999999"},
     **dict.fromkeys(END_TO_END, "#D55E00"),
 }
 MARKERS = {
     **{"knn": "o", "ridge": "s", "svr": "v", "mlp": "D", "boosting": "P", "mean": "^"},
+    "blend": "*",
     **dict.fromkeys(END_TO_END, "X"),
 }
 OUTLIER = 0.05
@@ -216,7 +218,7 @@ def save_density_figures(
 
     Args:
         folder: Where to.
-        density: Of the test galaxies.
+        density: Densities of the test galaxies.
         z_spec: Their redshifts, shape (N,).
         metrics: With ``test`` and ``test_uncalibrated`` of `diagnostics.diagnose`, and what
             `figures.title_of` needs.
@@ -244,7 +246,7 @@ def draw_calibration(
         after: What `diagnostics.diagnose` says of the calibrated densities.
         before: What it says of the same before calibration.
         title: Above all panels.
-        colour: Of the calibrated ones.
+        colour: Colour of the calibrated ones.
     """
     figure = new_figure(11.5, 3.9)
     pit, *panels = figure.subplots(1, 1 + len(after["nearby"]))

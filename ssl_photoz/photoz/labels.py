@@ -128,7 +128,7 @@ def read_labelled(
 
 
 def census(embeddings: Embeddings, counts: Mapping[str, int]) -> str:
-    """Say how many redshifts are used, and how many rows have none or one that is no label."""
+    """How many redshifts are used, and how many rows have none or one that is no label."""
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     missing = int(np.isnan(z).sum())
     refused = int((~usable_labels(z)).sum()) - missing
@@ -208,7 +208,7 @@ def refuse_contaminated(embeddings: Embeddings, *, allow: bool) -> None:
 
 
 def label_facts(embeddings: Embeddings, train_ids: Array, label: str) -> dict[str, str | int]:
-    """Say what the encoder has seen of labels, for metrics and cards.
+    """What the encoder has seen of labels, for metrics and cards.
 
     Args:
         embeddings: The store.

@@ -168,7 +168,7 @@ def paired_difference(
     draws: int = 200,
     seed: int = 0,
 ) -> Difference:
-    """Say how much A's metric exceeds B's, with the error of that difference.
+    """How much A's metric exceeds B's, with the error of that difference.
 
     Both are resampled with the same galaxies, so that what they share drops out; the error is
     smaller than that of two independent numbers.
@@ -275,14 +275,14 @@ def _checked(z_phot: Array, z_spec: Array) -> tuple[Doubles, Doubles]:
 def score_selection(
     selected: Bools, z_spec: Array, *, z_max: float = LOWZ_Z_MAX, draws: int = 200, seed: int = 0
 ) -> dict[str, float]:
-    """Say how pure and complete a selection of nearby galaxies is.
+    """How pure and complete a selection of nearby galaxies is.
 
     Args:
         selected: Shape (N,).
         z_spec: Spectroscopic redshifts, shape (N,).
         z_max: What is nearby.
         draws: Bootstrap draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         ``z_max``, ``n`` (nearby galaxies), ``selected``, ``purity``, ``completeness`` and their

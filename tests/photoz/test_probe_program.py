@@ -13,6 +13,8 @@ from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz import artefact as artefact_of_probes
+from ssl_photoz.photoz import figures
 from ssl_photoz.photoz.metrics import summarise
 from ssl_photoz.photoz.settings import SampleConfig
 
@@ -258,3 +260,23 @@ def test_the_command_line_takes_lists_and_refuses_unknown_probes(make_store, tmp
     assert cli.main(["probe", *arguments, "probes=[forest]"]) == 2
     assert cli.main(["probe", *arguments, "probes=[]"]) == 2
     assert "expected any of knn, ridge, svr, mlp" in capsys.readouterr().err
+
+
+def test_it_hands_back_its_folder_open(make_store, tmp_path, galaxies):
+    store = make_store(simulated=True)
+    made = probe(store, str(tmp_path / "probe"), probes=("ridge",))
+    assert made.card.simulated
+    assert made.card.labels == made.metrics["labels"]
+    told = made.predictions()
+    features = store.vectors()[np.isin(store.column("id"), told["id"])]
+    np.testing.assert_allclose(made.photoz().predict(features), told["z_phot_ridge"], rtol=1e-6)
+
+
+def test_every_probe_has_a_name_and_a_colour(make_store, tmp_path):
+    for styles in (figures.NAMES, figures.COLOURS, figures.MARKERS):
+        assert set(artefact_of_probes.PROBES) <= set(styles)
+    made = probe(
+        make_store(), tmp_path / "probe", probes=("blend",), sample=SampleConfig(labels=40)
+    )
+    assert (tmp_path / "probe" / "zphot_zspec.png").exists()
+    assert "blend" in made.metrics["probes"]

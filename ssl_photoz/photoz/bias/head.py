@@ -25,7 +25,7 @@ class Sample:
 
     Attributes:
         features: Shape (N, D).
-        labels: Of the same galaxies.
+        labels: Labels of the same galaxies.
     """
 
     features: Floats
@@ -39,7 +39,7 @@ class Head:
     Attributes:
         standardise: What features go through first.
         network: Its hidden layers are the representation; outputs as in `labels.cross_entropy`.
-        bins: Of redshift.
+        bins: Bins of redshift.
         channels: K.
     """
 
@@ -55,8 +55,8 @@ class Head:
         Args:
             train: To fit to.
             val: To stop by.
-            bins: Of redshift.
-            seed: Of weights, order and dropout.
+            bins: Bins of redshift.
+            seed: Seed of weights, order and dropout.
         """
         standardise = Standardise.fit(train.features)
         channels = train.labels.member.shape[1]
@@ -73,8 +73,8 @@ class Head:
         Args:
             train: To fit to.
             val: To stop by.
-            width: Of the soft labels, bins, shape (K,).
-            seed: Of order and dropout.
+            width: Width of the soft labels, bins, shape (K,).
+            seed: Seed of order and dropout.
 
         Returns:
             Another head that shares the representation.
@@ -86,14 +86,14 @@ class Head:
         return head
 
     def extended(self) -> Head:
-        """Return a head with bins beyond both ends and an output layer that has learnt nothing."""
+        """Head with bins beyond both ends and an output layer that has learnt nothing."""
         bins = self.bins.extended()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return replace(self, network=self._copy(bins), bins=bins)
 
     def probabilities(self, features: Floats) -> Doubles:
-        """Return the probability of each bin, shape (N, G): channels weighted as it sees fit."""
+        """Probability of each bin, shape (N, G): channels weighted as it sees fit."""
         given = torch.from_numpy(self.standardise.apply(features))
         with torch.no_grad():
             parts = [self._read(rows) for rows in torch.split(given, ROWS_AT_ONCE)]
@@ -127,7 +127,7 @@ class Head:
         )
 
     def _copy(self, bins: Bins) -> Perceptrons:
-        """Return the network with its hidden layers fixed, and a new output layer for new bins."""
+        """Network with its hidden layers fixed, and a new output layer for new bins."""
         old = self.network.state_dict()
         last = len(self.network.weights) - 1
         outputs = (f"weights.{last}", f"biases.{last}")

@@ -31,28 +31,28 @@ class Labels:
 
     @classmethod
     def plain(cls, place: Array, member: Doubles, weight: Doubles | None = None) -> Labels:
-        """Return labels that lie where the redshifts do.
+        """Labels that lie where the redshifts do.
 
         Args:
-            place: Of the spectroscopic redshifts, in bins, shape (N,).
+            place: Places of the spectroscopic redshifts, in bins, shape (N,).
             member: See `Labels`.
-            weight: Likewise; 1 if None.
+            weight: See `Labels`; 1 if None.
         """
         centre = np.repeat(np.asarray(place, dtype=np.float64)[:, None], member.shape[1], axis=1)
         return cls(centre, member, np.ones(len(centre)) if weight is None else weight)
 
     def take(self, rows: Array) -> Labels:
-        """Return those of some galaxies."""
+        """Those of some galaxies."""
         return Labels(self.centre[rows], self.member[rows], self.weight[rows])
 
     def tensor(self) -> Tensor:
-        """Return all of it, shape (N, 2K + 1), float32."""
+        """All of it, shape (N, 2K + 1), float32."""
         together = [self.centre, self.member, self.weight[:, None]]
         return torch.from_numpy(np.concatenate(together, axis=1)).float()
 
 
 def soft(centre: Tensor, width: Tensor, count: int) -> Tensor:
-    """Return Gaussians over bins, normalised, shape (..., K, G); one bin where width is < 0.1.
+    """Gaussians over bins, normalised, shape (..., K, G); one bin where width is < 0.1.
 
     Args:
         centre: In bins, shape (..., K); one beyond the bins falls in the outermost.
@@ -65,7 +65,7 @@ def soft(centre: Tensor, width: Tensor, count: int) -> Tensor:
 
 
 def cross_entropy(answers: Tensor, labels: Tensor, *, width: Tensor) -> Tensor:
-    """Return the loss of a multi-channel head, summed over members, a mean over galaxies.
+    """Loss of a multi-channel head, summed over members, a mean over galaxies.
 
     Each channel of which a galaxy is a member is taught its soft label, every other channel to
     answer evenly over bins; the last K outputs are taught which channels those are [1].
@@ -73,7 +73,7 @@ def cross_entropy(answers: Tensor, labels: Tensor, *, width: Tensor) -> Tensor:
     Args:
         answers: Logits, shape (members, B, K G + K).
         labels: `Labels.tensor`, shape (B, 2K + 1).
-        width: Of the soft labels, bins, shape (K,).
+        width: Width of the soft labels, bins, shape (K,).
 
     References:
         [1] Lin et al. 2022, A&A 662, A36, sec. 3, and their published code.
@@ -92,7 +92,7 @@ def cross_entropy(answers: Tensor, labels: Tensor, *, width: Tensor) -> Tensor:
 
 
 def split_logits(answers: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """Return logits over bins, (..., K, G), and over channels, (..., K)."""
+    """Logits over bins, (..., K, G), and over channels, (..., K)."""
     in_bins = answers[..., :-channels].reshape(*answers.shape[:-1], channels, -1)
     return in_bins, answers[..., -channels:]
 
@@ -105,7 +105,7 @@ class LabelChange:
     """What is done to the labels of every channel.
 
     Attributes:
-        width: Of the soft labels, bins, shape (K,).
+        width: Width of the soft labels, bins, shape (K,).
         drawn: How far estimates are drawn off, at every bin, bins, shape (K, G).
     """
 
@@ -141,7 +141,7 @@ class LabelChange:
 
 
 def label_width(phot: Array, spec: Array, weight: Array, count: int) -> float:
-    """Return the Gaussian width, in bins, that brings estimates to the distribution of truths.
+    """Gaussian width, in bins, that brings estimates to the distribution of truths.
 
     Estimates that crowd into favourite bins are spread until their distribution is likeliest to
     have given that of the spectroscopic redshifts [1].
@@ -149,7 +149,7 @@ def label_width(phot: Array, spec: Array, weight: Array, count: int) -> float:
     Args:
         phot: Places of the estimates, bins, shape (N,).
         spec: Places of the truths, shape (N,).
-        weight: Of galaxies, shape (N,).
+        weight: Weights of galaxies, shape (N,).
         count: Bins, G.
 
     References:
@@ -170,7 +170,7 @@ def label_width(phot: Array, spec: Array, weight: Array, count: int) -> float:
 
 
 def scatter(phot: Array, spec: Array, weight: Array, width: float, count: int) -> Doubles:
-    """Return how far estimates lie from the truth, bins, at every bin of the truth; shape (G,).
+    """How far estimates lie from the truth, bins, at every bin of the truth; shape (G,).
 
     The mean size of residuals, as if they were Gaussian, in a Gaussian window with a sigma of a
     tenth of the range; the labels' own width is added in quadrature.
@@ -178,8 +178,8 @@ def scatter(phot: Array, spec: Array, weight: Array, width: float, count: int) -
     Args:
         phot: Places of the estimates, shape (N,).
         spec: Places of the truths, shape (N,).
-        weight: Of galaxies, shape (N,).
-        width: Of the labels, bins.
+        weight: Weights of galaxies, shape (N,).
+        width: Width of the labels, bins.
         count: G.
     """
     off = (np.arange(count)[:, None] - spec) / (0.1 * count)
@@ -189,13 +189,13 @@ def scatter(phot: Array, spec: Array, weight: Array, width: float, count: int) -
 
 
 def pull(density: Array, scatter_bins: Array) -> Doubles:
-    """Return how far the mean of what looks alike lies from each bin, bins, shape (G,).
+    """How far the mean of what looks alike lies from each bin, bins, shape (G,).
 
     Galaxies of one redshift are taken for those that lie within their scatter, of which there are
     as many as the density says: an estimate is drawn to where there are more, at the ends inwards.
 
     Args:
-        density: Of the galaxies that the head is taught by, shape (G,).
+        density: Densities of the galaxies that the head is taught by, shape (G,).
         scatter_bins: See `scatter`, shape (G,).
     """
     place = np.arange(len(density))
@@ -204,13 +204,13 @@ def pull(density: Array, scatter_bins: Array) -> Doubles:
 
 
 def distribution(place: Array, weight: Array, count: int) -> Doubles:
-    """Return the part of all weight in each bin, shape (G,)."""
+    """Part of all weight in each bin, shape (G,)."""
     held = np.histogram(place, count, (-0.5, count - 0.5), weights=weight)[0]
     return np.asarray(held / max(float(held.sum()), 1e-300))
 
 
 def gaussians(width: Array) -> Doubles:
-    """Return a Gaussian around each bin, normalised over the bins; widths (G,), result (G, G)."""
+    """Gaussian around each bin, normalised over the bins; widths (G,), result (G, G)."""
     place = np.arange(len(width))
     off = (place - place[:, None]) / np.maximum(width, 0.05)[:, None]
     values = np.exp(-0.5 * off**2)

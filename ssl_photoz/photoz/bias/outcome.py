@@ -28,7 +28,7 @@ LEAST = 10
 
 
 def curve(z_phot: Array, z_spec: Array, by: Array, edges: Array) -> list[dict[str, float]]:
-    """Return the mean of dz in bins of a redshift.
+    """Mean of dz in bins of a redshift.
 
     Args:
         z_phot: Estimates, shape (N,).
@@ -56,7 +56,7 @@ def curve(z_phot: Array, z_spec: Array, by: Array, edges: Array) -> list[dict[st
 
 
 def size(bins: list[dict[str, float]]) -> float:
-    """Return the root mean square of the biases of a curve, each bin counting the same.
+    """Root mean square of the biases of a curve, each bin counting the same.
 
     What the errors of the biases alone would give is subtracted in quadrature.
     """
@@ -67,7 +67,7 @@ def size(bins: list[dict[str, float]]) -> float:
 
 
 def total_variation(z_phot: Array, z_spec: Array, edges: Array) -> float:
-    """Return half the summed difference of the two distributions over bins, 0 to 1.
+    """Half the summed difference of the two distributions over bins, 0 to 1.
 
     Large where estimates crowd into some bins and shun others (mode collapse); scatter and chance
     give some too. Estimates beyond the edges count.
@@ -78,12 +78,12 @@ def total_variation(z_phot: Array, z_spec: Array, edges: Array) -> float:
 
 
 def edges_for(z_spec: Array, bins: int = RESIDUAL_BINS) -> Doubles:
-    """Return edges of equal width over the redshifts."""
+    """Edges of equal width over the redshifts."""
     return np.linspace(float(np.min(z_spec)), float(np.nextafter(np.max(z_spec), np.inf)), bins + 1)
 
 
 def describe(estimates: Mapping[str, Array], z_spec: Array) -> dict[str, Any]:
-    """Return the curves of every estimate against z_spec and z_phot, ready for JSON.
+    """Curves of every estimate against z_spec and z_phot, ready for JSON.
 
     Args:
         estimates: Name to z_phot, shape (N,).
@@ -110,7 +110,7 @@ Predicted = Mapping[str, Mapping[str, Prediction]]
 
 
 def with_intervals(answers: Mapping[str, Mapping[str, Doubles]], val: Labelled) -> Predicted:
-    """Return predictions with intervals that are calibrated on validation galaxies.
+    """Predictions with intervals that are calibrated on validation galaxies.
 
     Args:
         answers: Split, ``val`` among them, to step to estimates of ln(1+z), shape (N,).
@@ -137,7 +137,7 @@ def score_steps(
     Args:
         predicted: Step to split (``test``, and ``val`` if known) to predictions.
         galaxies: The same splits to the galaxies.
-        mean: Of the training galaxies.
+        mean: Mean of the training galaxies.
 
     Returns:
         Metrics (``probes``, ``residuals``, ``versus``) and the columns of the test-split table.
@@ -184,7 +184,7 @@ def save_steps(
     Args:
         folder: Where to.
         predicted: See `score_steps`.
-        galaxies: Likewise.
+        galaxies: See `score_steps`.
         train: The training galaxies.
         config: The settings.
         parents: sha256 of what it was made from.

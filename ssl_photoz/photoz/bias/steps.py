@@ -40,8 +40,8 @@ class Recipe:
     """How heads are fitted.
 
     Attributes:
-        bins: Of redshift, for the training galaxies.
-        cells: Of magnitude and redshift, to balance in.
+        bins: Bins of redshift, for the training galaxies.
+        cells: Cells of magnitude and redshift, to balance in.
         config: The steps and their settings.
         seed: Seed of every random choice.
     """
@@ -88,11 +88,11 @@ class Recipe:
         return heads
 
     def answer(self, head: Head, features: Array) -> Doubles:
-        """Return estimates of ln(1+z), shape (N,)."""
+        """Estimates of ln(1+z), shape (N,)."""
         return head.bins.point(head.probabilities(features), self.config.point)
 
     def _samples(self, train: Labelled, val: Labelled, *, channels: int) -> tuple[Sample, Sample]:
-        """Return both sets with labels that lie in the bin of each redshift."""
+        """Both sets with labels that lie in the bin of each redshift."""
         taught, asked = (
             Sample(some.features, self._labels(some, channels)) for some in (train, val)
         )
@@ -219,7 +219,7 @@ def cross_fitted(train: Labelled, val: Labelled, *, recipe: Recipe) -> Doubles:
 
 
 def known(some: Labelled) -> Array:
-    """Return the magnitudes of galaxies that were read with one."""
+    """Magnitudes of galaxies that were read with one."""
     assert some.magnitude is not None
     return some.magnitude
 

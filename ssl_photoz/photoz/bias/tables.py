@@ -31,7 +31,7 @@ class Estimates:
     Attributes:
         id: Shape (N,).
         prediction: ``z_phot``, ``z_lo`` and ``z_hi``.
-        density: Of the same galaxies, if the table had any.
+        density: Densities of the same galaxies, if the table had any.
     """
 
     id: Array
@@ -40,7 +40,7 @@ class Estimates:
 
     @classmethod
     def read(cls, path: Path) -> Estimates:
-        """Read a table of `predict` or `pdf`, or one with the same columns.
+        """Read a table of `predict` or of `probe density=true`, or one with the same columns.
 
         Raises:
             DataError: If a column is missing, or the file cannot be read.
@@ -53,12 +53,12 @@ class Estimates:
         if lacking := {"id", *NAMES} - set(columns):
             raise DataError(
                 f"{path} has no column {', '.join(sorted(lacking))}; expected the table of "
-                f"predict rows=all, or of pdf"
+                f"predict rows=all, or of probe density=true"
             )
         return cls(columns["id"], Prediction(*(columns[name] for name in NAMES)), density)
 
     def of(self, some: Labelled) -> tuple[Labelled, Estimates]:
-        """Return the galaxies that are in both, and their estimates, in one order."""
+        """Galaxies that are in both, and their estimates, in one order."""
         shared = np.intersect1d(some.id.astype(str), self.id.astype(str), return_indices=True)
         _, theirs, mine = shared
         taken = Prediction(*(getattr(self.prediction, name)[mine] for name in NAMES))
@@ -78,7 +78,7 @@ def correct_estimates(
     training galaxies, and multiplied by the part of these that a balanced subset keeps [1].
 
     Args:
-        estimates: Of galaxies of any split.
+        estimates: Estimates of galaxies of any split.
         splits: ``train``, ``val`` and ``test``: labels and magnitudes.
         recipe: Steps to take (``balanced``, which needs densities; ``calibrated``, which needs
             estimates of validation galaxies), the cells, and how even they are made.
@@ -120,10 +120,10 @@ def correct_estimates(
 
 
 def balanced_density(density: Density, row: Array, weights: Array, recipe: Recipe) -> Density:
-    """Return densities as if training galaxies had been nearly balanced.
+    """Densities as if training galaxies had been nearly balanced.
 
     Args:
-        density: Of N galaxies.
+        density: Densities of N galaxies.
         row: Their rows of magnitude, shape (N,).
         weights: Part of the training galaxies that each cell keeps, shape (R, Z).
         recipe: For the cells.
@@ -146,7 +146,9 @@ def _rebalanced(
     density: Density | None, some: Labelled, recipe: Recipe, weights: Array
 ) -> Prediction:
     if density is None:
-        raise ConfigError("balanced needs densities, a table of pdf; leave it out of steps=")
+        raise ConfigError(
+            "balanced needs densities, a table of probe density=true; leave it out of steps="
+        )
     assert some.magnitude is not None
     density = balanced_density(density, recipe.cells.row(some.magnitude), weights, recipe)
     return Prediction(density.median(), *density.interval())
@@ -180,8 +182,8 @@ def _require(count: int, split: str) -> None:
     if count < FEWEST_LABELS:
         raise DataError(
             f"the table holds {count} galaxies of the {split} split, expected at least "
-            f"{FEWEST_LABELS}; a table of predict rows=all holds all, one of pdf no labelled ones "
-            f"but those of the test split"
+            f"{FEWEST_LABELS}; a table of predict rows=all holds all, one of probe density=true no "
+            f"labelled ones but those of the test split"
         )
 
 
