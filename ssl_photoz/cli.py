@@ -63,6 +63,7 @@ FORMER: dict[str, Former] = {
     ),
     "clean": Former("inspect", given=("page=false", "mask=mask"), renamed={"out": "mask"}),
     "pack": Former("convert", given=("dtype=float16",)),
+    "pdf": Former("probe", given=("density=true",)),
 }
 
 # Not yet functions: module, settings class, function of the settings.
@@ -72,9 +73,6 @@ LEGACY: dict[str, tuple[str, str, str]] = {
     "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
     "join": ("recipes.probe.join", "Settings", "main"),
     "harmonize": ("recipes.probe.harmonize", "Settings", "main"),
-    "probe": ("recipes.probe.probe", "Settings", "main"),
-    "pdf": ("recipes.probe.pdf", "Settings", "main"),
-    "correct": ("recipes.probe.correct", "Settings", "main"),
 }
 VERBS |= {verb: LEGACY[verb][0] for verb in LEGACY}
 

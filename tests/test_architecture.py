@@ -29,7 +29,7 @@ ONLY_IN = {
     "pytorch_lightning": ("training",),
     "lightly": ("training",),
     "pytorch_metric_learning": ("training.label_losses", "similarity.quality"),
-    "qp": ("photoz.qp_export",),
+    "qp": ("photoz.density_table",),
     "huggingface_hub": ("encoders.hub",),
     "httpx": ("fetching.service",),
     "sfdmap2": ("fetching.dust",),
