@@ -54,6 +54,7 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "adopt_vectors": Former("adopt"),
     "classify": Former("supervise", ("head.kind=nearby",)),
     "apply": Former("predict", renamed={"network": "probe", "pdf": "density"}),
     "bands": Former(
@@ -65,11 +66,6 @@ FORMER: dict[str, Former] = {
 
 # Not yet functions: module, settings class, function of the settings.
 LEGACY: dict[str, tuple[str, str, str]] = {
-    "embed": ("recipes.pretrain.embed", "Settings", "main"),
-    "adopt": ("recipes.pretrain.adopt", "Settings", "main"),
-    "adopt_vectors": ("recipes.pretrain.adopt_vectors", "Settings", "main"),
-    "join": ("recipes.probe.join", "Settings", "main"),
-    "harmonize": ("recipes.probe.harmonize", "Settings", "main"),
     "probe": ("recipes.probe.probe", "Settings", "main"),
     "pdf": ("recipes.probe.pdf", "Settings", "main"),
     "correct": ("recipes.probe.correct", "Settings", "main"),
