@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from ssl_photoz.recipes.pretrain.embed import embed
 from ssl_photoz.recipes.pretrain.supervise import supervise as train
 from ssl_photoz.recipes.probe.probe import probe
 
@@ -19,11 +20,10 @@ from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError, 
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.cutouts.supervision import central_crops
-from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.labels import fewer, read_labelled
@@ -95,7 +95,12 @@ def folder(tmp_path_factory):
     facts = {"config": {}, "parents": {}, "steps": 0}
     split = {"seed": 1, "nside": 32, "fractions": [0.6, 0.2, 0.2]}
     save_encoder(folder / "encoder", encoder, split=split, **facts)
-    embed(folder / "cutouts.h5", folder / "encoder", folder / "embeddings", orientations=1)
+    embed(
+        folder / "cutouts.h5",
+        folder / "encoder",
+        folder / "embeddings",
+        readout=ReadOutConfig(orientations=1),
+    )
     supervise(folder, "cnn", epochs=10, least_steps=100, learning_rate=3e-3)
     return folder
 
