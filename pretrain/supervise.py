@@ -91,8 +91,8 @@ def supervise(
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
-    from ssl_photoz.dwarfs.baselines import describe_comparison, nearby_score, save_classifier
     from ssl_photoz.encoders.artefact import load_encoder
+    from ssl_photoz.nearby.baselines import describe_comparison, nearby_score, save_classifier
     from ssl_photoz.photoz.end_to_end import (
         labelled_galaxies,
         require_comparable,

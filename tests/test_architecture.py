@@ -15,7 +15,7 @@ FLOORS = (  # from the ground up: a room imports itself and rooms of the floors 
     ("cutouts",),
     ("embeddings", "training", "qa", "fetching"),
     ("photoz", "similarity", "reports"),
-    ("dwarfs",),
+    ("nearby",),
     ("explorer",),
     ("survey", "pretrain", "probe"),
     ("cli",),

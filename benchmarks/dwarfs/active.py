@@ -24,10 +24,10 @@ from benchmarks.dwarfs.compare import near
 from benchmarks.redshift_ladder.photometry import rows_of
 from ssl_photoz.core.errors import ContaminatedError
 from ssl_photoz.core.types import Doubles, Ints
-from ssl_photoz.dwarfs.candidates import propose_looks
-from ssl_photoz.dwarfs.heads import LinearHead, fit_logistic
-from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.candidates import propose_looks
+from ssl_photoz.nearby.heads import LinearHead, fit_logistic
+from ssl_photoz.nearby.purity import PurityCurve
 from ssl_photoz.photoz.labels import Labelled, read_labelled
 from ssl_photoz.similarity.index import Index
 
