@@ -1,151 +1,186 @@
-"""Let the redshifts of training galaxies order an encoder's features.
-
-    ssl-photoz align configs/align.yaml data=cutouts.h5 start=runs/encoder out=runs/aligned
-
-All galaxies keep the encoder's losses. Its card lists in ``labels_seen`` whose redshift it saw.
-"""
+"""The program that lets known redshifts order an encoder's features."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import PathLike
 from ssl_photoz.cutouts.split import SplitConfig
-from ssl_photoz.training.moco_settings import AlignConfig, MachineConfig, MoCoConfig
+from ssl_photoz.training.settings import (
+    LabelLossConfig,
+    MachineConfig,
+    MoCoConfig,
+    TrainingConfig,
+)
 
 if TYPE_CHECKING:
     from ssl_photoz.core.types import Ints
     from ssl_photoz.encoders.encoder import Encoder
-    from ssl_photoz.training.account import Account
+    from ssl_photoz.training.row_selection import RowSelection
 
-IGNORE = ("data", "mask", "start", "out", "checkpoint_steps", "machine")
-RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
+RENAMED = {
+    "nuisances": "augmentations",
+    "augmentations.own": "augmentations.input_conditions",
+    "augmentations.targets": "augmentations.target_conditions",
+    "align": "label_loss",
+    "label_loss.arm": "label_loss.loss",
+}
+IGNORE = ("data", "mask", "start", "training.checkpoint_steps", "machine")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Settings of align. The encoder's build and the sky split are those of its start.
+def align(
+    data: PathLike,
+    start: PathLike | Encoder,
+    out: PathLike,
+    *,
+    mask: PathLike | None = None,
+    labels: int | None = None,
+    training: TrainingConfig = TrainingConfig(epochs=5),
+    label_loss: LabelLossConfig = LabelLossConfig(),
+    moco: MoCoConfig = MoCoConfig(learning_rate=3e-4),
+    augmentations: AugmentationConfig = AugmentationConfig(),
+    machine: MachineConfig = MachineConfig(),
+) -> Encoder:
+    """Let the redshifts of training galaxies order an encoder's features.
 
-    Attributes:
+        ssl-photoz align data=cutouts.h5 start=runs/encoder out=runs/aligned
+
+    All galaxies keep the losses that the encoder was pretrained with; the labelled ones are seen
+    more often. ``labels_seen`` of the card lists the galaxies whose redshift was used. The build
+    and the sky split are those of ``start``.
+
+    Args:
         data: Cutouts: a file or folder of any format, or a dataset YAML.
-        start: Encoder artefact to go on from.
+        start: Encoder to go on from.
         out: Folder for the encoder, its history and checkpoints.
-        mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
-        labels: Learn from only this many training galaxies, drawn as a probe draws them; null: all.
-        epochs: Times every galaxy is seen; the labelled ones are seen more often.
-        batch_size: Galaxies per step, of all processes together.
-        seed: Of the choice of labels, the heads, the order and every augmentation.
-        checkpoint_steps: Steps between checkpoints.
-        precision: Lightning's name for it.
-        align: The loss that sees labels.
+        mask: Mask of these cutouts; rows that it rejects are not used.
+        labels: Number of training galaxies to learn redshifts from, drawn as a probe draws them;
+            by default all.
+        training: Length, batches and checkpoints.
+        label_loss: The loss that sees labels.
         moco: The losses beside it and the optimiser.
-        nuisances: The augmentations.
-        machine: What makes it faster, and changes rounding at most.
+        augmentations: The augmentations.
+        machine: Options that make it faster, and change rounding at most.
+
+    Returns:
+        The aligned encoder, in evaluation mode.
+
+    Raises:
+        ConfigError: If settings contradict each other.
+        DataError: If there are too few cutouts or labels.
+        MismatchError: If the folder holds other work, or ``start`` was made for other cutouts.
+        TrainingError: If the loss diverges, the embedding collapses, or a process is lost.
     """
-
-    data: Path
-    start: Path
-    out: Path
-    mask: Path | None = None
-    labels: int | None = None
-    epochs: int = 5
-    batch_size: int = 256
-    seed: int = 0
-    checkpoint_steps: int = 100
-    precision: str = "bf16-mixed"
-    align: AlignConfig = field(default_factory=AlignConfig)
-    moco: MoCoConfig = field(default_factory=lambda: MoCoConfig(learning_rate=3e-4))
-    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
-    machine: MachineConfig = field(default_factory=MachineConfig)
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.checkpoint_steps < 1:
-            raise ValueError("epochs must be >= 1, batch_size >= 2, checkpoint_steps >= 1")
-        if self.moco.queue_size % self.batch_size:
-            raise ValueError(f"moco.queue_size must be a multiple of batch_size {self.batch_size}")
-
-
-def main(settings: Settings) -> None:
-    """Align, go on aligning, or say that it has been done; alone, or as one of several."""
+    if training.epochs < 1:
+        raise ConfigError("epochs must be >= 1")
+    if moco.queue_size % training.batch_size:
+        raise ConfigError(f"moco.queue_size must be a multiple of batch_size {training.batch_size}")
     from ssl_photoz.cutouts.mask import cutout_parents
     from ssl_photoz.encoders.artefact import load_encoder
     from ssl_photoz.training import ranks
 
+    data, out, mask = Path(data), Path(out), None if mask is None else Path(mask)
     with ranks.joined():
-        parents = cutout_parents(settings.data, settings.mask)
-        parents["encoder"] = artefact.sha256_of(settings.start)
-        given: dict[str, Any] = {"config": settings, "parents": parents}
-        begin = partial(artefact.begin, settings.out, "encoder", ignore=IGNORE, **given)
-        if not ranks.first_does(begin):
-            return print(f"{settings.out} is already made")
-        encoder = load_encoder(settings.start)
-        _make(settings, encoder, encoder.card, given)
+        parents = cutout_parents(data, mask)
+        encoder = load_encoder(start)
+        parents["encoder"] = encoder.sha256
+        config = {
+            **{"data": data, "mask": mask, "start": start if encoder is not start else None},
+            **{"labels": labels, "training": training, "label_loss": label_loss, "moco": moco},
+            **{"augmentations": augmentations, "machine": machine},
+        }
+        made: dict[str, Any] = {"config": config, "parents": parents}
+        if ranks.on_rank_zero(lambda: artefact.begin(out, "encoder", ignore=IGNORE, **made)):
+            _make(data, out, mask, encoder, **made)
+        else:
+            print(f"{out} is already made")
+        return load_encoder(out)
 
 
-def _make(settings: Settings, encoder: Encoder, card: artefact.Card, given: dict[str, Any]) -> None:
+def _make(
+    data: Path,
+    out: Path,
+    mask: Path | None,
+    encoder: Encoder,
+    *,
+    config: dict[str, Any],
+    parents: dict[str, str],
+) -> None:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
     from ssl_photoz.encoders.artefact import save_encoder
     from ssl_photoz.photoz.labels import choose
     from ssl_photoz.training import ranks
-    from ssl_photoz.training.account import Account
     from ssl_photoz.training.checkpoints import forget_checkpoints
+    from ssl_photoz.training.row_selection import RowSelection
 
-    split = SplitConfig(**{**card["split"], "fractions": tuple(card["split"]["fractions"])})
-    with Cutouts.open(settings.data) as cutouts:
+    card, training = encoder.card, config["training"]
+    split = SplitConfig.of(card.split)
+    with Cutouts.open(data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
-        account = Account(cutouts, settings.out, settings.mask, resident=settings.machine.resident)
-        labelled = training_labels(cutouts, account.rows, split)
-        labelled = labelled[choose(len(labelled), settings.labels, seed=settings.seed)]
-        print(f"{len(account.rows)} cutouts to train on, {len(labelled)} of them with redshift")
-        steps = _train(settings, account, encoder, labelled, split)
-        learnt = cutouts.column("id")[labelled].tolist() if settings.align.weight else []
-        seen = sorted({*card.get("labels_seen", ()), *learnt}, key=str)
-        simulated = cutouts.source.simulated or bool(card.get("simulated"))
-        facts = {"simulated": simulated, "split": card["split"], "steps": steps, **account.counts}
-        facts |= {"labels_seen": seen, "started_from": given["parents"]["encoder"]}
-        ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
-    ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
-    print(f"encoder after {steps} more steps -> {settings.out}")
+        selection = RowSelection(cutouts, out, mask, resident=config["machine"].resident)
+        labelled = training_labels(cutouts, selection.rows, split)
+        labelled = labelled[choose(len(labelled), config["labels"], seed=training.seed)]
+        print(f"{len(selection.rows)} cutouts to train on, {len(labelled)} of them with redshift")
+        steps = _train(selection, encoder, labelled, split, out, config)
+        learnt = cutouts.column("id")[labelled].tolist() if config["label_loss"].weight else []
+        facts: dict[str, Any] = {
+            "simulated": cutouts.source.simulated or card.simulated,
+            "split": card.split,
+            "steps": steps,
+            **selection.counts,
+            "labels_seen": sorted({*card.labels_seen, *learnt}, key=str),
+            "started_from": parents["encoder"],
+        }
+        ranks.on_rank_zero(
+            lambda: save_encoder(out, encoder, config=config, parents=parents, **facts)
+        )
+    ranks.on_rank_zero(lambda: forget_checkpoints(out, keep=0))
+    print(f"encoder after {steps} more steps -> {out}")
 
 
 def _train(
-    settings: Settings, account: Account, encoder: Encoder, labelled: Ints, split: SplitConfig
+    selection: RowSelection,
+    encoder: Encoder,
+    labelled: Ints,
+    split: SplitConfig,
+    out: Path,
+    config: dict[str, Any],
 ) -> int:
     import torch
 
     from ssl_photoz.cutouts.stream import LabelledStream, label_column, labelled_per_batch
     from ssl_photoz.training import ranks
-    from ssl_photoz.training.order import make_order
-    from ssl_photoz.training.pretraining import pretrain
+    from ssl_photoz.training.label_losses import make_label_loss
+    from ssl_photoz.training.pretraining import train_encoder
 
-    given, batch_size, seed = asdict(settings.align), settings.batch_size, settings.seed
-    weight, share = given.pop("weight"), given.pop("labelled_share")
-    cutouts, rows = account.for_training, account.rows
+    training, label_loss = config["training"], config["label_loss"]
+    batch_size, share = training.batch_size, label_loss.labelled_share
+    cutouts, rows = selection.for_training, selection.rows
     per_epoch = len(rows) // (batch_size - labelled_per_batch(batch_size, share))
     if not per_epoch:
         raise DataError(f"{len(rows)} good cutouts do not fill one batch; lower batch_size")
-    steps, z = settings.epochs * per_epoch, label_column(cutouts, labelled, split)[labelled]
-    deck: dict[str, Any] = {"split": split, "share": share, "batch_size": batch_size}
-    deck |= {"part": ranks.share(batch_size), "seed": seed, "stop": steps}
-    pretrain(
+    steps: int = training.epochs * per_epoch
+    z = label_column(cutouts, labelled, split)[labelled]
+    order: dict[str, Any] = {"split": split, "share": share, "batch_size": batch_size}
+    order |= {"part": ranks.share(batch_size), "seed": training.seed, "stop": steps}
+    train_encoder(
         encoder.train().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        account,
-        lambda start: LabelledStream(cutouts, rows, labelled, start=start, **deck),
-        folder=settings.out,
+        selection,
+        lambda start: LabelledStream(cutouts, rows, labelled, start=start, **order),
+        folder=out,
         split=split,
-        compiled=settings.machine.compiled,
         steps=steps,
         steps_per_epoch=per_epoch,
-        **{name: getattr(settings, name) for name in RUN},
-        moco=asdict(settings.moco),
-        nuisances=settings.nuisances,
-        order=make_order(torch.from_numpy(z), width=encoder.width, seed=seed, **given),
-        order_weight=weight,
+        compiled=config["machine"].compiled,
+        label_loss=make_label_loss(
+            torch.from_numpy(z), label_loss, width=encoder.width, seed=training.seed
+        ),
+        label_weight=label_loss.weight,
+        **{name: config[name] for name in ("training", "moco", "augmentations")},
     )
     return steps

@@ -1,149 +1,201 @@
-"""Train an encoder without labels.
-
-    ssl-photoz pretrain configs/pretrain.yaml data=cutouts.h5 out=runs/encoder
-
-Momentum contrast with a photometric pretext beside it; redshifts only score. Killed, it goes on
-from its last checkpoint. Under ``srun``, all processes train one encoder: docs/slurm.md.
-"""
+"""The program that trains an encoder without labels."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import PathLike
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.settings import EncoderConfig
-from ssl_photoz.training.moco_settings import MachineConfig, MoCoConfig
+from ssl_photoz.training.settings import MachineConfig, MoCoConfig, ShuffleConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.encoders.encoder import Encoder
-    from ssl_photoz.training.account import Account
+    from ssl_photoz.training.row_selection import RowSelection
 
-IGNORE = ("data", "mask", "out", "checkpoint_steps", "machine")
-RUN = ("batch_size", "checkpoint_steps", "precision", "seed")
+RENAMED = {
+    "nuisances": "augmentations",
+    "augmentations.own": "augmentations.input_conditions",
+    "augmentations.targets": "augmentations.target_conditions",
+    "shuffle_block": "shuffle.block",
+    "shuffle_window": "shuffle.window",
+}
+IGNORE = ("data", "mask", "start", "training.checkpoint_steps", "machine")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Settings of pretrain.
+def pretrain(
+    data: PathLike,
+    out: PathLike,
+    *,
+    start: PathLike | Encoder | None = None,
+    mask: PathLike | None = None,
+    training: TrainingConfig = TrainingConfig(),
+    encoder: EncoderConfig = EncoderConfig(),
+    moco: MoCoConfig = MoCoConfig(),
+    augmentations: AugmentationConfig = AugmentationConfig(),
+    split: SplitConfig = SplitConfig(),
+    shuffle: ShuffleConfig = ShuffleConfig(),
+    machine: MachineConfig = MachineConfig(),
+) -> Encoder:
+    """Train an encoder without labels.
 
-    Attributes:
+        ssl-photoz pretrain data=cutouts.h5 out=runs/encoder epochs=50
+
+    Momentum contrast with a photometric pretext beside it; redshifts only score. The same command
+    again goes on after an interruption. Under ``srun`` or ``torchrun`` all processes train one
+    encoder: docs/slurm.md.
+
+    Args:
         data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Folder for the encoder, its history and checkpoints.
-        mask: Mask that `clean` wrote for these cutouts; what it rejects is not used.
-        epochs: Times every galaxy is seen; 0 writes an encoder with random weights.
-        batch_size: Galaxies per step, of all processes together.
-        seed: Of the weights, the order and every augmentation.
-        shuffle_block: Neighbouring rows read together: 1, or 64 to 1024 for files beyond memory.
-        shuffle_window: Rows that blocks are mixed within; three times as many are in memory.
-        checkpoint_steps: Steps between checkpoints.
-        precision: Lightning's name for it.
-        encoder: The encoder.
+        start: Encoder to go on from; its build and sky split are kept. By default a fresh one.
+        mask: Mask of these cutouts; rows that it rejects are not used.
+        training: Length, batches and checkpoints; 0 epochs write an encoder with random weights.
+        encoder: Build of a fresh encoder.
         moco: The losses and the optimiser.
-        nuisances: The augmentations.
+        augmentations: The augmentations.
         split: The sky split, kept with the encoder for every later step.
-        machine: What makes it faster, and changes rounding at most.
+        shuffle: Order in which the file is read.
+        machine: Options that make it faster, and change rounding at most.
+
+    Returns:
+        The trained encoder, in evaluation mode.
+
+    Raises:
+        ConfigError: If settings contradict each other, or those of ``start``.
+        DataError: If the good cutouts do not fill one batch.
+        MismatchError: If the folder holds other work, or ``start`` was made for other cutouts.
+        TrainingError: If the loss diverges, the embedding collapses, or a process is lost.
     """
-
-    data: Path
-    out: Path
-    mask: Path | None = None
-    epochs: int = 10
-    batch_size: int = 256
-    seed: int = 0
-    shuffle_block: int = 1
-    shuffle_window: int = 8192
-    checkpoint_steps: int = 100
-    precision: str = "bf16-mixed"
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    moco: MoCoConfig = field(default_factory=MoCoConfig)
-    nuisances: AugmentationConfig = field(default_factory=AugmentationConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    machine: MachineConfig = field(default_factory=MachineConfig)
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 2 or self.checkpoint_steps < 1:
-            raise ValueError("epochs must be >= 0, batch_size >= 2, checkpoint_steps >= 1")
-        if self.shuffle_block < 1 or self.shuffle_window < self.shuffle_block:
-            raise ValueError("shuffle_block must be >= 1, shuffle_window no less than it")
-        if self.moco.queue_size % self.batch_size:
-            raise ValueError(f"moco.queue_size must be a multiple of batch_size {self.batch_size}")
-
-
-def main(settings: Settings) -> None:
-    """Pretrain, go on pretraining, or say that it has been done; alone, or as one of several."""
+    if moco.queue_size % training.batch_size:
+        raise ConfigError(f"moco.queue_size must be a multiple of batch_size {training.batch_size}")
     from ssl_photoz.cutouts.mask import cutout_parents
+    from ssl_photoz.encoders.artefact import load_encoder
     from ssl_photoz.training import ranks
 
+    data, out, mask = Path(data), Path(out), None if mask is None else Path(mask)
     with ranks.joined():
-        parents = cutout_parents(settings.data, settings.mask)
-        given: dict[str, Any] = {"config": settings, "parents": parents}
-        begin = partial(artefact.begin, settings.out, "encoder", ignore=IGNORE, **given)
-        if not ranks.first_does(begin):
-            return print(f"{settings.out} is already made")
-        _make(settings, given)
+        parents = cutout_parents(data, mask)
+        given = None if start is None else load_encoder(start)
+        if given is not None:
+            encoder, split = _of_start(given, encoder, split)
+            parents["encoder"] = given.sha256
+        config = {
+            **{"data": data, "mask": mask, "start": start if given is not start else None},
+            **{"training": training, "encoder": encoder, "moco": moco, "split": split},
+            **{"augmentations": augmentations, "shuffle": shuffle, "machine": machine},
+        }
+        made: dict[str, Any] = {"config": config, "parents": parents}
+        if ranks.on_rank_zero(lambda: artefact.begin(out, "encoder", ignore=IGNORE, **made)):
+            _make(data, out, mask, given, **made)
+        else:
+            print(f"{out} is already made")
+        return load_encoder(out)
 
 
-def _make(settings: Settings, given: dict[str, Any]) -> None:
+def _of_start(
+    start: Encoder, encoder: EncoderConfig, split: SplitConfig
+) -> tuple[EncoderConfig, SplitConfig]:
+    """Build and split of the encoder to go on from.
+
+    Raises:
+        ConfigError: If others were asked for.
+    """
+    kept = replace(start.config, softening=encoder.softening)
+    sky = SplitConfig.of(start.card.split) if start.card.split else split
+    for name, asked, default, its in (
+        ("encoder", encoder, EncoderConfig(softening=encoder.softening), kept),
+        ("split", split, SplitConfig(), sky),
+    ):
+        if asked not in (default, its):
+            raise ConfigError(f"{name} is that of start, {its}; leave {name} out, or start")
+    return kept, sky
+
+
+def _make(
+    data: Path,
+    out: Path,
+    mask: Path | None,
+    start: Encoder | None,
+    *,
+    config: dict[str, Any],
+    parents: dict[str, str],
+) -> None:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.artefact import save_encoder
     from ssl_photoz.training import ranks
-    from ssl_photoz.training.account import Account
     from ssl_photoz.training.checkpoints import forget_checkpoints
+    from ssl_photoz.training.row_selection import RowSelection
 
-    with Cutouts.open(settings.data) as cutouts:
-        account = Account(cutouts, settings.out, settings.mask, resident=settings.machine.resident)
-        usable, rejected = len(account.rows), account.counts["rows_rejected"]
+    training: TrainingConfig = config["training"]
+    with Cutouts.open(data) as cutouts:
+        selection = RowSelection(cutouts, out, mask, resident=config["machine"].resident)
+        usable, rejected = len(selection.rows), selection.counts["rows_rejected"]
         print(f"{len(cutouts)} cutouts, {usable} to train on, {rejected} rejected")
-        encoder = _new_encoder(settings, account)
-        steps = settings.epochs * (usable // settings.batch_size)
-        if settings.epochs and not steps:
+        encoder = _encoder(start, config["encoder"], selection, seed=training.seed)
+        steps = training.epochs * (usable // training.batch_size)
+        if training.epochs and not steps:
             raise DataError(f"{usable} good cutouts do not fill one batch; lower batch_size")
         if steps:
-            _train(settings, account, encoder, steps)
-        facts: dict[str, Any] = {"split": asdict(settings.split), **account.counts}
+            _train(selection, encoder, steps, out, config)
+        facts: dict[str, Any] = {"split": asdict(config["split"]), **selection.counts}
         facts |= {"simulated": cutouts.source.simulated, "steps": steps}
-        ranks.first_does(lambda: save_encoder(settings.out, encoder, **given, **facts))
-    ranks.first_does(lambda: forget_checkpoints(settings.out, keep=0))
-    if bad := account.counts["rows_bad_in_training"]:
+        if start is not None:
+            facts["simulated"] |= start.card.simulated
+            facts["started_from"] = start.sha256
+            if start.card.labels_seen:
+                facts["labels_seen"] = start.card.labels_seen
+        ranks.on_rank_zero(
+            lambda: save_encoder(out, encoder, config=config, parents=parents, **facts)
+        )
+    ranks.on_rank_zero(lambda: forget_checkpoints(out, keep=0))
+    if bad := selection.counts["rows_bad_in_training"]:
         print(f"{bad} cutouts turned out bad in training, see rejects.parquet")
-    print(f"encoder after {steps} steps -> {settings.out}")
+    print(f"encoder after {steps} steps -> {out}")
 
 
-def _new_encoder(settings: Settings, account: Account) -> Encoder:
+def _encoder(
+    start: Encoder | None, config: EncoderConfig, selection: RowSelection, *, seed: int
+) -> Encoder:
+    import torch
+
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.encoders.encoder import fresh_encoder
 
-    built, source = settings.encoder, account.cutouts.source
-    noise = typical_noise(account.cutouts, account.rows)
-    encoder = fresh_encoder(built, noise=noise, seed=settings.seed, **source.about)
+    source = selection.cutouts.source
+    if start is None:
+        noise = typical_noise(selection.cutouts, selection.rows)
+        encoder = fresh_encoder(config, noise=noise, seed=seed, **source.about)
+    else:
+        encoder = start.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     encoder.require(size_px=source.size_px, **source.about)
     return encoder
 
 
-def _train(settings: Settings, account: Account, encoder: Encoder, steps: int) -> None:
+def _train(
+    selection: RowSelection, encoder: Encoder, steps: int, out: Path, config: dict[str, Any]
+) -> None:
     from ssl_photoz.cutouts.stream import TrainingStream
     from ssl_photoz.training import ranks
-    from ssl_photoz.training.pretraining import pretrain
+    from ssl_photoz.training.pretraining import train_encoder
 
-    deck: dict[str, Any] = {name: getattr(settings, name) for name in ("batch_size", "seed")}
-    deck |= {"part": ranks.share(settings.batch_size), "stop": steps}
-    deck |= {"block_rows": settings.shuffle_block, "window_rows": settings.shuffle_window}
-    pretrain(
+    training, shuffle = config["training"], config["shuffle"]
+    order: dict[str, Any] = {"batch_size": training.batch_size, "seed": training.seed}
+    order |= {"part": ranks.share(training.batch_size), "stop": steps}
+    order |= {"block_rows": shuffle.block, "window_rows": shuffle.window}
+    train_encoder(
         encoder,
-        account,
-        lambda start: TrainingStream(account.for_training, account.rows, start=start, **deck),
-        folder=settings.out,
-        split=settings.split,
-        compiled=settings.machine.compiled,
+        selection,
+        lambda start: TrainingStream(selection.for_training, selection.rows, start=start, **order),
+        folder=out,
+        split=config["split"],
         steps=steps,
-        steps_per_epoch=steps // settings.epochs,
-        **{name: getattr(settings, name) for name in RUN},
-        moco=asdict(settings.moco),
-        nuisances=settings.nuisances,
+        steps_per_epoch=steps // training.epochs,
+        compiled=config["machine"].compiled,
+        **{name: config[name] for name in ("training", "moco", "augmentations")},
     )

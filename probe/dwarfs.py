@@ -117,7 +117,7 @@ def _search(
     from ssl_photoz.nearby.purity import read_strata
     from ssl_photoz.nearby.search import candidate_rows, score_together
     from ssl_photoz.nearby.verdicts import read_verdicts
-    from ssl_photoz.photoz.contamination import label_facts, refuse_contaminated
+    from ssl_photoz.photoz.labels import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
 
     refuse_contaminated(embeddings, allow=allow)

@@ -83,10 +83,8 @@ def main(arguments: Sequence[str]) -> None:
     embeddings = Embeddings.open(Path(arguments[0]))
     if embeddings.card.get("labels_seen"):
         raise ContaminatedError(f"the encoder of {arguments[0]} has seen redshifts; give another")
-    splits, index = (
-        read_labelled(embeddings),
-        Index.build(embeddings, config=IndexConfig(index_type="flat")),
-    )
+    splits = read_labelled(embeddings)
+    index = Index.build(embeddings, config=IndexConfig(index_type="flat"))
     rows = rows_of(embeddings, splits["train"])
     found = {
         name: [

@@ -11,7 +11,6 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -26,9 +25,9 @@ from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.cutouts.stream import TrainingStream
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
-from ssl_photoz.training.account import Account
-from ssl_photoz.training.moco_settings import MoCoConfig
-from ssl_photoz.training.pretraining import pretrain
+from ssl_photoz.training.pretraining import train_encoder
+from ssl_photoz.training.row_selection import RowSelection
+from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
 WARM_STEPS = 3
 CEILING = "ceiling: the encoder alone"
@@ -123,14 +122,14 @@ def trained(
     """Train for some steps as `ssl-photoz pretrain` does; images per second after the first few."""
     clock: list[float] = []
     with Cutouts.open(path) as cutouts, tempfile.TemporaryDirectory() as folder:
-        account = Account(cutouts, Path(folder))
+        selection = RowSelection(cutouts, Path(folder))
 
         def stream_from(start: int) -> Iterator[Batch]:
             if cold:
                 forget(path)
             for batch in TrainingStream(
-                account.cutouts,
-                account.rows,
+                selection.cutouts,
+                selection.rows,
                 batch_size=batch_size,
                 seed=len(clock),
                 start=start,
@@ -140,21 +139,17 @@ def trained(
                 clock.append(time.perf_counter())
                 yield batch
 
-        pretrain(
+        train_encoder(
             new_encoder(backbone, crop_px),
-            account,
+            selection,
             stream_from,
             folder=Path(folder),
             split=SplitConfig(),
             steps=steps,
             steps_per_epoch=steps,
-            batch_size=batch_size,
-            checkpoint_steps=steps + 1,
-            precision="bf16-mixed",
-            compiled=False,
-            seed=0,
-            moco=asdict(MoCoConfig(queue_size=16 * batch_size)),
-            nuisances=AugmentationConfig(),
+            training=TrainingConfig(batch_size=batch_size, checkpoint_steps=steps + 1),
+            moco=MoCoConfig(queue_size=16 * batch_size),
+            augmentations=AugmentationConfig(),
         )
     # A batch is asked for when the step before it is done.
     return (len(clock) - 1 - WARM_STEPS) * batch_size / (clock[-1] - clock[WARM_STEPS])

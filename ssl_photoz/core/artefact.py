@@ -199,7 +199,8 @@ def already_made(
         kind: Its kind.
         config: The settings it would be made with.
         parents: The parents it would be made from.
-        ignore: Top-level settings that do not change the result (``out``, ``workers`` ...).
+        ignore: Settings, or groups of them, that do not change the result (``out``,
+            ``training.checkpoint_steps`` ...).
 
     Returns:
         True if it is there; False if the folder holds no finished artefact.
@@ -233,7 +234,7 @@ def begin(
         kind: Its kind.
         config: The settings.
         parents: sha256 of each parent.
-        ignore: Top-level settings that do not change the result.
+        ignore: Settings, or groups of them, that do not change the result.
 
     Returns:
         True if there is work to do, False if the finished artefact is already there.
@@ -313,13 +314,23 @@ def _require_same(
     wanted = json.loads(json.dumps({"config": config, "parents": dict(parents)}, default=_plain))
     # A setting that is ignored, such as a path, may have the name of a parent, which never is.
     for part, word, ignored in (("config", "setting", ignore), ("parents", "parent", ())):
-        for name in sorted((set(wanted[part]) | set(made[part])) - set(ignored)):
-            old, new = made[part].get(name), wanted[part].get(name)
-            if old != new:
+        before, now = (dict(_leaves(one[part])) for one in (made, wanted))
+        for name in sorted(before.keys() | now.keys()):
+            old, new = before.get(name), now.get(name)
+            if old != new and not any(f"{name}.".startswith(f"{one}.") for one in ignored):
                 raise MismatchError(
                     f"{folder} already holds {kind} work made with {word} {name} = {old!r}, asked "
                     f"for {new!r}; give another out=, or delete the folder"
                 )
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their dotted names."""
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _plain(value: object) -> object:

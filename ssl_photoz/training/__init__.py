@@ -1,1 +1,1 @@
-"""MoCo: the queue, the momentum pair, the Lightning module, and its health."""
+"""Training of encoders: the engine, MoCo, and losses that see labels."""

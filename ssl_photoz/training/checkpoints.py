@@ -1,6 +1,6 @@
-"""Checkpoints that are whole or refused.
+"""Checkpoints, checked by their sha256.
 
-A file that was torn, or in which a bit has flipped, is passed over; the one before it is kept too.
+A damaged file is passed over, which is why the one before the newest is kept too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT = 2
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Name the checkpoint that is written after so many steps."""
+    """Path of the checkpoint that is written after so many steps."""
     return folder / f"step-{step:09d}.ckpt"
 
 
@@ -42,7 +42,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """Find the newest whole checkpoint and its step; a damaged one is passed over, aloud.
+    """Find the newest whole checkpoint and its step; a damaged one is passed over with a message.
 
     Raises:
         ArtefactError: If checkpoints are there and none is whole.

@@ -1,4 +1,4 @@
-"""Is the training healthy? Its losses; collapse, and redshift from neighbours, on plain crops."""
+"""Checks of a running training: divergence, collapse, and redshifts from nearest neighbours."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def knn_sigma_nmad(
 
 
 @dataclass(frozen=True)
-class Health:
-    """A standing sample on which a model in training is scored.
+class OnlineKNN:
+    """Nearest-neighbour redshifts and spread of an encoder in training, on a fixed sample.
 
     Attributes:
         known: Plain crops (N, C, crop, crop) of galaxies whose redshift may be used.

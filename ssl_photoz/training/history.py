@@ -1,4 +1,4 @@
-"""What a run logs each epoch: lines of JSON, a CSV beside them, and trackers where there are any.
+"""The log of a run, a row per epoch: lines of JSON, a CSV, and trackers where there are any.
 
 TensorBoard is written where it is installed, to ``tensorboard`` in the folder of the run; Weights &
 Biases where it is installed and ``WANDB_PROJECT`` names a project.
@@ -24,7 +24,7 @@ class History:
     """``history.jsonl`` and ``metrics.csv`` of a run, a row per epoch; both always whole.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,12 +32,12 @@ class History:
         self._trackers: list[Tracker] = []
 
     def rows(self) -> list[dict[str, float]]:
-        """Return what has been logged."""
+        """Rows logged so far."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         return [json.loads(line) for line in lines]
 
     def resume(self, step: int) -> float:
-        """Forget what was logged after a step; return the seconds logged until then."""
+        """Forget rows logged after a step; gives the seconds logged until then."""
         kept = [row for row in self.rows() if row["step"] <= step]
         self._write(kept)
         self._trackers = trackers(self.folder, step)
@@ -63,7 +63,7 @@ class History:
 
 
 def trackers(folder: Path, step: int) -> list[Tracker]:
-    """Return the trackers that are there, set to go on from a step."""
+    """Trackers that are installed, set to go on from a step."""
     found: list[Tracker] = []
     if importlib.util.find_spec("tensorboard"):
         found.append(_tensorboard(folder, step))

@@ -19,15 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_photoz.augment.draws import generator
+from ssl_photoz.core.errors import ShapeError
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training import ranks
+from ssl_photoz.training.engine import pl
 from ssl_photoz.training.health import require_sane_loss
-from ssl_photoz.training.lightning import pl
-from ssl_photoz.training.pretext import PretextHead
-from ssl_photoz.training.queue import KeyQueue, info_nce
+from ssl_photoz.training.settings import MoCoConfig
 
 SGD_MOMENTUM = 0.9
 METERS = ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy")
+
+CLIP = 5.0  # standardised pretext targets are cut to this
 
 
 class TrainingBatch(Protocol):
@@ -40,7 +42,7 @@ class TrainingBatch(Protocol):
 
     @property
     def z(self) -> Tensor | None:
-        """Redshifts that may be learnt from, (B,), NaN elsewhere; asked for by ``order`` alone."""
+        """Redshifts that may be learnt from, (B,), NaN elsewhere; used by ``label_loss`` alone."""
         ...
 
     def to(self, device: torch.device) -> TrainingBatch:
@@ -53,26 +55,16 @@ class MoCo(pl.LightningModule):
 
     Args:
         encoder: The encoder to train.
-        views: Makes one augmented view of a batch.
-        measure: Pretext targets (B, F) from un-augmented flux and noise; None: no pretext.
-        target_mean: Of the pretext targets, (F,).
-        target_std: Likewise, (F,).
-        total_steps: Length of the run.
-        seed: Of every draw.
-        contrast_weight: Weight of the contrastive loss; 0 runs no key encoder.
-        contrast_fade: Share of that weight lost by the end of the run.
-        pretext_weight: Weight of the pretext loss.
-        temperature: Of the contrastive softmax.
-        queue_size: Negative keys kept.
-        momentum: Of the key encoder at the start.
-        momentum_end: At the end.
-        projection_dim: Length of the vectors that are compared.
-        optimiser: ``adamw`` or ``sgd``.
-        learning_rate: Its peak.
-        weight_decay: Of the optimiser.
-        warmup: Share of the run over which the learning rate rises.
-        order: Loss of the first view's features (B, width) and the batch's z (B,); None: no labels.
-        order_weight: Weight of that loss.
+        views: Function that makes one augmented view of a batch.
+        config: The losses and the optimiser.
+        measure: Pretext targets (B, F) from un-augmented flux; None: no pretext.
+        target_mean: Mean of each pretext target, (F,).
+        target_std: Standard deviation of each pretext target, (F,).
+        total_steps: Length of the run, steps.
+        seed: Seed of every draw.
+        label_loss: Loss of the first view's features (B, width) and the batch's z (B,); None: no
+            labels.
+        label_weight: Weight of that loss.
 
     References:
         He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297.
@@ -85,77 +77,67 @@ class MoCo(pl.LightningModule):
         self,
         encoder: Encoder,
         views: Callable[..., Tensor],
+        config: MoCoConfig,
         *,
         measure: Callable[..., Tensor] | None,
         target_mean: Tensor | None,
         target_std: Tensor | None,
         total_steps: int,
         seed: int,
-        contrast_weight: float,
-        contrast_fade: float,
-        pretext_weight: float,
-        temperature: float,
-        queue_size: int,
-        momentum: float,
-        projection_dim: int,
-        learning_rate: float,
-        weight_decay: float,
-        warmup: float,
-        optimiser: str = "adamw",
-        momentum_end: float = 1.0,
-        order: nn.Module | None = None,
-        order_weight: float = 0.0,
+        label_loss: nn.Module | None = None,
+        label_weight: float = 0.0,
     ) -> None:
         super().__init__()
         from lightly.models.modules.heads import MoCoProjectionHead
 
-        self.encoder = encoder
-        self.projector = MoCoProjectionHead(encoder.width, encoder.width, projection_dim)
+        dim = config.projection_dim
+        self.encoder, self.config = encoder, config
+        self.projector = MoCoProjectionHead(encoder.width, encoder.width, dim)
         self.key_encoder = _frozen_twin(encoder)
         self.key_projector = _frozen_twin(self.projector)
-        self.queue = KeyQueue(queue_size, projection_dim, generator=generator(seed, 0, 0, 2))
+        self.queue = KeyQueue(config.queue_size, dim, generator=generator(seed, 0, 0, 2))
         self.pretext: PretextHead | None = None
         if measure is not None and target_mean is not None and target_std is not None:
             self.pretext = PretextHead(encoder.width, mean=target_mean, std=target_std)
-        self.order, self.order_weight = order, order_weight
-        self.meter_names = METERS if order is None else (*METERS, "order_loss")
+        self.label_loss, self.label_weight = label_loss, label_weight
+        self.meter_names = METERS if label_loss is None else (*METERS, "label_loss")
         sums = torch.zeros(len(self.meter_names) + 1, dtype=torch.float64)
         self.register_buffer("meters", sums)
         self.register_buffer("checked", sums.clone())
-        self.projector.requires_grad_(contrast_weight > 0)  # no process may wait for its gradient
+        # No process may wait for a gradient of the projector that never comes.
+        self.projector.requires_grad_(config.contrast_weight > 0)
         self.views, self.measure = views, measure
         self.total_steps, self.seed = total_steps, seed
-        self.contrast_weight, self.contrast_fade = contrast_weight, contrast_fade
-        self.pretext_weight = pretext_weight
-        self.temperature, self.momentum = temperature, (momentum, momentum_end)
-        self.optimiser = optimiser
-        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Take one step's loss; counted draws make it a function of (weights, batch, step)."""
-        features = self.encoder(self._view(batch, 0))
+        config, features = self.config, self.encoder(self._view(batch, 0))
         zero = features.new_zeros((), dtype=torch.float32)
         contrastive, accuracy, pretext = zero, zero, zero
-        if self.contrast_weight:
+        if config.contrast_weight:
             queries = F.normalize(self.projector(features).float(), dim=1)
             keys = self._keys(batch)
             own = keys[ranks.share(len(keys))]
             negatives = self.queue.keys.clone()  # the push below must not reach the backward pass
-            contrastive, accuracy = info_nce(queries, own, negatives, temperature=self.temperature)
+            contrastive, accuracy = info_nce(
+                queries, own, negatives, temperature=config.temperature
+            )
             self.queue.push(keys)
         if self.pretext is not None and self.measure is not None:
             with torch.autocast(batch.flux.device.type, enabled=False):
                 targets = self.measure(batch.flux)
             pretext = self.pretext(features, targets)
-        faded = 1 - self.contrast_fade * self.global_step / self.total_steps
-        loss: Tensor = self.contrast_weight * faded * contrastive + self.pretext_weight * pretext
+        faded = 1 - config.contrast_fade * self.global_step / self.total_steps
+        loss: Tensor = (
+            config.contrast_weight * faded * contrastive + config.pretext_weight * pretext
+        )
         ordering = []
-        if self.order is not None:
+        if self.label_loss is not None:
             assert batch.z is not None
             with torch.autocast(batch.flux.device.type, enabled=False):
                 everyone = ranks.gathered_with_gradient(features.float())
-                ordering = [self.order(everyone, ranks.gathered(batch.z))]
-            loss = loss + self.order_weight * ordering[0]
+                ordering = [self.label_loss(everyone, ranks.gathered(batch.z))]
+            loss = loss + self.label_weight * ordering[0]
         one = torch.ones_like(zero)
         seen = [loss, contrastive, pretext, accuracy, *ordering, one]
         self.meters += torch.stack(seen).detach()
@@ -165,14 +147,15 @@ class MoCo(pl.LightningModule):
         """AdamW or SGD with a linear warm-up and a cosine decay, per step."""
         from lightly.utils.scheduler import CosineWarmupScheduler
 
+        config = self.config
         trained = [p for p in self.parameters() if p.requires_grad]
-        given: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        given: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         optimizer: torch.optim.Optimizer = (
             torch.optim.SGD(trained, momentum=SGD_MOMENTUM, **given)
-            if self.optimiser == "sgd"
+            if config.optimiser == "sgd"
             else torch.optim.AdamW(trained, fused=True, **given)
         )
-        warmup_steps = round(self.warmup * self.total_steps)
+        warmup_steps = round(config.warmup * self.total_steps)
         schedule = CosineWarmupScheduler(optimizer, warmup_steps, self.total_steps)
         return {
             "optimizer": optimizer,
@@ -186,7 +169,7 @@ class MoCo(pl.LightningModule):
         return batch.to(device)
 
     def read_meters(self) -> dict[str, float]:
-        """Return the means over all processes since the last call, and start anew."""
+        """Means over all processes since the last call; the count starts anew."""
         means = self._means(ranks.average_(self.meters))
         self.meters.zero_()
         self.checked.zero_()
@@ -241,15 +224,17 @@ class MoCo(pl.LightningModule):
         from lightly.models.utils import update_momentum
         from lightly.utils.scheduler import cosine_schedule
 
-        momentum = cosine_schedule(self.global_step, self.total_steps, *self.momentum)
+        momentum = cosine_schedule(
+            self.global_step, self.total_steps, self.config.momentum, self.config.momentum_end
+        )
         update_momentum(self.encoder, self.key_encoder, m=momentum)
         update_momentum(self.projector, self.key_projector, m=momentum)
         view = self._view(batch, 1)
         draws = generator(self.seed, self.global_step, 0, 3)
         order = torch.randperm(ranks.world() * len(view), generator=draws)
-        features = self.key_encoder(ranks.dealt(view, order))
+        features = self.key_encoder(ranks.batch_shuffle(view, order))
         keys = F.normalize(self.key_projector(features).float(), dim=1)
-        return ranks.dealt_back(keys, order)
+        return ranks.batch_unshuffle(keys, order)
 
 
 def _frozen_twin(module: nn.Module) -> nn.Module:
@@ -257,3 +242,94 @@ def _frozen_twin(module: nn.Module) -> nn.Module:
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
     return twin
+
+
+class KeyQueue(nn.Module):
+    """A ring of past keys; keys and pointer are buffers, so a checkpoint holds them.
+
+    Args:
+        size: Keys kept.
+        dim: Length of a key.
+        generator: Source of the unit vectors that it starts with.
+    """
+
+    keys: Tensor
+    pointer: Tensor
+
+    def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        start = F.normalize(torch.randn(size, dim, generator=generator), dim=1)
+        self.register_buffer("keys", start)
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """Replace the oldest keys by new ones, (B, dim).
+
+        Raises:
+            ShapeError: If the queue's size is not a multiple of B.
+        """
+        if len(self.keys) % len(keys):
+            raise ShapeError(
+                f"queue of {len(self.keys)} keys is not a multiple of the batch of {len(keys)}"
+            )
+        rows = self.pointer + torch.arange(len(keys), device=keys.device)
+        self.keys[rows] = keys.to(self.keys.dtype)
+        self.pointer.copy_((self.pointer + len(keys)) % len(self.keys))
+
+
+def info_nce(
+    queries: Tensor, keys: Tensor, negatives: Tensor, *, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Contrast each query's own key with the queue.
+
+    Args:
+        queries: Unit vectors (B, dim).
+        keys: The other view's unit vectors (B, dim), row by row; no gradient flows into them.
+        negatives: Unit vectors (K, dim).
+        temperature: Temperature of the softmax.
+
+    Returns:
+        The mean loss, and the share of queries whose own key is the most similar.
+
+    References:
+        He et al. 2020, arXiv:1911.05722, equation 1.
+    """
+    positive = (queries * keys.detach()).sum(dim=1, keepdim=True)
+    logits = torch.cat([positive, queries @ negatives.T], dim=1) / temperature
+    target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    accuracy = (logits.argmax(dim=1) == 0).float().mean()
+    return F.cross_entropy(logits, target), accuracy
+
+
+class PretextHead(nn.Module):
+    """A small head on the backbone's features.
+
+    Contrast between views teaches the encoder to ignore what the views do not share; this
+    loss keeps it aware of brightness, colour and size, which redshift depends on. The targets
+    are measured on the cutout itself, before any augmentation: no labels.
+
+    Args:
+        width: Number of backbone features.
+        mean: Mean of each target over the training set, (F,).
+        std: Standard deviation of each target, (F,).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int, *, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clamp_min(1e-6))
+        self.net = nn.Sequential(nn.Linear(width, 512), nn.ReLU(), nn.Linear(512, len(mean)))
+
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Smooth L1 loss between prediction and standardised targets.
+
+        Args:
+            features: Shape (B, width).
+            targets: Targets in their own units, (B, F).
+        """
+        wanted = ((targets - self.mean) / self.std).clamp(-CLIP, CLIP)
+        return F.smooth_l1_loss(self.net(features).float(), wanted)

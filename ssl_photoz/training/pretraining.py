@@ -1,10 +1,9 @@
-"""Encoder x cutouts -> a trained encoder: what every program that trains one wires together."""
+"""From an encoder and cutouts to a trained encoder, for every program that trains one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,50 +19,45 @@ from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training import ranks
-from ssl_photoz.training.account import Account
-from ssl_photoz.training.health import Health
+from ssl_photoz.training.engine import train
+from ssl_photoz.training.health import OnlineKNN
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_training import train
+from ssl_photoz.training.row_selection import RowSelection
+from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
 
-def pretrain(
+def train_encoder(
     encoder: Encoder,
-    account: Account,
+    selection: RowSelection,
     stream_from: Callable[[int], Iterable[Batch]],
     *,
     folder: Path,
     split: SplitConfig,
     steps: int,
     steps_per_epoch: int,
-    batch_size: int,
-    checkpoint_steps: int,
-    precision: str,
-    compiled: bool,
-    seed: int,
-    moco: Mapping[str, Any],
-    nuisances: AugmentationConfig,
-    order: nn.Module | None = None,
-    order_weight: float = 0.0,
+    training: TrainingConfig,
+    moco: MoCoConfig,
+    augmentations: AugmentationConfig,
+    compiled: bool = False,
+    label_loss: nn.Module | None = None,
+    label_weight: float = 0.0,
 ) -> None:
     """Train an encoder in place, from the last checkpoint in its folder if there is one.
 
     Args:
         encoder: The encoder.
-        account: The cutouts and rows that it is trained on.
-        stream_from: Gives the batches from a step on.
-        folder: Where checkpoints and history are kept.
+        selection: The cutouts and rows that it is trained on.
+        stream_from: Function that gives the batches from a step on.
+        folder: Folder of checkpoints and history.
         split: The sky split; redshifts of its validation sky give the score that is logged.
-        steps: Length of the run.
+        steps: Length of the run, steps.
         steps_per_epoch: Steps after which every galaxy has been seen once.
-        batch_size: Galaxies per step, of all processes together.
-        checkpoint_steps: Steps between checkpoints.
-        precision: Lightning's name for it.
+        training: Batches, checkpoints, precision, and the seed of heads and augmentations.
+        moco: The losses and the optimiser.
+        augmentations: The augmentations.
         compiled: Whether to compile the encoder; takes a minute or so at the start.
-        seed: Of the heads' weights and every augmentation.
-        moco: Keywords of `MoCo`: losses and optimiser.
-        nuisances: The augmentations.
-        order: A loss of features and redshifts; see `MoCo`.
-        order_weight: Its weight.
+        label_loss: Loss of features and redshifts, see `MoCo`.
+        label_weight: Weight of that loss.
 
     Raises:
         ConfigError: If the encoder drops modalities.
@@ -77,25 +71,25 @@ def pretrain(
             "encoder.modalities.dropout draws from torch's own generators, which a resumed "
             "pretraining does not bring back: it is for supervise; set it to 0"
         )
-    cutouts, rows = account.cutouts, account.rows
+    cutouts, rows = selection.cutouts, selection.rows
     source, crop_px = cutouts.source, encoder.input_shape[-1]
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
     mean, std = target_statistics(measure, cutouts, rows)
-    views = Views(crop_px=crop_px, config=nuisances, **source.about)
-    health = Health(**labelled_crops(cutouts, rows, split, size_px=crop_px))
+    views = Views(crop_px=crop_px, config=augmentations, **source.about)
+    scores = OnlineKNN(**labelled_crops(cutouts, rows, split, size_px=crop_px))
     with torch.random.fork_rng():
-        torch.manual_seed(seed + 1)
+        torch.manual_seed(training.seed + 1)
         module = MoCo(
             encoder,
             views,
-            measure=measure if moco["pretext_weight"] else None,
+            moco,
+            measure=measure if moco.pretext_weight else None,
             target_mean=mean,
             target_std=std,
             total_steps=steps,
-            seed=seed,
-            **moco,
-            order=order,
-            order_weight=order_weight,
+            seed=training.seed,
+            label_loss=label_loss,
+            label_weight=label_weight,
         )
     if compiled:
         module.encoder.compile()
@@ -104,12 +98,10 @@ def pretrain(
     train(
         module,
         (lambda start: pinned(stream_from(start))) if on_gpu else stream_from,
+        config=training,
         folder=folder,
         steps_per_epoch=steps_per_epoch,
-        checkpoint_steps=checkpoint_steps,
-        batch_size=batch_size,
-        precision=precision,
-        score=lambda trained: health(trained.encoder),
-        before_saving=account.write,
+        score=lambda trained: scores(trained.encoder),
+        before_saving=selection.write,
     )
-    account.write()
+    selection.write()

@@ -24,12 +24,12 @@ PATIENCE = timedelta(hours=6)  # the first process may have to look at every cut
 
 
 def launch(environment: Mapping[str, str]) -> dict[str, str]:
-    """Say how this process was launched, in torchrun's words; empty: alone.
+    """Launch variables of this process, by torchrun's names; empty if it is alone.
 
     Under ``srun`` the variables of the step count, which a shell in an allocation has not.
 
     Args:
-        environment: Such as ``os.environ``.
+        environment: Environment variables, such as ``os.environ``.
     """
     words = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
     given = {name: environment[name] for name in words if name in environment}
@@ -61,7 +61,7 @@ def joined() -> Iterator[None]:
         return
     os.environ.update(found)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with noticing_losses():
+    with worker_failure_guard():
         dist.init_process_group(backend, timeout=PATIENCE)
         if rank() == 0:
             yield
@@ -73,8 +73,8 @@ def joined() -> Iterator[None]:
 
 
 @contextmanager
-def noticing_losses() -> Iterator[None]:
-    """Turn what the network says when a process is gone into one line.
+def worker_failure_guard() -> Iterator[None]:
+    """Turn the network errors of a lost process into one line.
 
     Raises:
         TrainingError: If it is gone.
@@ -94,24 +94,24 @@ def noticing_losses() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Return the number of this process."""
+    """Number of this process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
-    """Return how many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def device() -> torch.device:
-    """Return where this process trains: its own GPU, or the processor where there is none."""
+    """Device that this process trains on: its own GPU, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if world() > 1 else 0)
 
 
 def share(batch_size: int) -> slice:
-    """Return which part of every global batch is this process's.
+    """Part of every global batch that belongs to this process.
 
     Raises:
         ConfigError: If the processes cannot share it equally, two galaxies or more each.
@@ -125,8 +125,8 @@ def share(batch_size: int) -> slice:
     return slice(rank() * each, (rank() + 1) * each)
 
 
-def first_does(work: Callable[[], Answer]) -> Answer:
-    """Let the first process do something; all get its answer, or its error."""
+def on_rank_zero(work: Callable[[], Answer]) -> Answer:
+    """Run something in the first process only; all get its result, or its error."""
     if world() == 1:
         return work()
     told: list[object] = [None, None]
@@ -143,8 +143,8 @@ def first_does(work: Callable[[], Answer]) -> Answer:
     return told[0]  # type: ignore[return-value]
 
 
-def all_say(answer: Answer) -> list[Answer]:
-    """Return what each process says, in their order."""
+def all_gather_object(answer: Answer) -> list[Answer]:
+    """The objects of all processes, in their order."""
     if world() == 1:
         return [answer]
     said: list[Answer | None] = [None] * world()
@@ -152,8 +152,8 @@ def all_say(answer: Answer) -> list[Answer]:
     return said  # type: ignore[return-value]
 
 
-def greatest(number: int) -> int:
-    """Return the greatest of what the processes say."""
+def all_reduce_max(number: int) -> int:
+    """Largest of the processes' numbers."""
     if world() == 1:
         return number
     said = torch.tensor(number)
@@ -170,7 +170,7 @@ def average_(values: Tensor) -> Tensor:
 
 
 def gathered(part: Tensor) -> Tensor:
-    """Put the processes' parts of a global batch together, (B, ...)."""
+    """Whole global batch from the processes' parts, (B, ...)."""
     if world() == 1:
         return part
     parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(world())]
@@ -191,8 +191,8 @@ def gathered_with_gradient(part: Tensor) -> Tensor:
     return whole
 
 
-def dealt(part: Tensor, order: Tensor) -> Tensor:
-    """Deal a global batch, of which this is a part, to the processes in another order.
+def batch_shuffle(part: Tensor, order: Tensor) -> Tensor:
+    """Redistribute a global batch, of which this is a part, in another order.
 
     Args:
         part: This process's part.
@@ -206,8 +206,8 @@ def dealt(part: Tensor, order: Tensor) -> Tensor:
     return gathered(part)[order.to(part.device)[share(len(order))]]
 
 
-def dealt_back(part: Tensor, order: Tensor) -> Tensor:
-    """Put together what was made of dealt parts, (B, ...), in the order of the global batch."""
+def batch_unshuffle(part: Tensor, order: Tensor) -> Tensor:
+    """Whole batch, (B, ...), in its old order, from what was made of shuffled parts."""
     if world() == 1:
         return part
     return gathered(part)[order.argsort().to(part.device)]

@@ -1,6 +1,7 @@
 """Branches over band subsets: which, how wide, what they see, and what is heard of them."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -120,7 +121,9 @@ def test_it_is_an_encoder_and_comes_back_as_it_was(tmp_path):
     card = back.card
     flux = torch.randn(2, 3, 40, 40)
     assert torch.equal(back(flux), encoder(flux))
-    assert json.loads(json.dumps(card["encoder"]["modalities"])) == {"width": 4, "fusion": "late"}
+    assert json.loads(json.dumps(card["encoder"]["modalities"])) == asdict(
+        ModalityConfig(width=4, fusion="late")
+    )
     # Two branches fused late; three maps of four pixels a side or more, one smaller.
     wide = [2 * 4 * 2**number for number in range(4)]
     sides = [one.shape[2] for one in encoder.maps(flux)]

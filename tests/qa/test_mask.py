@@ -16,7 +16,7 @@ from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.mask import MaskCard, cutout_parents, masked_rows
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.subset import subset
-from ssl_photoz.training.account import Account
+from ssl_photoz.training.row_selection import RowSelection
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_good_rows_are_without_the_masked(mask, planted_survey):
 
 def test_a_training_run_lists_what_is_masked(mask, planted_survey, tmp_path):
     cutouts, masked = Cutouts.open(planted_survey), masked_rows(mask)
-    account = Account(cutouts, tmp_path, mask)
+    account = RowSelection(cutouts, tmp_path, mask)
     assert not set(account.rows) & set(masked)
     assert account.counts["rows_rejected"] == len(masked)
     listed = pq.read_table(tmp_path / "rejects.parquet").to_pydict()

@@ -5,21 +5,21 @@ import json
 import h5py
 import numpy as np
 import pytest
-from ssl_photoz.recipes.pretrain.align import Settings, main
+from ssl_photoz.recipes.pretrain.align import align as run
+from ssl_photoz.recipes.pretrain.embed import embed
 
 from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
-from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_settings import AlignConfig, MoCoConfig
+from ssl_photoz.training.settings import LabelLossConfig, MoCoConfig, TrainingConfig
 
 ROWS, LABELS = 120, 20
 SPLIT = {"seed": 1, "nside": 32, "fractions": [0.6, 0.2, 0.2]}
@@ -62,19 +62,18 @@ def folder(tmp_path_factory):
 
 
 def align(
-    folder, out, *, data="cutouts.h5", start="start", arm="rank_n_contrast", weight=1.0, **changes
+    folder, out, *, data="cutouts.h5", start="start", loss="rank_n_contrast", weight=1.0, **changes
 ):
-    given = {"labels": LABELS, "epochs": 1, "batch_size": 24, "checkpoint_steps": 50, **changes}
-    main(
-        Settings(
-            data=folder / data,
-            start=folder / start,
-            out=folder / out,
-            align=AlignConfig(arm=arm, weight=weight, bins=4),
-            moco=MoCoConfig(queue_size=24 * 40, projection_dim=8),
-            nuisances=AugmentationConfig(jitter_px=0),
-            **given,
-        )
+    given = {"epochs": 1, "batch_size": 24, "checkpoint_steps": 50, **changes}
+    run(
+        folder / data,
+        folder / start,
+        folder / out,
+        labels=given.pop("labels", LABELS),
+        training=TrainingConfig(**given),
+        label_loss=LabelLossConfig(loss=loss, weight=weight, bins=4),
+        moco=MoCoConfig(queue_size=24 * 40, projection_dim=8),
+        augmentations=AugmentationConfig(jitter_px=0),
     )
     return artefact.read_card(folder / out, "encoder")
 
@@ -85,7 +84,7 @@ def test_the_card_says_what_was_seen_and_where_it_started(folder):
     assert card["split"] == SPLIT
     assert card["steps"] == (ROWS - 1) // 12
     history = [json.loads(line) for line in (folder / "aligned/history.jsonl").open()]
-    assert {"order_loss", "pretext_loss", "contrastive_loss", "knn_sigma_nmad"} <= set(history[0])
+    assert {"label_loss", "pretext_loss", "contrastive_loss", "knn_sigma_nmad"} <= set(history[0])
     assert not list((folder / "aligned").glob("step-*.ckpt"))
     assert (
         card["weights_sha256"] != artefact.read_card(folder / "start", "encoder")["weights_sha256"]
@@ -93,7 +92,12 @@ def test_the_card_says_what_was_seen_and_where_it_started(folder):
 
 
 def test_a_probe_with_the_same_labels_and_seed_uses_the_galaxies_that_were_seen(folder):
-    embed(folder / "cutouts.h5", folder / "aligned", folder / "embeddings", orientations=1)
+    embed(
+        folder / "cutouts.h5",
+        folder / "aligned",
+        folder / "embeddings",
+        readout=ReadOutConfig(orientations=1),
+    )
     store = Embeddings.open(folder / "embeddings")
     seen = artefact.read_card(folder / "aligned", "encoder")["labels_seen"]
     assert store.card["labels_seen"] == seen
@@ -105,7 +109,12 @@ def test_a_probe_with_the_same_labels_and_seed_uses_the_galaxies_that_were_seen(
 
 
 def test_an_encoder_that_saw_no_labels_makes_embeddings_that_list_none(folder):
-    embed(folder / "cutouts.h5", folder / "start", folder / "plain", orientations=1)
+    embed(
+        folder / "cutouts.h5",
+        folder / "start",
+        folder / "plain",
+        readout=ReadOutConfig(orientations=1),
+    )
     assert "labels_seen" not in Embeddings.open(folder / "plain").card
 
 
@@ -142,7 +151,7 @@ def test_without_weight_it_is_a_control_that_sees_no_label(folder):
 
 
 def test_an_interrupted_run_ends_as_the_whole_and_inherits_labels(folder, monkeypatch, capsys):
-    again = {"start": "aligned", "arm": "regression", "seed": 5}
+    again = {"start": "aligned", "loss": "regression", "seed": 5}
     whole = align(folder, "whole", **again)
     step = MoCo.training_step
 
@@ -174,7 +183,7 @@ def test_it_is_made_once_and_other_settings_are_refused(folder, capsys):
 def test_what_cannot_be_aligned_is_refused(folder, capsys):
     with pytest.raises(DataError, match="labels=1000, expected 10 to"):
         align(folder, "many", labels=1000)
-    with pytest.raises(ArtefactError, match="missing"):
+    with pytest.raises(ArtefactError, match="not a folder"):
         align(folder, "nowhere", start="nothing")
     with pytest.raises(DataError, match="do not fill one batch"):
         align(folder, "large", batch_size=480)

@@ -9,14 +9,13 @@ from torch.nn import functional as F
 from ssl_photoz.core.errors import TrainingError
 from ssl_photoz.training.health import (
     BLIND_PRETEXT,
-    Health,
+    OnlineKNN,
     effective_rank,
     knn_sigma_nmad,
     require_sane_loss,
     spread,
 )
-from ssl_photoz.training.pretext import PretextHead
-from ssl_photoz.training.queue import info_nce
+from ssl_photoz.training.moco import PretextHead, info_nce
 
 
 def test_spread_is_one_for_a_sphere_and_zero_for_a_point():
@@ -58,7 +57,7 @@ def test_health_leaves_the_model_in_training_and_unchanged():
     )
     before = {k: v.clone() for k, v in model.state_dict().items()}
     flux = torch.randn(30, 3, 2, 2)
-    scores = Health(known=flux, known_z=torch.rand(30), asked=flux[:0], asked_z=torch.empty(0))(
+    scores = OnlineKNN(known=flux, known_z=torch.rand(30), asked=flux[:0], asked_z=torch.empty(0))(
         model
     )
     assert set(scores) == {"embedding_std", "effective_rank"}

@@ -9,11 +9,9 @@ from torch import nn
 from ssl_photoz.core.errors import TrainingError
 from ssl_photoz.core.signals import StoppedError
 from ssl_photoz.training.checkpoints import latest_checkpoint
-from ssl_photoz.training.lightning import pl
+from ssl_photoz.training.engine import CheckedCheckpoints, TrainingCallback, pl
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_settings import MoCoConfig
-from ssl_photoz.training.moco_training import CheckedCheckpoints
-from ssl_photoz.training.watch import Watch
+from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
 STEPS = 6
 
@@ -59,21 +57,20 @@ def module(**changes):
     return MoCo(
         SmallEncoder(),
         noisy,
+        MoCoConfig(**settings),
         measure=lambda flux: flux.mean(dim=(2, 3)),
         target_mean=torch.zeros(2),
         target_std=torch.ones(2),
         total_steps=STEPS,
         seed=0,
-        **{**vars(MoCoConfig()), **settings},
     )
 
 
 def fit(model, folder, *, start=0, stop=STEPS, path=None, score=None):
-    watch = Watch(
+    watch = TrainingCallback(
         folder,
+        TrainingConfig(batch_size=8, checkpoint_steps=2),
         steps_per_epoch=3,
-        checkpoint_steps=2,
-        batch_size=8,
         score=score or (lambda _: {"embedding_std": 0.5}),
     )
     trainer = pl.Trainer(

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from ssl_photoz.core.errors import ShapeError
-from ssl_photoz.training.queue import KeyQueue, info_nce
+from ssl_photoz.training.moco import KeyQueue, info_nce
 
 
 def unit(n, dim, seed=0):

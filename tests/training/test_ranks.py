@@ -104,7 +104,7 @@ def test_only_the_first_process_logs_and_the_figures_are_those_of_all(folders):
     ]
     assert [row["step"] for row in rows[1]] == [3, 6]
     for alone, together in zip(*rows, strict=True):
-        for name in ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy", "order_loss"):
+        for name in ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy", "label_loss"):
             assert together[name] == pytest.approx(alone[name], rel=1e-4), name
 
 
@@ -139,10 +139,10 @@ def test_alone_everything_is_as_it_was():
         assert (ranks.rank(), ranks.world()) == (0, 1)
         for same in (ranks.gathered, ranks.gathered_with_gradient, ranks.average_):
             assert same(part) is part
-        assert ranks.dealt(part, order) is part
-        assert ranks.dealt_back(part, order) is part
-        assert ranks.first_does(lambda: 7) == ranks.greatest(7) == 7
-        assert ranks.all_say(7) == [7]
+        assert ranks.batch_shuffle(part, order) is part
+        assert ranks.batch_unshuffle(part, order) is part
+        assert ranks.on_rank_zero(lambda: 7) == ranks.all_reduce_max(7) == 7
+        assert ranks.all_gather_object(7) == [7]
         assert ranks.share(6) == slice(0, 6)
 
 

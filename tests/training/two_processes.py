@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from ssl_photoz.training import ranks
+from ssl_photoz.training.engine import train
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.moco_settings import MoCoConfig
-from ssl_photoz.training.moco_training import train
+from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
 BATCH, STEPS = 8, 6
 KEY_PARTS = []
@@ -57,7 +57,7 @@ def mirrored(flux, **_):
     return flux.flip(-1) if torch.is_grad_enabled() else flux.clone()
 
 
-class Order(nn.Module):
+class LabelLoss(nn.Module):
     """A loss that needs the whole batch: the scatter of its features, weighed by redshift."""
 
     def forward(self, features, z):
@@ -66,18 +66,18 @@ class Order(nn.Module):
 
 def module(kind):
     torch.manual_seed(0)
-    settings = {**vars(MoCoConfig()), "queue_size": 16, "projection_dim": 8, "warmup": 0.0}
+    config = MoCoConfig(contrast_weight=1.0, queue_size=16, projection_dim=8, warmup=0.0)
     made = kind(
         SmallEncoder(),
         mirrored,
+        config,
         measure=lambda flux: flux[:, :, 1:].mean(dim=(2, 3)),
         target_mean=torch.zeros(2),
         target_std=torch.ones(2),
         total_steps=STEPS,
         seed=0,
-        order=Order(),
-        order_weight=1.0,
-        **{**settings, "contrast_weight": 1.0},
+        label_loss=LabelLoss(),
+        label_weight=1.0,
     )
     made.key_encoder.register_forward_pre_hook(
         lambda _, given: KEY_PARTS.append(given[0][:, 0, 0, 0].int().tolist())
@@ -94,11 +94,11 @@ def main(folder):
             train(
                 one,
                 lambda start: map(batch, range(start, STEPS)),
+                config=TrainingConfig(
+                    batch_size=BATCH, checkpoint_steps=STEPS, precision="32-true"
+                ),
                 folder=folder / name,
                 steps_per_epoch=3,
-                checkpoint_steps=STEPS,
-                batch_size=BATCH,
-                precision="32-true",
                 score=lambda _: {"embedding_std": 0.5},
             )
             torch.save(one.state_dict(), folder / f"{name}-{ranks.rank()}.pt")
