@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.photoz.artefact import (
@@ -174,9 +174,14 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns:
             The folder.
+
+        Raises:
+            ConfigError: If the probe is of a kind that cannot be stored.
+            MismatchError: If the folder holds an artefact that is no saved `PhotoZ`.
         """
         check_is_fitted(self)
         folder, name = Path(folder), _name_of(self.estimator_)
+        _require_free(folder)
         facts = {
             "label": label,
             "features": "embedding",
@@ -228,6 +233,12 @@ def _labelled(X: Array, z: Array, which: str) -> tuple[Array, Doubles, Bools]:
     if not kept.any():
         raise DataError(f"none of {len(redshifts)} {which} has a redshift (finite, above 0)")
     return np.asarray(X), redshifts, kept
+
+
+def _require_free(folder: Path) -> None:
+    """Refuse to write over an artefact of another kind, or over the probes of a verb."""
+    if (folder / "card.json").exists() and "estimator" not in read_probe_card(folder).config:
+        raise MismatchError(f"{folder} already holds probes of a verb; save to another folder")
 
 
 def _name_of(probe: Probe) -> str:

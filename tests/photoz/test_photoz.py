@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
 from ssl_photoz.photoz.estimator import PhotoZ
 from ssl_photoz.photoz.intervals import Interval
@@ -64,6 +64,18 @@ def test_it_loads_what_the_verb_wrote(fitted, galaxies):
     assert PhotoZ.load(folder, which="ridge").card.simulated
     with pytest.raises(ArtefactError, match="holds knn, ridge; say which="):
         PhotoZ.load(folder)
+
+
+def test_it_is_never_saved_over_other_work(fitted, galaxies, tmp_path):
+    store, folder = fitted
+    photoz = PhotoZ("ridge").fit(*galaxies(100))
+    with pytest.raises(MismatchError, match="already holds probes of a verb"):
+        photoz.save(folder)
+    with pytest.raises(MismatchError, match="'embeddings' artefact"):
+        photoz.save(store.folder)
+    photoz.save(tmp_path / "mine")
+    PhotoZ("mean").fit(*galaxies(100)).save(tmp_path / "mine")
+    assert PhotoZ.load(tmp_path / "mine").card.probes == ["mean"]
 
 
 def test_scikit_learn_clones_and_searches(galaxies):
