@@ -147,7 +147,9 @@ def _make(
         facts |= {"simulated": cutouts.source.simulated, "steps": steps}
         if start is not None:
             facts["simulated"] |= start.card.simulated
-            facts |= {"started_from": start.sha256, "labels_seen": start.card.labels_seen}
+            facts["started_from"] = start.sha256
+            if start.card.labels_seen:
+                facts["labels_seen"] = start.card.labels_seen
         ranks.on_rank_zero(
             lambda: save_encoder(out, encoder, config=config, parents=parents, **facts)
         )

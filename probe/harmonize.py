@@ -1,74 +1,79 @@
-"""Bring frozen embeddings of one survey to those of another, so that its probe can be applied.
-
-    ssl-photoz adapt embeddings=runs/north/embeddings reference=runs/south/embeddings \
-        out=runs/north/adapted
-    ssl-photoz predict embeddings=runs/north/adapted probe=runs/south/probe out=photoz.parquet
-
-For those who cannot train an encoder again. Both folders are of one encoder. The map is linear, and
-fitted to the galaxies outside the test skies, without redshifts; the card says what was done.
-"""
+"""The program that brings frozen embeddings of one survey to those of another."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of adapt.
-
-    Attributes:
-        embeddings: Embeddings folder of the target survey.
-        reference: Embeddings folder of the survey that a probe was fitted to.
-        out: Embeddings folder to write.
-        method: shift (means), coral (means and covariances), or procrustes (a rotation, from
-            galaxies that are in both folders).
-        ridge: Of coral, in units of the mean variance: larger, and directions with little scatter
-            are left more as they are.
-    """
-
-    embeddings: Path
-    reference: Path
-    out: Path
-    method: Literal["shift", "coral", "procrustes"] = "coral"
-    ridge: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Refuse a ridge below zero."""
-        if self.ridge < 0:
-            raise ConfigError(f"ridge is {self.ridge}, expected 0 or more")
-
-
-def main(settings: Settings) -> None:
-    """Fit the map and write the folder, or say that it has been done."""
-    from ssl_photoz.embeddings.adapt import fit, require_same_encoder, write_mapped
+if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
 
-    target = Embeddings.open(settings.embeddings)
-    reference = Embeddings.open(settings.reference)
-    require_same_encoder(target, reference)
-    parents = {"embeddings": target.sha256, "reference": reference.sha256}
-    paths = ("out", "embeddings", "reference")
-    if not artefact.begin(
-        settings.out, "embeddings", config=settings, parents=parents, ignore=paths
-    ):
-        return print(f"{settings.out} is already made")
-    mapped = fit(target, reference, method=settings.method, ridge=settings.ridge)
+
+def harmonize(
+    embeddings: PathLike | Embeddings,
+    reference: PathLike | Embeddings,
+    out: PathLike,
+    *,
+    method: Literal["shift", "coral", "procrustes"] = "coral",
+    ridge: float = 0.01,
+) -> Embeddings:
+    """Bring embeddings of one survey to those of another, so that its probe can be applied.
+
+        ssl-photoz harmonize embeddings=runs/north/embeddings reference=runs/south/embeddings \
+            out=runs/north/harmonized
+        ssl-photoz predict embeddings=runs/north/harmonized probe=runs/south/probe \
+            out=photoz.parquet
+
+    For those who cannot train an encoder again. Both folders are of one encoder. The map is linear,
+    and fitted to the galaxies outside the test skies, without redshifts; the card says so.
+
+    Args:
+        embeddings: Embeddings of the target survey.
+        reference: Embeddings of the survey that a probe was fitted to.
+        out: Folder to write.
+        method: shift (means), coral (means and covariances), or procrustes (a rotation, from
+            galaxies that are in both folders).
+        ridge: Ridge of coral, in units of the mean variance: larger, and directions with little
+            scatter are left more as they are.
+
+    Returns:
+        The mapped embeddings.
+
+    Raises:
+        ConfigError: If ridge is negative.
+        MismatchError: If the two were not made alike, or are harmonized already.
+        DataError: If there are too few galaxies, or pairs.
+    """
+    if ridge < 0:
+        raise ConfigError(f"ridge is {ridge}, expected 0 or more")
+    from ssl_photoz.embeddings.linear_map import fit_map, require_same_encoder, write_mapped
+    from ssl_photoz.embeddings.store import Embeddings
+
+    out, target, goal = Path(out), Embeddings.open(embeddings), Embeddings.open(reference)
+    require_same_encoder(target, goal)
+    config = {
+        **{"embeddings": target.folder, "reference": goal.folder},
+        **{"method": method, "ridge": ridge},
+    }
+    parents = {"embeddings": target.sha256, "reference": goal.sha256}
+    made: dict[str, Any] = {"config": config, "parents": parents}
+    if not artefact.begin(out, "embeddings", ignore=("embeddings", "reference"), **made):
+        print(f"{out} is already made")
+        return Embeddings.open(out)
     card = write_mapped(
-        settings.out,
+        out,
         target,
-        mapped,
-        config=settings,
-        parents=parents,
-        adapted={"method": settings.method, "reference": reference.sha256},
+        fit_map(target, goal, method=method, ridge=ridge),
+        adapted={"method": method, "reference": goal.sha256},
+        **made,
     )
-    simulated = "SIMULATED: " if card.get("simulated") else ""
+    simulated = "SIMULATED: " if card.simulated else ""
     print(
-        f"{simulated}{card['rows_written']} embeddings brought to those of {settings.reference} by "
-        f"{settings.method}: {settings.out}"
+        f"{simulated}{card.rows_written} embeddings brought to those of {goal.folder} by "
+        f"{method}: {out}"
     )
+    return Embeddings.open(out)

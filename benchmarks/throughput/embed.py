@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from ssl_photoz.recipes.pretrain.embed import embed
 
 from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
 from benchmarks.throughput.survey import make_file
 from benchmarks.throughput.train import new_encoder
 from ssl_photoz.core.memory import keep_freed_memory
-from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.encoders.settings import ReadOutConfig
@@ -75,7 +75,7 @@ def compare(
     given = {"crop_px": crop_px, "batch_size": batch_size, "orientations": orientations}
 
     def run(*, cold: bool) -> Callable[[], float]:
-        return lambda: embedded(path, backbone, cold=cold, device=device, **given)
+        return lambda: embedded(path, backbone, cold=cold, **given)
 
     contenders = {
         CEILING: lambda: rate_of(top, seconds=per_turn, device=device),
@@ -109,7 +109,6 @@ def embedded(
     batch_size: int,
     orientations: int,
     cold: bool,
-    device: str,
 ) -> float:
     """Embed a whole file as `ssl-photoz embed` does; images per second, start and end included."""
     with tempfile.TemporaryDirectory() as name:
@@ -119,12 +118,11 @@ def embedded(
         if cold:
             forget(path)
         started = time.perf_counter()
-        card = embed(
+        made = embed(
             path,
             folder / "encoder",
             folder / "embeddings",
-            orientations=orientations,
+            readout=ReadOutConfig(orientations=orientations),
             batch_size=batch_size,
-            device=device,
         )
-        return float(card["rows_in"]) / (time.perf_counter() - started)
+        return float(made.card.rows_in) / (time.perf_counter() - started)

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array
-from ssl_photoz.embeddings.store import Reject, finish, is_whole, write_shard
+from ssl_photoz.embeddings.store import EmbeddingsCard, Reject, finish, is_whole, write_shard
 
 NOT_FINITE = "vector holds nan or inf, or numbers beyond float16"
 
@@ -42,19 +41,19 @@ def adopt_vectors(
     vectors: Array,
     columns: Mapping[str, Array],
     *,
-    shard_rows: int = 8192,
+    shard_rows: int,
     config: object = None,
     parents: Mapping[str, str],
     **facts: object,
-) -> artefact.Card:
+) -> EmbeddingsCard:
     """Write an embeddings folder; call again after an interruption to go on.
 
     Args:
-        folder: Where to.
+        folder: Folder to write.
         vectors: Shape (N, D); kept as float16, as all embeddings are.
         columns: ``id``, ``ra``, ``dec``, ``z``, ``split`` and any other, each (N, ...).
         shard_rows: Rows per shard.
-        config: The resolved settings, for the card.
+        config: Settings, for the card.
         parents: Fingerprints of the files.
         **facts: What an embeddings card says: ``encoder``, ``simulated``, ``calibrated`` ...
 

@@ -17,6 +17,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.embeddings.store import (
     Embeddings,
+    EmbeddingsCard,
     finish,
     is_whole,
     read_account,
@@ -31,7 +32,9 @@ ALIKE = (
 HANDED_ON = (*ALIKE, "trained_steps", "labels_seen")
 
 
-def join(folder: Path, parts: Sequence[Embeddings], *, config: object = None) -> artefact.Card:
+def join_embeddings(
+    folder: Path, parts: Sequence[Embeddings], *, config: object = None
+) -> EmbeddingsCard:
     """Write an embeddings folder that holds the galaxies of several, in the order given.
 
     The shards of the first are taken as they are, so that an index of it can grow to the whole;
@@ -39,9 +42,9 @@ def join(folder: Path, parts: Sequence[Embeddings], *, config: object = None) ->
     again after an interruption to go on.
 
     Args:
-        folder: Where to.
+        folder: Folder to write.
         parts: At least two folders, made alike.
-        config: The resolved settings, for the card.
+        config: Settings, for the card.
 
     Returns:
         The card.
@@ -54,7 +57,7 @@ def join(folder: Path, parts: Sequence[Embeddings], *, config: object = None) ->
         raise ConfigError(f"got {len(parts)} embeddings folders, expected at least 2, each once")
     for part in parts[1:]:
         require_alike(parts[0], part)
-    first_rows = accumulate((int(part.card["rows_in"]) for part in parts), initial=0)
+    first_rows = accumulate((part.card.rows_in for part in parts), initial=0)
     shards = [
         (shard, first_row)
         for part, first_row in zip(parts, first_rows, strict=False)
@@ -65,7 +68,7 @@ def join(folder: Path, parts: Sequence[Embeddings], *, config: object = None) ->
             _put(shard, folder, number, first_row)
     return finish(
         folder,
-        rows_in=sum(int(part.card["rows_in"]) for part in parts),
+        rows_in=sum(part.card.rows_in for part in parts),
         config=config,
         parents={f"embeddings {n}": part.sha256 for n, part in enumerate(parts)},
         **{name: parts[0].card[name] for name in HANDED_ON if name in parts[0].card},
@@ -95,7 +98,7 @@ def require_alike(one: Embeddings, other: Embeddings) -> None:
 
 
 def repeated_ids(joined: Embeddings) -> int:
-    """Return how many rows have the id of an earlier row."""
+    """Number of rows that have the id of an earlier row."""
     ids = joined.column("id")
     return len(ids) - len(np.unique(ids))
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.cutouts.single import SUFFIXES, read_single, write_single
 from ssl_photoz.embeddings.embed import embed_cutout
+from ssl_photoz.embeddings.store import EmbeddingsCard
+from ssl_photoz.encoders.encoder import Encoder
 
 
 def embed_file(
-    encoder_folder: Path, path: Path, row: int, *, like: artefact.Card
+    encoder: PathLike | Encoder, path: PathLike, row: int, *, like: EmbeddingsCard
 ) -> tuple[Floats, Array]:
     """Embed one cutout of a file, as the embeddings it will be compared with were made.
 
     Args:
-        encoder_folder: The encoder artefact.
+        encoder: The encoder, or its folder.
         path: A cutout file (HDF5), or FITS or NPY as `read_single` takes it; where these do not
             state bands or pixel scale, those of the embeddings are assumed.
-        row: Which cutout of it.
-        like: The card of those embeddings.
+        row: Number of the cutout.
+        like: Card of those embeddings.
 
     Returns:
         The embedding, (D,), and a colour picture of the cutout, (H, W, 3) uint8.
@@ -31,14 +32,14 @@ def embed_file(
         DataError: If there is no such cutout, or its pixels are bad.
         MismatchError: If the encoder was trained for other cutouts.
     """
+    path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        return embed_cutout(encoder_folder, path, row, like=like)
+        return embed_cutout(encoder, path, row, like=like)
     single = read_single(path, row)
     with tempfile.TemporaryDirectory(prefix="ssl-photoz-") as folder:
         copy = Path(folder) / "cutout.h5"
-        bands, pixscale_arcsec = like["bands"], float(like["pixscale_arcsec"])
-        write_single(copy, single, bands=bands, pixscale_arcsec=pixscale_arcsec)
+        write_single(copy, single, bands=like.bands, pixscale_arcsec=like.pixscale_arcsec)
         try:
-            return embed_cutout(encoder_folder, copy, 0, like=like)
+            return embed_cutout(encoder, copy, 0, like=like)
         except DataError as error:
             raise DataError(str(error).replace(str(copy), str(path))) from None

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,74 @@ import pyarrow.parquet as pq
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, ShapeError
-from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.core.types import Array, Floats, PathLike
+from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
+
+
+class EmbeddingsCard(artefact.Card):
+    """What the card of embeddings says."""
+
+    @property
+    def encoder(self) -> str:
+        """Checksum of the encoder's card, or a name for a network that is not there."""
+        return str(self.get("encoder", ""))
+
+    @property
+    def readout(self) -> ReadOutConfig:
+        """What was read from the network."""
+        return ReadOutConfig(str(self["stages"]), int(self["orientations"]))
+
+    @property
+    def bands(self) -> list[str]:
+        """Names of the cutouts' bands."""
+        return list(self["bands"])
+
+    @property
+    def pixscale_arcsec(self) -> float:
+        """Pixel scale of the cutouts, arcsec per pixel."""
+        return float(self["pixscale_arcsec"])
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """The sky split; empty where none was kept."""
+        return dict(self.get("split") or {})
+
+    @property
+    def dim(self) -> int:
+        """Length D of an embedding."""
+        return int(self["dim"])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the per-row columns."""
+        return tuple(self["columns"])
+
+    @property
+    def shards(self) -> dict[str, str]:
+        """Name of each shard file that holds rows to its sha256."""
+        return dict(self["shards"])
+
+    @property
+    def rows_in(self) -> int:
+        """Rows of the cutout file."""
+        return int(self["rows_in"])
+
+    @property
+    def rows_written(self) -> int:
+        """Rows with an embedding."""
+        return int(self["rows_written"])
+
+    @property
+    def rows_rejected(self) -> int:
+        """Rows without one."""
+        return int(self["rows_rejected"])
+
+    @property
+    def labels_seen(self) -> list[Any]:
+        """Ids of the galaxies whose redshifts the encoder has learnt from."""
+        return list(self.get("labels_seen", ()))
 
 
 class Reject(NamedTuple):
@@ -76,7 +141,7 @@ def write_arrow_shard(
 
 
 def read_account(shard: Path) -> tuple[int, list[Reject]]:
-    """Return how many cutout rows a shard accounts for, and which of them it rejects.
+    """Number of cutout rows that a shard accounts for, and those that it rejects.
 
     Raises:
         ArtefactError: If the shard is damaged or was not written by `write_shard`.
@@ -93,7 +158,7 @@ def read_account(shard: Path) -> tuple[int, list[Reject]]:
 
 
 def is_whole(shard: Path, rows_in: int) -> bool:
-    """Say whether a shard is there and accounts for so many rows; damage is said aloud."""
+    """Whether a shard is there and accounts for so many rows; damage is reported."""
     if not shard.exists():
         return False
     try:
@@ -105,13 +170,13 @@ def is_whole(shard: Path, rows_in: int) -> bool:
 
 def finish(
     folder: Path, *, rows_in: int, config: object, parents: Mapping[str, str], **facts: object
-) -> artefact.Card:
+) -> EmbeddingsCard:
     """Account for every row, write ``rejects.parquet`` and then the card.
 
     Args:
         folder: The embeddings folder, all shards written.
         rows_in: Rows of the cutout file.
-        config: The resolved settings.
+        config: Settings, for the card.
         parents: sha256 of the encoder and fingerprint of the cutout file.
         **facts: What consumers must know: ``simulated``, ``calibrated``, ``encoder`` ...
 
@@ -139,7 +204,7 @@ def finish(
         why = rejects[0].reason if rejects else "there are none"
         raise DataError(f"not one of {rows_in} rows could be embedded (first: {why})")
     schema = pq.read_schema(filled[0])
-    return artefact.write_card(
+    card = artefact.write_card(
         folder,
         "embeddings",
         config=config,
@@ -152,6 +217,7 @@ def finish(
         shards={shard.name: artefact.sha256_of(shard) for shard in filled},
         **facts,
     )
+    return EmbeddingsCard(card)
 
 
 def write_embeddings(
@@ -187,33 +253,39 @@ class Embeddings:
         columns: Names of the per-row columns.
     """
 
-    def __init__(self, folder: Path, card: artefact.Card) -> None:
+    def __init__(self, folder: Path, card: EmbeddingsCard) -> None:
         self.folder = folder
         self.card = card
         self.sha256 = artefact.sha256_of(folder)
-        self.columns: tuple[str, ...] = tuple(card["columns"])
-        self._shards = [folder / name for name in sorted(card["shards"])]
+        self.columns = card.columns
+        self._shards = [folder / name for name in sorted(card.shards)]
 
     @classmethod
-    def open(cls, folder: Path) -> Embeddings:
+    def open(cls, folder: PathLike | Embeddings) -> Embeddings:
         """Open a finished embeddings folder.
+
+        Args:
+            folder: The folder; or embeddings, which are given back.
 
         Raises:
             ArtefactError: If it is unfinished, or a shard is missing or empty.
         """
-        card = artefact.read_card(folder, "embeddings")
-        for name in card["shards"]:
+        if isinstance(folder, Embeddings):
+            return folder
+        folder = Path(folder)
+        card = EmbeddingsCard(artefact.read_card(folder, "embeddings"))
+        for name in card.shards:
             if not (folder / name).is_file():
                 raise ArtefactError(f"{folder} lacks its shard {name}; run embed again")
         return cls(folder, card)
 
     def __len__(self) -> int:
-        return int(self.card["rows_written"])
+        return self.card.rows_written
 
     @property
     def dim(self) -> int:
         """Length D of an embedding."""
-        return int(self.card["dim"])
+        return self.card.dim
 
     @property
     def has_thumbnails(self) -> bool:
@@ -221,7 +293,7 @@ class Embeddings:
         return "thumbnail" in self.columns
 
     def column(self, name: str) -> Array:
-        """Return one column, shape (N,) or (N, m); text as an object array.
+        """One column, shape (N,) or (N, m); text as an object array.
 
         Raises:
             ArtefactError: If there is no such column.
@@ -233,7 +305,7 @@ class Embeddings:
         return np.concatenate([_to_numpy(self._read(s, name)) for s in self._shards])
 
     def vectors(self, name: str = "embedding") -> Floats:
-        """Return a vector column as float32, shape (N, D): ``embedding`` or ``aperture``."""
+        """A vector column as float32, shape (N, D): ``embedding`` or ``aperture``."""
         return np.asarray(self.column(name), dtype=np.float32)
 
     def batches(self, size: int, name: str = "embedding") -> Iterator[Floats]:
@@ -267,7 +339,7 @@ class Embeddings:
         return [np.asarray(Image.open(io.BytesIO(pictures[row]))) for row in wanted.tolist()]
 
     def column_types(self) -> dict[str, str]:
-        """Return the Arrow type of each column, by name."""
+        """Arrow type of each column, by name."""
         return {field.name: str(field.type) for field in pq.read_schema(self._shards[0])}
 
     def _read(self, shard: Path, name: str) -> pa.ChunkedArray:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ssl_photoz.core.artefact import Card
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
-from ssl_photoz.core.types import Floats
+from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.encoders.backbones import make_backbone
-from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
+from ssl_photoz.encoders.readout import CutoutReader, embed_array
+from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig, ReadOutConfig
 from ssl_photoz.encoders.stretch import Stretch
 from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
 
@@ -134,6 +135,44 @@ class Encoder(nn.Module):
         """Mean of the last stage's map, (B, width)."""
         return self.maps(flux)[-1].mean(dim=(2, 3))
 
+    def embed(
+        self,
+        cutouts: Array | CutoutReader,
+        *,
+        config: ReadOutConfig = ReadOutConfig(),
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Floats:
+        """Embeddings of cutouts, as the verb ``embed`` stores them.
+
+        The central crop of each is embedded on the encoder's device, in mixed precision. The
+        result is rounded to half precision, so that it equals `Embeddings.vectors` of the same
+        cutouts, and given as float32.
+
+        >>> encoder = fresh_encoder(
+        ...     EncoderConfig(crop_px=40), bands="grz", pixscale_arcsec=0.262, calibrated=True,
+        ...     noise=[0.01] * 3, seed=0,
+        ... )
+        >>> encoder.embed(np.zeros((2, 3, 48, 48))).shape
+        (2, 1408)
+
+        Args:
+            cutouts: Flux in the encoder's unit, shape (N, C, H, W), or open cutouts; 8-bit values
+                are divided by 255.
+            config: What is read from the network.
+            batch_size: Cutouts per pass through the network.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            Shape (N, D), float32.
+
+        Raises:
+            MismatchError: If the cutouts are not what the encoder was made for.
+            DataError: If a cutout has nan or inf pixels; the message has the row numbers.
+            ShapeError: If an array is not (N, C, H, W).
+        """
+        return embed_array(self, cutouts, config, batch_size=batch_size, progress=progress)
+
     def require(
         self, *, bands: Sequence[str], pixscale_arcsec: float, calibrated: bool, size_px: int
     ) -> None:
@@ -150,6 +189,22 @@ class Encoder(nn.Module):
                 f"the encoder was trained with {name} = {mine[name]}, these cutouts have "
                 f"{name} = {theirs[name]}; use cutouts like the encoder's, or another encoder"
             )
+        self._require_size(size_px)
+
+    def require_pixels(self, shape: Sequence[int]) -> None:
+        """Check that pixels of cutouts, of which only the shape (C, H, W) is known, can be taken.
+
+        Raises:
+            MismatchError: If there are other bands or too few pixels, naming both sides.
+        """
+        if shape[0] != self.input_shape[0]:
+            raise MismatchError(
+                f"the encoder was trained with bands = {self.description['bands']}, these cutouts "
+                f"have {shape[0]} bands; use cutouts like the encoder's, or another encoder"
+            )
+        self._require_size(min(shape[1:]))
+
+    def _require_size(self, size_px: int) -> None:
         if size_px < self.input_shape[-1]:
             raise MismatchError(
                 f"the encoder sees crops of {self.input_shape[-1]} px, these cutouts are "

@@ -1,12 +1,21 @@
-"""An embedding reads the whole network: every stage, its mean and its centre."""
+"""Embeddings from an encoder: every stage of the network, its mean and its centre."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError, ShapeError
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.encoders.settings import ReadOutConfig
+
+if TYPE_CHECKING:
+    from ssl_photoz.encoders.encoder import Encoder
 
 # In this order the first 1, 2, 4 or 8 are as unlike each other as can be.
 SYMMETRIES = (
@@ -75,3 +84,105 @@ def read_out(encoder: Encoder, flux: Tensor, config: ReadOutConfig = ReadOutConf
         total = features if total is None else total + features
     assert total is not None
     return total / config.orientations
+
+
+@runtime_checkable
+class CutoutReader(Protocol):
+    """Anything that cutouts are read from, such as `ssl_photoz.cutouts.reader.Cutouts`."""
+
+    def __len__(self) -> int:
+        """Number of cutouts."""
+        ...
+
+    def read(self, rows: Ints) -> Array:
+        """Pixels of some rows, (B, C, H, W)."""
+        ...
+
+
+def embed_crops(encoder: Encoder, crops: Tensor, config: ReadOutConfig) -> NDArray[np.float16]:
+    """Embeddings of crops as they are stored: made in bfloat16 where that is exact enough.
+
+    Args:
+        encoder: An encoder in evaluation mode; its memory layout becomes ``channels_last``.
+        crops: Shape (B, C, crop, crop), float32.
+        config: What is read from the network.
+
+    Returns:
+        Shape (B, D), float16.
+    """
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = next(encoder.parameters()).device
+    crops = crops.to(device, memory_format=torch.channels_last, non_blocking=True)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        vectors = read_out(encoder, crops, config)
+    return np.asarray(vectors.cpu().numpy(), np.float16)
+
+
+def embed_array(
+    encoder: Encoder,
+    cutouts: Array | CutoutReader,
+    config: ReadOutConfig,
+    *,
+    batch_size: int,
+    progress: bool,
+) -> Floats:
+    """Embeddings of cutouts in memory or in a file; see `Encoder.embed`."""
+    from tqdm import tqdm
+
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
+    count, read = _source(encoder, cutouts)
+    starts = range(0, count, batch_size)
+    found, training = [], encoder.training
+    encoder.eval()
+    try:
+        for start in tqdm(starts, desc="embed", unit="batch", disable=not progress):
+            rows = np.arange(start, min(start + batch_size, count))
+            crops = _crops(encoder, read(rows), rows)
+            found.append(embed_crops(encoder, crops, config).astype(np.float32))
+        if not found:
+            nothing = torch.zeros(1, *encoder.input_shape)
+            return embed_crops(encoder, nothing, config).astype(np.float32)[:0]
+    finally:
+        encoder.train(training)
+    return np.concatenate(found)
+
+
+def _source(encoder: Encoder, cutouts: Array | CutoutReader) -> tuple[int, Callable[[Ints], Array]]:
+    """Number of cutouts and how to read some, once all that can be checked first is."""
+    if isinstance(cutouts, CutoutReader):
+        if (source := getattr(cutouts, "source", None)) is not None:
+            encoder.require(size_px=source.size_px, **source.about)
+        return len(cutouts), cutouts.read
+    pixels = np.asarray(cutouts)
+    if pixels.ndim != 4:
+        raise ShapeError(f"cutouts have shape {pixels.shape}, expected (N, C, H, W)")
+    encoder.require_pixels(pixels.shape[1:])
+    return len(pixels), pixels.__getitem__
+
+
+def _crops(encoder: Encoder, pixels: Array, rows: Ints) -> Tensor:
+    """Central crops, float32, of cutouts that are all good.
+
+    Raises:
+        DataError: If a cutout has bad pixels.
+        MismatchError: If the cutouts are not what the encoder was made for.
+    """
+    encoder.require_pixels(pixels.shape[1:])
+    if pixels.dtype == np.uint8 and encoder.description["calibrated"]:
+        raise MismatchError(
+            "the encoder was trained with calibrated = True, these cutouts are 8-bit pictures; use "
+            "cutouts like the encoder's, or another encoder"
+        )
+    flux = torch.from_numpy(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")))
+    flux = flux.float().div_(255) if flux.dtype == torch.uint8 else flux.float()
+    bad = rows[~torch.isfinite(flux).flatten(1).all(dim=1).numpy()]
+    if len(bad):
+        raise DataError(
+            f"nan or inf pixels in {len(bad)} cutouts, rows {', '.join(map(str, bad[:10]))}"
+            f"{' ...' if len(bad) > 10 else ''}; leave them out"
+        )
+    side = encoder.input_shape[-1]
+    top, left = ((full - side) // 2 for full in flux.shape[2:])
+    crops = flux[..., top : top + side, left : left + side]
+    return crops.contiguous(memory_format=torch.channels_last)

@@ -17,8 +17,8 @@ from ssl_photoz.core.types import Array, Doubles, PathLike
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
 from ssl_photoz.photoz.artefact import read_predictions
+from ssl_photoz.photoz.base import to_redshift
 from ssl_photoz.photoz.metrics import paired_difference
-from ssl_photoz.photoz.protocol import to_redshift
 from ssl_photoz.training.supervised.artefact import NetworkCard, TrainedNetwork, whole_path
 from ssl_photoz.training.supervised.predict import predict_blanked, predict_permuted
 from ssl_photoz.training.supervised.settings import BandsConfig

@@ -2,14 +2,16 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ssl_photoz.recipes.pretrain.embed import embed
 
-from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError, ShapeError
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
-from ssl_photoz.embeddings.embed import embed, embed_cutout
+from ssl_photoz.embeddings.embed import embed_cutout
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.encoders.artefact import save_encoder
+from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 
 ROWS = 40
 SPLIT = {"seed": 3, "nside": 32, "fractions": [0.7, 0.1, 0.2]}
@@ -48,8 +50,9 @@ def encoder(tmp_path):
 
 
 def run(cutouts, encoder, folder, **changes):
-    given = {"orientations": 2, "shard_rows": 8, "batch_size": 8, **changes}
-    return embed(cutouts, encoder, folder, **given)
+    given = {"shard_rows": 8, "batch_size": 8, **changes}
+    readout = ReadOutConfig(orientations=2)
+    return embed(cutouts, encoder, folder, readout=readout, **given).card
 
 
 def test_every_row_is_written_or_rejected_with_its_reason(cutouts, encoder, tmp_path):
@@ -105,6 +108,49 @@ def test_a_single_cutout_is_embedded_as_the_table_was(cutouts, encoder, tmp_path
         embed_cutout(encoder, cutouts, 40, like=stored.card)
     with pytest.raises(DataError, match=r"row 16 .* all-zero cutout"):
         embed_cutout(encoder, cutouts, 16, like=stored.card)
+
+
+def test_an_encoder_embeds_arrays_and_open_cutouts_as_the_table_was(cutouts, encoder, tmp_path):
+    with h5py.File(cutouts, "r+") as file:
+        file["images"][5], file["images"][16:24] = file["images"][1], file["images"][:8]
+        images = file["images"][:]
+    run(cutouts, encoder, tmp_path / "e")
+    stored, loaded = Embeddings.open(tmp_path / "e"), load_encoder(encoder)
+    given = {"config": ReadOutConfig(orientations=2), "batch_size": 8}
+    for some in (images, images.astype(">f8"), Cutouts.open(cutouts)):
+        vectors = loaded.embed(some, **given)
+        assert vectors.dtype == np.float32
+        np.testing.assert_array_equal(vectors[:32], stored.vectors()[:32])
+        assert vectors.shape == (ROWS, stored.dim)
+    assert loaded.embed(images[:0]).shape == (0, stored.dim)
+    loaded.train()
+    np.testing.assert_array_equal(loaded.embed(images[:8], **given), stored.vectors()[:8])
+    assert loaded.training
+
+
+def test_an_encoder_refuses_arrays_that_are_not_its_own(cutouts, encoder):
+    loaded, flux = load_encoder(encoder), np.zeros((9, 3, 48, 48), "f4")
+    for wrong, error, says in (
+        (flux[:, :2], MismatchError, r"trained with bands = \['g', 'r', 'z'\].* have 2 bands"),
+        (flux[..., :20], MismatchError, "sees crops of 40 px, these cutouts are 20 px"),
+        (flux.astype("u1"), MismatchError, "8-bit"),
+        (flux[0], ShapeError, "expected \\(N, C, H, W\\)"),
+    ):
+        with pytest.raises(error, match=says):
+            loaded.embed(wrong)
+    with pytest.raises(DataError, match=r"nan or inf pixels in 1 cutouts, rows 5;"):
+        loaded.embed(Cutouts.open(cutouts))
+    with h5py.File(cutouts, "r+") as file:
+        file.attrs["bands"] = "g,r,i"
+    with pytest.raises(MismatchError, match="trained with bands"):
+        loaded.embed(Cutouts.open(cutouts))
+    unwritten = fresh_encoder(loaded.config, noise=[0.01] * 3, seed=0, **about(loaded))
+    with pytest.raises(ArtefactError, match="never written"):
+        run(cutouts, unwritten, cutouts.parent / "e")
+
+
+def about(encoder):
+    return {name: encoder.description[name] for name in ("bands", "pixscale_arcsec", "calibrated")}
 
 
 def test_cutouts_unlike_the_encoders_are_refused(cutouts, encoder, tmp_path):

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from ssl_photoz.recipes.probe import index as index_program
-from ssl_photoz.recipes.probe import join as program
+from ssl_photoz.recipes.probe.join import join
 
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.embeddings import joining
-from ssl_photoz.embeddings.joining import join, repeated_ids
+from ssl_photoz.embeddings.joining import join_embeddings, repeated_ids
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
 from ssl_photoz.similarity.index import Index
 
@@ -50,7 +50,7 @@ def make(tmp_path):
 
 def test_every_row_and_reject_of_each_in_order(make, tmp_path):
     parts = [make("a", seed=1), make("b", seed=2), make("c", seed=3)]
-    card = join(tmp_path / "all", parts)
+    card = join_embeddings(tmp_path / "all", parts)
     joined = Embeddings.open(tmp_path / "all")
     assert (card["rows_in"], len(joined), card["rows_rejected"]) == (249, 240, 9)
     for name in ("id", "z", "split", "embedding"):
@@ -69,21 +69,21 @@ def test_every_row_and_reject_of_each_in_order(make, tmp_path):
 def test_an_index_of_the_first_grows_to_the_whole(make, tmp_path, capsys):
     first, second = make("a", seed=1), make("b", seed=2)
     index = tmp_path / "index"
-    index_program.main(index_program.Settings(embeddings=first.folder, out=index))
-    joining_both = program.Settings(embeddings=(first.folder, second.folder), out=tmp_path / "all")
-    program.main(joining_both)
+    index_program.index(first.folder, index)
+    both = (first.folder, second)
+    join(both, tmp_path / "all")
     assert "160 galaxies of 2 folders" in capsys.readouterr().out
-    index_program.main(index_program.Settings(embeddings=tmp_path / "all", out=index))
+    index_program.index(tmp_path / "all", index)
     assert "adding to" in capsys.readouterr().out
-    _, found = Index.load(index).search(second.vectors(), 1)
+    _, found = Index.load(index).nearest_rows(second.vectors(), 1)
     assert (found[:, 0] == np.arange(80) + 80).all()
-    program.main(joining_both)
+    join(both, tmp_path / "all")
     assert "already made" in capsys.readouterr().out
 
 
 def test_a_join_cut_short_goes_on_and_redoes_what_is_damaged(make, tmp_path, monkeypatch):
     parts = [make("a", seed=1), make("b", seed=2)]
-    whole = join(tmp_path / "whole", parts)
+    whole = join_embeddings(tmp_path / "whole", parts)
     put, done = joining._put, []
 
     def stop_after_four(*arguments):
@@ -93,16 +93,16 @@ def test_a_join_cut_short_goes_on_and_redoes_what_is_damaged(make, tmp_path, mon
 
     monkeypatch.setattr(joining, "_put", stop_after_four)
     with pytest.raises(KeyboardInterrupt):
-        join(tmp_path / "cut", parts)
+        join_embeddings(tmp_path / "cut", parts)
     (tmp_path / "cut" / "part-00003.parquet").write_bytes(b"PAR1 torn")
     done.clear()
-    again = join(tmp_path / "cut", parts)
+    again = join_embeddings(tmp_path / "cut", parts)
     assert len(done) == 3, "the damaged shard and the two that were missing"
     assert again["shards"] == whole["shards"]
 
 
 def test_repeated_ids_are_counted(make, tmp_path):
-    join(tmp_path / "all", [make("a", seed=1), make("b", seed=1, trained_steps=7)])
+    join_embeddings(tmp_path / "all", [make("a", seed=1), make("b", seed=1, trained_steps=7)])
     assert repeated_ids(Embeddings.open(tmp_path / "all")) == 80
 
 
@@ -117,7 +117,7 @@ def test_repeated_ids_are_counted(make, tmp_path):
 )
 def test_embeddings_made_otherwise_are_refused(make, tmp_path, facts, says):
     with pytest.raises(MismatchError, match=says):
-        join(tmp_path / "all", [make("a", seed=1), make("b", seed=2, **facts)])
+        join_embeddings(tmp_path / "all", [make("a", seed=1), make("b", seed=2, **facts)])
     assert not (tmp_path / "all").exists()
 
 
@@ -126,14 +126,14 @@ def test_other_columns_are_refused_by_name(make, tmp_path):
     other = make("c", seed=3, change=lambda columns: columns.update(z=np.zeros(ROWS)))
     first = make("a", seed=1)
     with pytest.raises(MismatchError, match=r"'mag_r' is missing in .*a and double in .*b"):
-        join(tmp_path / "all", [first, more])
+        join_embeddings(tmp_path / "all", [first, more])
     with pytest.raises(MismatchError, match=r"'z' is float in .*a and double in .*c"):
-        join(tmp_path / "all", [first, other])
+        join_embeddings(tmp_path / "all", [first, other])
 
 
 def test_a_folder_alone_or_twice_is_refused(make, tmp_path):
     one = make("a", seed=1)
     with pytest.raises(ConfigError, match="got 1 embeddings folders, expected at least 2"):
-        join(tmp_path / "all", [one])
+        join_embeddings(tmp_path / "all", [one])
     with pytest.raises(ConfigError, match="each once"):
-        join(tmp_path / "all", [one, one])
+        join_embeddings(tmp_path / "all", [one, one])

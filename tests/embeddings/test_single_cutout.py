@@ -8,11 +8,14 @@ from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.cutouts.single import read_single
 from ssl_photoz.embeddings.embed import embed_cutout
 from ssl_photoz.embeddings.single import embed_file
+from ssl_photoz.embeddings.store import EmbeddingsCard
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
 
-CARD = {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "stages": "all", "orientations": 1}
+CARD = EmbeddingsCard(
+    {"bands": ["g", "r", "z"], "pixscale_arcsec": 0.262, "stages": "all", "orientations": 1}
+)
 PIXELS = np.random.default_rng(0).normal(0, 0.01, (2, 3, 48, 48)).astype("f4")
 
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from ssl_photoz.recipes.pretrain.embed import embed
 from ssl_photoz.recipes.pretrain.supervise import supervise as train
-from ssl_photoz.recipes.probe.probe import Settings as ProbeSettings
-from ssl_photoz.recipes.probe.probe import main as probe
+from ssl_photoz.recipes.probe.probe import probe
 
 from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
@@ -21,11 +21,10 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.cutouts.subset import subset
 from ssl_photoz.cutouts.supervision import central_crops
-from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.labels import fewer, read_labelled
@@ -98,7 +97,12 @@ def folder(tmp_path_factory):
     facts = {"config": {}, "parents": {}, "steps": 0}
     split = {"seed": 1, "nside": 32, "fractions": [0.6, 0.2, 0.2]}
     save_encoder(folder / "encoder", encoder, split=split, **facts)
-    embed(folder / "cutouts.h5", folder / "encoder", folder / "embeddings", orientations=1)
+    embed(
+        folder / "cutouts.h5",
+        folder / "encoder",
+        folder / "embeddings",
+        readout=ReadOutConfig(orientations=1),
+    )
     supervise(folder, "cnn", epochs=10, least_steps=100, learning_rate=3e-3)
     return folder
 
@@ -177,7 +181,7 @@ def test_a_network_read_back_predicts_the_same(folder, out):
 
 
 def test_a_folder_without_a_network_is_said(folder):
-    probe(ProbeSettings(embeddings=folder / "embeddings", out=folder / "knn", probes=("knn",)))
+    probe(embeddings=folder / "embeddings", out=folder / "knn", probes=("knn",))
     with pytest.raises(ArtefactError, match="holds no network"):
         load_network(folder / "knn")
 
@@ -325,7 +329,7 @@ def test_an_encoder_that_has_seen_test_labels_is_refused(folder):
 
 def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder):
     given = {"embeddings": folder / "embeddings", "probes": ("knn", "ridge")}
-    probe(ProbeSettings(**given, out=folder / "probe", versus=(folder / "cnn",)))
+    probe(**given, out=folder / "probe", versus=(folder / "cnn",))
     rows = [r for r in metrics_of(folder / "probe")["versus"] if r["rival"] == "trained end to end"]
     assert {(r["probe"], r["rival_probe"]) for r in rows} == {
         ("knn", "small_cnn"),
@@ -350,7 +354,7 @@ def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder
 
 def test_a_rival_of_several_probes_needs_a_namesake(folder):
     given = {"embeddings": folder / "embeddings", "features": "aperture"}
-    probe(ProbeSettings(**given, out=folder / "several", probes=("knn", "ridge")))
+    probe(**given, out=folder / "several", probes=("knn", "ridge"))
     with pytest.raises(MismatchError, match="none of the probes small_cnn"):
         supervise(folder, "lost", epochs=1, versus=(folder / "several",))
     assert not (folder / "lost").exists()

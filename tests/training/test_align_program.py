@@ -6,17 +6,17 @@ import h5py
 import numpy as np
 import pytest
 from ssl_photoz.recipes.pretrain.align import align as run
+from ssl_photoz.recipes.pretrain.embed import embed
 
 from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
-from ssl_photoz.embeddings.embed import embed
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.training.moco import MoCo
 from ssl_photoz.training.settings import LabelLossConfig, MoCoConfig, TrainingConfig
@@ -92,7 +92,12 @@ def test_the_card_says_what_was_seen_and_where_it_started(folder):
 
 
 def test_a_probe_with_the_same_labels_and_seed_uses_the_galaxies_that_were_seen(folder):
-    embed(folder / "cutouts.h5", folder / "aligned", folder / "embeddings", orientations=1)
+    embed(
+        folder / "cutouts.h5",
+        folder / "aligned",
+        folder / "embeddings",
+        readout=ReadOutConfig(orientations=1),
+    )
     store = Embeddings.open(folder / "embeddings")
     seen = artefact.read_card(folder / "aligned", "encoder")["labels_seen"]
     assert store.card["labels_seen"] == seen
@@ -104,7 +109,12 @@ def test_a_probe_with_the_same_labels_and_seed_uses_the_galaxies_that_were_seen(
 
 
 def test_an_encoder_that_saw_no_labels_makes_embeddings_that_list_none(folder):
-    embed(folder / "cutouts.h5", folder / "start", folder / "plain", orientations=1)
+    embed(
+        folder / "cutouts.h5",
+        folder / "start",
+        folder / "plain",
+        readout=ReadOutConfig(orientations=1),
+    )
     assert "labels_seen" not in Embeddings.open(folder / "plain").card
 
 

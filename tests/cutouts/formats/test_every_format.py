@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from ssl_photoz.recipes.pretrain.embed import embed
 
 from benchmarks.formats import galaxies, writers
 from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.formats.registry import FORMATS
 from ssl_photoz.cutouts.parquet_out import write_parquet
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.embeddings.embed import embed
-from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 
 N, SIDE = 11, 24
 DISPLAY = {"pictures", "webdataset", "sdss_jpeg"}
@@ -172,9 +171,15 @@ def test_the_path_goes_on_from_every_format(written, encoders, tmp_path, name):
         path.write_text(yaml.safe_dump({"parts": [part]}))
     with Cutouts.open(path) as cutouts:
         source, ids = cutouts.source, cutouts.column("id").astype(str).tolist()
-    card = embed(path, encoders(source), tmp_path / "made", orientations=1, shard_rows=8)
-    assert (card["rows_in"], card["rows_written"], card["rows_rejected"]) == (N, N, 0)
-    stored = Embeddings.open(tmp_path / "made")
+    stored = embed(
+        path,
+        encoders(source),
+        tmp_path / "made",
+        readout=ReadOutConfig(orientations=1),
+        shard_rows=8,
+    )
+    card = stored.card
+    assert (card.rows_in, card.rows_written, card.rows_rejected) == (N, N, 0)
     assert stored.column("id").astype(str).tolist() == ids
     assert card["calibrated"] == (name not in DISPLAY)
     assert len(card["parents"]["cutouts"]) == 64
