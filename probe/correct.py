@@ -1,7 +1,5 @@
 """Give galaxies redshifts whose mean residual does not depend on redshift, in four steps.
 
-    ssl-photoz correct configs/correct.yaml embeddings=runs/demo/embeddings out=runs/demo/correct
-
 The protocol is that of `probe`: fitted to the labelled galaxies of the training split, stopped and
 measured on the validation split, scored once on the test split. The last step looks at magnitudes
 and estimates of the galaxies to be corrected, never at their redshifts.
@@ -9,141 +7,102 @@ and estimates of the galaxies to be corrected, never at their redshifts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.photoz.settings import CorrectionConfig, SampleConfig
 
-StepName = Literal["channels", "balanced", "extended", "calibrated"]
+if TYPE_CHECKING:
+    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.photoz.folders import ProbeFolder
 
 
-@dataclass(frozen=True)
-class Settings:
+def correct(
+    embeddings: PathLike | Embeddings,
+    out: PathLike,
+    predictions: PathLike | None = None,
+    *,
+    correction: CorrectionConfig = CorrectionConfig(),
+    sample: SampleConfig = SampleConfig(magnitude="mag_r"),
+) -> ProbeFolder:
     """Correct redshifts for residuals that depend on redshift.
 
-    Attributes:
+        ssl-photoz correct embeddings=runs/demo/embeddings out=runs/demo/correct
+        ssl-photoz correct embeddings=E predictions=photoz.parquet steps=[calibrated] out=F
+
+    Args:
         embeddings: Embeddings folder.
         out: Probe folder to write.
-        predictions: A table of estimates to correct in place of fitting any: balanced applies to
-            densities (pdf), calibrated where validation galaxies are in it (predict rows=all).
-        magnitude: Column of magnitudes to correct by, such as mag_r.
-        steps: What to do: an output channel per range of magnitude; the output layer fitted again
-            to a nearly balanced subset; again to softened, moved labels over more bins; calibration
-            in cells of magnitude and estimate. Each is scored with those before it.
-        features: What is read: the embedding, aperture photometry (the yardstick), or both.
-        label: What to call these features in tables and figures.
-        bins: Of redshift, equally wide in ln(1+z).
-        channels: Of magnitude.
-        kept: Part of the training galaxies in the nearly balanced subset.
-        point: Estimate: the most probable bin, or the mean of the probabilities.
-        expected: The distribution that the last step resamples to: training redshifts at the
-            magnitudes of the galaxies to be corrected, or their own estimates.
-        labels: Use only this many training galaxies, drawn at random; validation keeps all.
-        contaminated: Whether to score, marked as CONTAMINATED, an encoder that has learnt from the
-            redshifts it is scored on.
-        seed: Of every random choice.
+        predictions: Table of estimates to correct in place of fitting any: balanced applies to
+            densities (probe density=true), calibrated where validation galaxies are in it (predict
+            rows=all).
+        correction: The four steps.
+        sample: Galaxies and features; its magnitude is what is corrected by.
+
+    Returns:
+        The folder: its card, metrics and predictions.
+
+    Raises:
+        ConfigError: If there is no magnitude, or a step cannot be done to the table.
+        ContaminatedError: If the encoder has learnt from redshifts that it would be scored on.
+        DataError: If a split has fewer than 10 usable redshifts, or a magnitude is missing.
+        MismatchError: If the folder holds work made with other settings.
     """
-
-    embeddings: Path
-    out: Path
-    predictions: Path | None = None
-    magnitude: str = "mag_r"
-    steps: tuple[StepName, ...] = ("channels", "balanced", "extended", "calibrated")
-    features: Literal["embedding", "aperture", "both"] = "embedding"
-    label: str = "frozen embedding"
-    bins: int = 100
-    channels: int = 4
-    kept: float = 0.33
-    point: Literal["mode", "mean"] = "mean"
-    expected: Literal["magnitudes", "photoz"] = "magnitudes"
-    labels: int | None = None
-    contaminated: Literal["refuse", "allow"] = "refuse"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
-        if not self.steps:
-            raise ConfigError("steps is empty, expected any of the four; see --help")
-        if self.channels < 2 or self.bins < 2 or not 0 < self.kept <= 1:
-            raise ConfigError(
-                f"channels={self.channels} bins={self.bins} kept={self.kept}: expected at least 2 "
-                f"channels, 2 bins, and a part between 0 and 1"
-            )
-
-
-def main(settings: Settings) -> None:
-    """Fit, correct, score, draw, save."""
-    from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz import contamination, labels
     from ssl_photoz.photoz.bias import outcome, tables
     from ssl_photoz.photoz.bias.cells import require_magnitudes
-    from ssl_photoz.photoz.bias.corrected import correct
-    from ssl_photoz.photoz.bias.steps import Recipe
+    from ssl_photoz.photoz.bias.steps import Recipe, correct_features, known
     from ssl_photoz.photoz.figures import title_of
+    from ssl_photoz.photoz.folders import ProbeFolder
+    from ssl_photoz.photoz.labels import open_embeddings, read_sample, refuse_contaminated
 
-    embeddings = Embeddings.open(settings.embeddings)
-    contamination.refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
-    parents = {"embeddings": embeddings.sha256}
-    if settings.predictions is not None:
-        parents["predictions"] = artefact.sha256_of(settings.predictions)
+    if sample.magnitude is None:
+        raise ConfigError("magnitude is null, expected a column to correct by, such as mag_r")
+    store, out = open_embeddings(embeddings), Path(out)
+    table = None if predictions is None else Path(predictions)
+    refuse_contaminated(store, allow=sample.contaminated == "allow")
+    parents = {"embeddings": store.sha256}
+    if table is not None:
+        parents["predictions"] = artefact.sha256_of(table)
+    config = {"embeddings": store.folder, "out": out, "predictions": table}
+    config |= asdict(correction) | asdict(sample)
     paths = ("out", "embeddings", "predictions", "contaminated")
-    if artefact.already_made(settings.out, "probe", config=settings, parents=parents, ignore=paths):
-        print(f"{settings.out} is already made")
-        return
-    splits = labels.read_labelled(
-        embeddings, features=settings.features, magnitude=settings.magnitude
-    )
-    splits["train"] = labels.fewer(splits["train"], settings.labels, seed=settings.seed)
+    if artefact.already_made(out, "probe", config=config, parents=parents, ignore=paths):
+        print(f"{out} is already made")
+        return ProbeFolder.open(out)
+    splits, facts = read_sample(store, sample)
     for some in splits.values():
-        assert some.magnitude is not None
-        require_magnitudes(some.magnitude)
-    print(labels.census(embeddings, {split: len(some) for split, some in splits.items()}))
-    seen = contamination.label_facts(embeddings, splits["train"].id, settings.label)
-    recipe = Recipe.of(
-        splits["train"],
-        bins=settings.bins,
-        channels=settings.channels,
-        kept=settings.kept,
-        point=settings.point,
-        seed=settings.seed,
-    )
+        require_magnitudes(known(some))
+    recipe = Recipe.of(splits["train"], correction, seed=sample.seed)
     predicted: Any
-    if settings.predictions is None:
+    if table is None:
         galaxies = {split: splits[split] for split in ("val", "test")}
-        answers = correct(
+        answers = correct_features(
             splits["train"],
             galaxies["val"],
             galaxies["test"],
-            settings.steps,
             recipe=recipe,
-            expected=settings.expected,
-            train_calibrates=not seen.get("labels_seen"),
+            train_calibrates=not facts.get("labels_seen"),
         )
         predicted = outcome.with_intervals(answers, splits["val"])
     else:
-        predicted, galaxies = tables.correct_estimates(
-            tables.Estimates.read(settings.predictions),
-            splits,
-            settings.steps,
-            recipe=recipe,
-            expected=settings.expected,
-        )
+        estimates = tables.Estimates.read(table)
+        predicted, galaxies = tables.correct_estimates(estimates, splits, recipe=recipe)
     metrics = outcome.save_steps(
-        settings.out,
+        out,
         predicted,
         galaxies,
         splits["train"],
-        config=settings,
+        config=config,
         parents=parents,
-        encoder=embeddings.card.get("encoder", ""),
-        **seen,
-        features=settings.features,
-        magnitude=settings.magnitude,
-        simulated=bool(embeddings.card.get("simulated", False)),
-        calibrated=bool(embeddings.card.get("calibrated", True)),
+        encoder=store.card.get("encoder", ""),
+        **{name: fact for name, fact in facts.items() if name != "labels"},
+        magnitude=sample.magnitude,
     )
     print(title_of(metrics))
     print(outcome.table(metrics))
-    print(f"metrics, predictions and figure in {settings.out}")
+    print(f"metrics, predictions and figure in {out}")
+    return ProbeFolder.open(out)

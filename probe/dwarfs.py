@@ -1,4 +1,4 @@
-"""Rank unlabelled galaxies by how likely they are nearby dwarfs, by several methods.
+"""Program that ranks nearby-dwarf candidates, and proposes which to look at next.
 
 Methods are fitted to labelled train galaxies and to verdicts, chosen and calibrated on the
 validation split, and measured once on the labelled test galaxies, which lie elsewhere on the sky.
@@ -6,130 +6,161 @@ validation split, and measured once on the labelled test galaxies, which lie els
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.dwarfs.settings import ClassifierConfig, DwarfConfig, EvaluationConfig
 
-MethodName = Literal["vote", "logistic", "mlp", "one_class"]
+if TYPE_CHECKING:
+    from ssl_photoz.dwarfs.candidates import DwarfCandidates
+    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.similarity.index import Index
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Rank nearby-dwarf candidates.
+def dwarfs(
+    index: PathLike | Index,
+    embeddings: PathLike | Embeddings,
+    out: PathLike,
+    *,
+    verdicts: PathLike | None = None,
+    propose: int = 0,
+    candidates: PathLike | None = None,
+    dwarf: DwarfConfig = DwarfConfig(),
+    classifier: ClassifierConfig = ClassifierConfig(),
+    evaluation: EvaluationConfig = EvaluationConfig(),
+    top: int = 1000,
+    contaminated: Literal["refuse", "allow"] = "refuse",
+) -> DwarfCandidates | Path:
+    """Rank nearby-dwarf candidates, or propose which of them to look at next.
 
-    Attributes:
+        ssl-photoz dwarfs index=I embeddings=E out=runs/demo/dwarfs z_max=0.05
+        ssl-photoz dwarfs index=I embeddings=E candidates=runs/demo/dwarfs propose=50 out=looks.csv
+        ssl-photoz dwarfs index=I embeddings=E out=runs/demo/again z_max=0.05 verdicts=looks.csv
+
+    A proposal is a CSV with a line per galaxy and an empty column ``verdict``, to be filled in with
+    dwarf, not_dwarf or junk. Only galaxies of the train split are proposed, because only those may
+    be learnt from.
+
+    Args:
         index: Index folder.
-        embeddings: The embeddings folder it was built from.
-        out: Folder to write.
-        z_max: Nearby means a redshift below this.
-        also: Further limits to give probabilities for.
-        flag: A column that is true for dwarfs, such as is_dwarf; null: redshift alone.
-        stellar_mass_max: Dwarfs have column stellar_mass below this, in its own unit.
-        abs_mag_min: Dwarfs have column abs_mag_r above this, mag.
-        methods: To compare; mlp takes longest. The best on the validation split ranks the list.
-        ks: Numbers of voting neighbours to try on the validation split.
-        verdicts: CSV of columns id and verdict (dwarf, not_dwarf, junk), to learn from.
-        cuts: Columns of r, g and maybe radius (arcsec), for photometric cuts to compare with.
-        magnitude: Column to bin the scores by, such as mag_r.
-        population: Column to split the scores by, such as population.
-        base_rate: Fraction of nearby dwarfs on the sky, to which figures are re-weighted.
-        max_train: Train galaxies to fit to, at most.
-        voted: Galaxies to take votes for, at most: the best by the other methods.
+        embeddings: Embeddings folder that it was built from.
+        out: Folder to write; with candidates, the proposal, .csv.
+        verdicts: CSV of columns id and verdict (dwarf, not_dwarf, junk), to learn from; these
+            galaxies are not proposed again.
+        propose: Galaxies to propose; beside a new list, in next_looks.csv in its folder.
+        candidates: Folder that dwarfs has made: nothing is fitted, a proposal from it is written.
+        dwarf: What is looked for.
+        classifier: How galaxies are scored.
+        evaluation: How the list is measured on the test split.
         top: Candidates in the list; probabilities.parquet holds every galaxy.
         contaminated: Whether to score, marked as CONTAMINATED, an encoder that has learnt from the
             redshifts it is scored on.
-        seed: Of every random choice.
+
+    Returns:
+        The candidates; where there were some already, the proposal's path.
+
+    Raises:
+        ConfigError: If a value cannot be meant.
+        DataError: If no train galaxy is wanted, or there is nothing to rank or to propose.
+        MismatchError: If index, embeddings and candidates do not belong together, or the folder
+            holds a list made with other settings.
+        ContaminatedError: If the encoder has learnt from the redshifts it is scored on.
     """
+    from ssl_photoz.dwarfs.candidates import DwarfCandidates, propose_table
+    from ssl_photoz.dwarfs.verdicts import read_verdicts
+    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.similarity.index import Index
 
-    index: Path
-    embeddings: Path
-    out: Path
-    z_max: float = 0.05
-    also: tuple[float, ...] = (0.03,)
-    flag: str | None = None
-    stellar_mass_max: float | None = None
-    abs_mag_min: float | None = None
-    methods: tuple[MethodName, ...] = ("vote", "logistic", "one_class")
-    ks: tuple[int, ...] = (5, 10, 20, 40, 80)
-    verdicts: Path | None = None
-    cuts: tuple[str, ...] = ()
-    magnitude: str | None = None
-    population: str | None = None
-    base_rate: float = 0.01
-    max_train: int = 20_000
-    voted: int = 20_000
-    top: int = 1000
-    contaminated: Literal["refuse", "allow"] = "refuse"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no file could be made of."""
-        if len(self.cuts) not in (0, 2, 3):
-            raise ConfigError(f"cuts is {self.cuts}, expected columns of r, g and maybe radius")
-        if self.top < 1 or self.voted < 1:
-            raise ConfigError(f"top is {self.top}, voted is {self.voted}, expected at least 1")
+    if top < 1 or propose < 0 or (candidates is not None and propose < 1):
+        raise ConfigError(f"top is {top}, propose is {propose}, expected at least 1")
+    store, searched, out = Embeddings.open(embeddings), Index.load(index), Path(out)
+    searched.check_belongs(store)
+    said = None if verdicts is None else Path(verdicts)
+    if candidates is not None:
+        made = DwarfCandidates.open(candidates)
+        known = read_verdicts(said) if said else {}
+        return propose_table(made, searched, store, out, n=propose, verdicts=known)
+    made = _search(
+        *(searched, store, out, said, dwarf, classifier, evaluation),
+        top=top,
+        allow=contaminated == "allow",
+    )
+    looks = out / "next_looks.csv"
+    if propose and looks.exists():
+        print(f"{looks} is there already, and is not written again: verdicts may stand in it")
+    elif propose:
+        known = read_verdicts(said) if said else {}
+        propose_table(made, searched, store, looks, n=propose, verdicts=known)
+    return made
 
 
-def main(settings: Settings) -> None:
+def _search(
+    index: Index,
+    embeddings: Embeddings,
+    out: Path,
+    verdicts: Path | None,
+    dwarf: DwarfConfig,
+    classifier: ClassifierConfig,
+    evaluation: EvaluationConfig,
+    *,
+    top: int,
+    allow: bool,
+) -> DwarfCandidates:
     """Fit, measure on the test split, rank the unlabelled galaxies."""
     from ssl_photoz.catalog.lowz_cuts import select_by_columns
     from ssl_photoz.dwarfs import candidates, scores, truth
     from ssl_photoz.dwarfs.fitting import fit_dwarf_search
+    from ssl_photoz.dwarfs.purity import read_strata
     from ssl_photoz.dwarfs.search import candidate_rows, score_together
-    from ssl_photoz.dwarfs.strata import read_strata
     from ssl_photoz.dwarfs.verdicts import read_verdicts
-    from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz.contamination import label_facts, refuse_contaminated
+    from ssl_photoz.photoz.labels import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
-    from ssl_photoz.similarity.index import Index
 
-    embeddings, index = Embeddings.open(settings.embeddings), Index.load(settings.index)
-    index.check_belongs(embeddings)
-    refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
-    parents = {"embeddings": embeddings.sha256, "index": artefact.sha256_of(settings.index)}
-    if settings.verdicts is not None:
-        parents["verdicts"] = artefact.sha256_of(settings.verdicts)
-    same = ("out", "embeddings", "index", "verdicts", "contaminated")
-    if artefact.already_made(settings.out, "dwarfs", config=settings, parents=parents, ignore=same):
-        print(f"{settings.out} is already made")
-        return
+    refuse_contaminated(embeddings, allow=allow)
+    parents = {"embeddings": embeddings.sha256, "index": index.sha256}
+    if verdicts is not None:
+        parents["verdicts"] = artefact.sha256_of(verdicts)
+    config = {**asdict(dwarf), **asdict(classifier), **asdict(evaluation), "top": top}
+    same = ("out", "embeddings", "index", "verdicts", "contaminated")  # on cards of version 0.1
+    if artefact.already_made(out, "dwarfs", config=config, parents=parents, ignore=same):
+        print(f"{out} is already made")
+        return candidates.DwarfCandidates.open(out)
     catalogue = Catalogue.read(embeddings)
-    said = read_verdicts(settings.verdicts) if settings.verdicts else {}
-    limits = {name: getattr(settings, name) for name in ("stellar_mass_max", "abs_mag_min")}
-    asked = truth.read_truth(
-        embeddings, z_max=settings.z_max, also=settings.also, flag=settings.flag, **limits
-    )
+    said = read_verdicts(verdicts) if verdicts else {}
+    asked = truth.read_truth(embeddings, dwarf)
     known, learnt = truth.learn_verdicts(asked, catalogue, said)
-    fitting = {name: getattr(settings, name) for name in ("methods", "ks", "max_train", "seed")}
-    search = fit_dwarf_search(embeddings, catalogue, index, known, **fitting)
+    search = fit_dwarf_search(embeddings, catalogue, index, known, classifier)
     test, train = (known.rows(catalogue.split == split) for split in ("test", "train"))
     rows, among = candidate_rows(catalogue, hidden=index.hidden)
-    tested, ranked = score_together(search, embeddings, index, test, rows, voted=settings.voted)
+    tested, ranked = score_together(search, embeddings, index, test, rows, voted=classifier.voted)
     metrics = scores.save_scores(
-        *(settings.out, search, tested),
+        *(out, search, tested),
         known.restricted_to(search.names).labels[test],
-        selected=select_by_columns(settings.cuts, lambda name: embeddings.column(name)[test]),
-        strata=read_strata(embeddings, test, settings.magnitude, settings.population),
-        base_rate=settings.base_rate,
-        seed=settings.seed,
+        selected=select_by_columns(evaluation.cuts, lambda name: embeddings.column(name)[test]),
+        strata=read_strata(embeddings, test, evaluation.magnitude, evaluation.population),
+        base_rate=evaluation.base_rate,
+        seed=classifier.seed,
         facts={
             **label_facts(embeddings, catalogue.id[train], known.says[0]),
-            **{"verdicts": learnt, "simulated": bool(embeddings.card["simulated"])},
+            **{"verdicts": learnt, "simulated": embeddings.card.simulated},
         },
     )
     listed = candidates.write_list(
-        *(settings.out, embeddings, catalogue, index, search, ranked),
+        *(out, embeddings, catalogue, index, search, ranked),
         rows=rows,
         confirmed=train[known.labels[train, 0] == 1],
         words=truth.words_of(catalogue, said),
         among=among,
-        **{name: getattr(settings, name) for name in ("top", "base_rate")},
+        top=top,
+        base_rate=evaluation.base_rate,
     )
     about = {"ranked": among, "candidates": len(rows), "simulated": metrics["simulated"]}
-    about |= {"config": settings, "parents": parents, "metrics": metrics}
-    artefact.write_card(settings.out, "dwarfs", **about)
+    about |= {"config": config, "parents": parents, "metrics": metrics}
+    artefact.write_card(out, "dwarfs", **about)
     print(scores.describe(metrics))
-    print(f"{listed} of {len(rows)} {among} listed in {settings.out}/candidates.csv")
+    print(f"{listed} of {len(rows)} {among} listed in {out}/candidates.csv")
+    return candidates.DwarfCandidates.open(out)

@@ -1,26 +1,33 @@
-"""Look at a run in a browser: its map, any galaxy, its look-alikes; give verdicts.
-
-    ssl-photoz explore runs/demo
-
-Needs the extra: pip install 'ssl-photoz[explorer]'. The page is served to this machine alone and
-asks nothing of the network.
-"""
+"""Program that serves a page on a run: its map, any galaxy, its look-alikes, verdicts."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Serve the explorer page of a run.
+def explore(
+    run: PathLike = Path("runs/demo"),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    verdicts: PathLike | None = None,
+    k: int = 24,
+    upload_mb: int = 64,
+    memory_gb: float = 2.0,
+) -> None:
+    """Look at a run in a browser: its map, any galaxy, its look-alikes; give verdicts.
 
-    Attributes:
+        ssl-photoz explore runs/demo
+
+    Needs the extra: pip install 'ssl-photoz[explorer]'. The page is served to this machine alone
+    and asks nothing of the network. Returns when it is interrupted.
+
+    Args:
         run: Folder that holds a map, its embeddings and their index, at any depth; densities and
             the encoder are used where they are there.
         host: Address to listen on. Any other than 127.0.0.1 lets others see the run and give
@@ -29,26 +36,16 @@ class Settings:
         verdicts: CSV that verdicts are added to; verdicts.csv in the folder of the run by default.
         k: Look-alikes shown.
         upload_mb: Largest cutout file that may be dropped on the page, MiB.
-        memory_gb: Embeddings and pictures kept in memory, GiB.
+        memory_gb: Memory for embeddings and pictures, GiB.
+
+    Raises:
+        ConfigError: If the extra is not installed, or the port cannot be listened on.
+        ArtefactError: If the run lacks a map, its embeddings, or their index.
     """
-
-    run: Path = Path("runs/demo")
-    host: str = "127.0.0.1"
-    port: int = 8080
-    verdicts: Path | None = None
-    k: int = 24
-    upload_mb: int = 64
-    memory_gb: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port is {self.port}, expected 0 to 65535")
-        if self.k < 1 or self.upload_mb < 1 or not self.memory_gb > 0:
-            raise ConfigError("k, upload_mb and memory_gb must be above 0")
-
-
-def main(settings: Settings) -> None:
-    """Open the run, bind, serve until interrupted."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port is {port}, expected 0 to 65535")
+    if k < 1 or upload_mb < 1 or not memory_gb > 0:
+        raise ConfigError("k, upload_mb and memory_gb must be above 0")
     try:
         import uvicorn
 
@@ -57,24 +54,21 @@ def main(settings: Settings) -> None:
         raise ConfigError(
             f"the explorer needs {error.name}; run: pip install 'ssl-photoz[explorer]'"
         ) from None
-    from ssl_photoz.explorer.galaxies import Galaxies
-    from ssl_photoz.explorer.journal import Journal
-    from ssl_photoz.explorer.rows import Rows
+    from ssl_photoz.explorer.galaxies import Galaxies, Journal
     from ssl_photoz.explorer.run import open_run
+    from ssl_photoz.explorer.stored import Rows
     from ssl_photoz.explorer.uploads import Uploads
 
-    listening = _listen(settings.host, settings.port)
-    run = open_run(settings.run)
-    rows = Rows(run.embeddings, memory_bytes=int(settings.memory_gb * 2**30))
+    run = Path(run)
+    listening = _listen(host, port)
+    opened = open_run(run)
+    rows = Rows(opened.embeddings, memory_bytes=int(memory_gb * 2**30))
     rows.warm()
-    journal = Journal(settings.verdicts or settings.run / "verdicts.csv", run.catalogue)
-    galaxies = Galaxies(run, rows, journal, k=settings.k)
+    journal = Journal(Path(verdicts or run / "verdicts.csv"), opened.catalogue)
+    galaxies = Galaxies(opened, rows, journal, k=k)
     galaxies.look_alikes(rows.vector(0), row=0)  # loads what the first click would wait for
     app = make_app(
-        galaxies,
-        Uploads(run),
-        names=(settings.host, socket.gethostname()),
-        upload_mb=settings.upload_mb,
+        *(galaxies, Uploads(opened)), names=(host, socket.gethostname()), upload_mb=upload_mb
     )
     host, port = listening.getsockname()[:2]
     print(f"{len(rows)} galaxies at http://{_in_url(host)}:{port}/ (Ctrl-C ends it)", flush=True)

@@ -1,121 +1,117 @@
-"""Index embeddings for similarity search, and score the index by redshift.
+"""Program from embeddings to an index of them, which is scored by redshift.
 
-The same command again goes on with an interrupted index, adds the shards that the embeddings
-have gained, or changes what is hidden; what is indexed already is not indexed again.
+The same command again goes on with an interrupted index, adds the shards that the embeddings have
+gained, or changes what is hidden; what is indexed already is not indexed again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.similarity.settings import IndexConfig, QualityConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.similarity.index import Index
 
 CHANGEABLE = ("out", "embeddings", "hide", "hide_listed", "memory_gb")
+RENAMED = {"quality_k": "quality.k", "quality_bin_width": "quality.bin_width"}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Build a similarity index.
+def index(
+    embeddings: PathLike | Embeddings,
+    out: PathLike,
+    *,
+    hide: tuple[str, ...] = (),
+    hide_listed: PathLike | None = None,
+    search: IndexConfig = IndexConfig(),
+    quality: QualityConfig = QualityConfig(),
+) -> Index:
+    """Build, go on with, or grow a similarity index.
 
-    Attributes:
+        ssl-photoz index embeddings=runs/demo/embeddings out=runs/demo/index
+
+    Neighbours are compared by cosine, after principal components; see `Index`.
+
+    Args:
         embeddings: Embeddings folder.
         out: Index folder to write.
-        pca_dim: Principal components that the index compares.
-        whiten: Scale every component to unit variance first.
-        index_type: auto, flat (exact), hnsw, ivf_flat, ivf_sq8, ivf_pq, or a FAISS factory
-            string such as OPQ32,IVF4096,PQ32np; auto goes by catalogue size and memory.
-        recall: Of the 10 nearest, what fraction a search should find; sets how hard it looks.
-        memory_gb: What auto may take when searching, 10^9 bytes; null: half of what is free.
         hide: Columns of the embeddings, such as is_shred or is_star: no search returns a galaxy
             for which one is true.
-        hide_listed: A table (.csv, .fits, .vot, .parquet) of more galaxies to hide, by id, or by
+        hide_listed: Table (.csv, .fits, .vot, .parquet) of more galaxies to hide, by id, or by
             ra and dec.
-        quality_k: Neighbours looked at when the index is scored by redshift.
-        quality_bin_width: Width in ln(1+z) of a redshift bin; a hit is a neighbour in the bin.
-        seed: Of the samples drawn.
+        search: How vectors are reduced and searched.
+        quality: How look-alikes are scored by redshift.
+
+    Returns:
+        The index.
+
+    Raises:
+        MismatchError: If the folder holds an index made with other settings, or of embeddings
+            that these do not begin with.
+        ConfigError: If the type is unknown to FAISS or unsuited.
+        DataError: If some embeddings are not finite, or every galaxy would be hidden.
     """
-
-    embeddings: Path
-    out: Path
-    pca_dim: int = 128
-    whiten: bool = False
-    index_type: str = "auto"
-    recall: float = 0.99
-    memory_gb: float | None = None
-    hide: tuple[str, ...] = ()
-    hide_listed: Path | None = None
-    quality_k: int = 10
-    quality_bin_width: float = 0.02
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.memory_gb is not None and not self.memory_gb > 0:
-            raise ConfigError(f"memory_gb is {self.memory_gb}, expected more than 0, or null")
-
-
-def main(settings: Settings) -> None:
-    """Build, go on with, or grow the index; hide, score and save."""
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.similarity.index_hiding import rows_to_hide
+    from ssl_photoz.similarity.lists import rows_to_hide
     from ssl_photoz.similarity.quality import measure_quality, quality_line
 
-    out, embeddings = settings.out, Embeddings.open(settings.embeddings)
-    hidden = rows_to_hide(embeddings, columns=settings.hide, listed=settings.hide_listed)
+    store, out = Embeddings.open(embeddings), Path(out)
+    listed = None if hide_listed is None else Path(hide_listed)
+    hidden = rows_to_hide(store, columns=hide, listed=listed)
+    config = {
+        "embeddings": store.folder,
+        "out": out,
+        "hide": hide,
+        "hide_listed": listed,
+        **asdict(search),
+        **{
+            f"quality_{name}": value
+            for name, value in asdict(quality).items()
+            if name in ("k", "bin_width") or value != getattr(QualityConfig, name)
+        },
+    }  # in the shape of version 0.1, whose indexes still grow
     made = (out / "card.json").exists()
-    index = _made_before(settings, embeddings) if made else _build(settings, embeddings)
-    if made and index.facts["embeddings"] == embeddings.sha256 and index.hides(hidden):
+    found = _made_before(out, config) if made else _build(out, store, search, config)
+    if made and found.card.embeddings == store.sha256 and found.hides(hidden):
         print(f"{out} is already made")
-        return
-    if index.facts["embeddings"] != embeddings.sha256:
-        index = _grow(settings, embeddings)
-    index = index.hiding(hidden)
-    width, seed = settings.quality_bin_width, settings.seed
-    quality = measure_quality(index, embeddings, k=settings.quality_k, bin_width=width, seed=seed)
-    index.save(out, config=settings, quality=quality)
-    print(f"{len(index)} of {len(embeddings)} galaxies searchable in {out}; {index.describe()}")
-    if quality is not None:
-        print(quality_line(str(out), quality))
+        return found
+    if found.card.embeddings != store.sha256:
+        found = _grow(out, store, search)
+    found = found.hiding(hidden)
+    scores = measure_quality(found, store, quality, seed=search.seed)
+    found.save(out, config=config, quality=scores)
+    print(f"{len(found)} of {len(store)} galaxies searchable in {out}; {found.describe()}")
+    if scores is not None:
+        print(quality_line(str(out), scores))
+    return found
 
 
-def _made_before(settings: Settings, embeddings: Embeddings) -> Index:
+def _made_before(out: Path, config: dict[str, Any]) -> Index:
     """Open a finished index; refuse one made with other settings."""
     from ssl_photoz.similarity.index import Index
 
-    index = Index.load(settings.out)
-    parents = {"embeddings": str(index.facts["embeddings"])}
-    artefact.already_made(
-        settings.out, "index", config=settings, parents=parents, ignore=CHANGEABLE
-    )
-    return index
+    found = Index.load(out)
+    parents = {"embeddings": found.card.embeddings}
+    artefact.already_made(out, "index", config=config, parents=parents, ignore=CHANGEABLE)
+    return found
 
 
-def _build(settings: Settings, embeddings: Embeddings) -> Index:
+def _build(out: Path, store: Embeddings, search: IndexConfig, config: dict[str, Any]) -> Index:
     from ssl_photoz.similarity.index_building import build_index
 
-    parents = {"embeddings": embeddings.sha256}
-    artefact.begin(settings.out, "index", config=settings, parents=parents, ignore=CHANGEABLE)
-    print(f"making {settings.out}")
-    return build_index(
-        settings.out,
-        embeddings,
-        index_type=settings.index_type,
-        pca_dim=settings.pca_dim,
-        whiten=settings.whiten,
-        recall=settings.recall,
-        memory_bytes=None if settings.memory_gb is None else settings.memory_gb * 1e9,
-        seed=settings.seed,
-    )
+    parents = {"embeddings": store.sha256}
+    artefact.begin(out, "index", config=config, parents=parents, ignore=CHANGEABLE)
+    print(f"making {out}")
+    return build_index(out, store, search)
 
 
-def _grow(settings: Settings, embeddings: Embeddings) -> Index:
+def _grow(out: Path, store: Embeddings, search: IndexConfig) -> Index:
     from ssl_photoz.similarity.index_building import grow_index
 
-    print(f"adding to {settings.out}")
-    return grow_index(settings.out, embeddings, seed=settings.seed)
+    print(f"adding to {out}")
+    return grow_index(out, store, seed=search.seed)

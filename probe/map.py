@@ -1,108 +1,94 @@
-"""Draw the embedding as a map: UMAP coordinates as a table, and figures.
+"""Program that draws the embedding as a map: UMAP coordinates as a table, and figures.
 
-    ssl-photoz map configs/map.yaml
-    ssl-photoz map embeddings=E out=M predictions=photoz.parquet magnitude=mag_r
-
-where ``ssl-photoz predict rows=all`` wrote ``photoz.parquet``. ``map.parquet`` has coordinates and
-catalogue, as other programs read them: docs/map.md.
+``map.parquet`` has coordinates and catalogue, as other programs read them: docs/map.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.similarity.settings import MapConfig
+
+if TYPE_CHECKING:
+    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.similarity.map_files import EmbeddingMap
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Draw a map of the embedding.
+def map(
+    embeddings: PathLike | Embeddings,
+    out: PathLike,
+    *,
+    predictions: PathLike | None = None,
+    magnitude: str | None = None,
+    layout: MapConfig = MapConfig(),
+) -> EmbeddingMap:
+    """Draw a map of the embedding, and measure how far it can be trusted.
 
-    Attributes:
+        ssl-photoz map embeddings=E out=M predictions=photoz.parquet magnitude=mag_r
+
+    where ``ssl-photoz predict rows=all`` wrote ``photoz.parquet``.
+
+    Args:
         embeddings: Embeddings folder.
-        out: Folder to write.
+        out: Folder to write: map.parquet, map.png, atlas.png.
         predictions: Table of ssl-photoz predict, to colour by z_phot and, on the test sky, by
             residual.
         magnitude: Column to colour by, such as mag_r.
-        pca_dim: Principal components that are laid out.
-        n_neighbors: Neighbours that shape the map; more keeps more of the large scale.
-        min_dist: Least distance between points on the map.
-        epochs: How often UMAP goes through all pairs of neighbours.
-        fit_limit: Lay out at most this many galaxies and place the others among them.
-        seed: Of the draw and of UMAP; the same seed gives the same map.
+        layout: How galaxies are laid out.
+
+    Returns:
+        The map.
+
+    Raises:
+        ConfigError: If the magnitude is no column of numbers.
+        MismatchError: If the predictions are of other galaxies, or the folder holds another map.
+        DataError: If there are too few galaxies.
     """
-
-    embeddings: Path
-    out: Path
-    predictions: Path | None = None
-    magnitude: str | None = None
-    pca_dim: int = 50
-    n_neighbors: int = 15
-    min_dist: float = 0.1
-    epochs: int = 200
-    fit_limit: int = 25_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what UMAP would stumble over."""
-        if self.n_neighbors < 2 or self.epochs < 1:
-            raise ConfigError(
-                f"n_neighbors is {self.n_neighbors} and epochs {self.epochs}, expected at least 2 "
-                f"and 1"
-            )
-
-
-def main(settings: Settings) -> None:
-    """Lay out, measure, write ``map.parquet``, ``map.png`` and ``atlas.png``, card last."""
     from ssl_photoz.catalog.tables import write_table
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.similarity import map_figure, map_table
+    from ssl_photoz.similarity import map_files
     from ssl_photoz.similarity.catalogue import Catalogue
-    from ssl_photoz.similarity.map import lay_out, reduce_all
-    from ssl_photoz.similarity.map_quality import measure_trust
+    from ssl_photoz.similarity.map import lay_out, measure_trust, reduce_all
     from ssl_photoz.similarity.montage import title_of
 
-    embeddings = Embeddings.open(settings.embeddings)
-    parents = {"embeddings": embeddings.sha256}
-    catalogue = Catalogue.read(embeddings)
-    if settings.predictions is not None:
-        catalogue = catalogue.with_photoz(settings.predictions)
-        parents["predictions"] = artefact.sha256_of(settings.predictions)
-    colours = map_table.colours_of(embeddings, catalogue, magnitude=settings.magnitude)
-    paths = ("out", "embeddings", "predictions")
-    if artefact.already_made(settings.out, "map", config=settings, parents=parents, ignore=paths):
-        print(f"{settings.out} is already made")
-        return
-    simulated = bool(embeddings.card["simulated"])
-    vectors = reduce_all(embeddings, pca_dim=settings.pca_dim, seed=settings.seed)
-    layout = lay_out(
-        vectors,
-        n_neighbors=settings.n_neighbors,
-        min_dist=settings.min_dist,
-        epochs=settings.epochs,
-        fit_limit=settings.fit_limit,
-        seed=settings.seed,
-    )
-    trust = measure_trust(vectors, layout.places, seed=settings.seed)
-    table = map_table.map_columns(embeddings, catalogue, layout)
-    write_table(settings.out / "map.parquet", table, simulated=simulated)
+    store, out = Embeddings.open(embeddings), Path(out)
+    parents = {"embeddings": store.sha256}
+    catalogue = Catalogue.read(store)
+    if predictions is not None:
+        catalogue = catalogue.with_photoz(Path(predictions))
+        parents["predictions"] = artefact.sha256_of(Path(predictions))
+    colours = map_files.colours_of(store, catalogue, magnitude=magnitude)
+    config = {"magnitude": magnitude, **asdict(layout)}
+    paths = ("out", "embeddings", "predictions")  # on the cards of version 0.1
+    if artefact.already_made(out, "map", config=config, parents=parents, ignore=paths):
+        print(f"{out} is already made")
+        return map_files.EmbeddingMap.open(out)
+    simulated = store.card.simulated
+    vectors = reduce_all(store, pca_dim=layout.pca_dim, seed=layout.seed)
+    laid_out = lay_out(vectors, layout)
+    trust = measure_trust(vectors, laid_out.places, seed=layout.seed)
+    table = map_files.map_columns(store, catalogue, laid_out)
+    write_table(out / "map.parquet", table, simulated=simulated)
     says = f"Map of {len(catalogue)} galaxies by appearance"
     title = title_of(f"{says}; {trust}", simulated=simulated)
-    map_figure.draw_map(settings.out / "map.png", layout.places, colours, title=title)
-    if embeddings.has_thumbnails:
+    map_files.draw_map(out / "map.png", laid_out.places, colours, title=title)
+    if store.has_thumbnails:
         title = title_of(says, simulated=simulated)
-        map_figure.draw_atlas(settings.out / "atlas.png", layout.places, embeddings, title=title)
+        map_files.draw_atlas(out / "atlas.png", laid_out.places, store, title=title)
     artefact.write_card(
-        settings.out,
+        out,
         "map",
-        config=settings,
+        config=config,
         parents=parents,
         simulated=simulated,
         rows=len(catalogue),
-        rows_fitted=int(layout.fitted.sum()),
-        rows_placed=int((~layout.fitted).sum()),
+        rows_fitted=int(laid_out.fitted.sum()),
+        rows_placed=int((~laid_out.fitted).sum()),
         measured=trust._asdict(),
     )
-    print(f"{says} in {settings.out}/map.png; {trust}")
+    print(f"{says} in {out}/map.png; {trust}")
+    return map_files.EmbeddingMap.open(out)

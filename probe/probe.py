@@ -1,105 +1,194 @@
-"""Fit redshift probes to embeddings.
-
-    ssl-photoz probe configs/probe.yaml embeddings=runs/demo/embeddings out=runs/demo/probe
+"""Fit redshift probes, or calibrated redshift densities, to embeddings.
 
 The protocol: features are frozen; probes are fitted to the labelled galaxies of the training
 split, choose their settings and calibrate their intervals on the validation split, and are
-scored once on the test split, which lies elsewhere on the sky.
+scored once on the test split, which lies elsewhere on the sky. Densities are calibrated on the
+validation split and, where that is small, on training galaxies left out of a fit in turn.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from ssl_photoz.core import artefact as runs
+from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.photoz.settings import DensityConfig, ProbeName, SampleConfig
 
-ProbeName = Literal["knn", "ridge", "svr", "mlp", "blend", "boosting"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Fit and score redshift probes.
-
-    Attributes:
-        embeddings: Embeddings folder.
-        out: Probe folder to write.
-        features: What a probe reads: the embedding, aperture photometry (the yardstick), or both.
-        label: What to call these features in tables and figures.
-        probes: Which probes to fit; predicting the mean is always added.
-        magnitude: Column to bin the scores by, such as mag_r.
-        labels: Use only this many training galaxies, drawn at random; validation keeps all.
-        versus: Other probe folders to compare with, galaxy by galaxy.
-        contaminated: Whether to score, marked as CONTAMINATED, an encoder that has learnt from the
-            redshifts it is scored on.
-        seed: Of every random choice.
-    """
-
-    embeddings: Path
-    out: Path
-    features: Literal["embedding", "aperture", "both"] = "embedding"
-    label: str = "frozen embedding"
-    probes: tuple[ProbeName, ...] = ("knn", "ridge", "mlp")
-    magnitude: str | None = None
-    labels: int | None = None
-    versus: tuple[Path, ...] = ()
-    contaminated: Literal["refuse", "allow"] = "refuse"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse to fit nothing."""
-        if not self.probes:
-            raise ConfigError(f"probes is empty, expected any of {', '.join(get_args(ProbeName))}")
-
-
-def main(settings: Settings) -> None:
-    """Fit, score, compare, draw, save."""
+if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz import artefact, contamination, experiment, figures, labels, scores
+    from ssl_photoz.photoz.folders import DensityFolder, ProbeFolder
 
-    embeddings = Embeddings.open(settings.embeddings)
-    contamination.refuse_contaminated(embeddings, allow=settings.contaminated == "allow")
+
+def probe(
+    embeddings: PathLike | Embeddings,
+    out: PathLike,
+    *,
+    probes: tuple[ProbeName, ...] = ("knn", "ridge", "mlp"),
+    versus: tuple[Path | str, ...] = (),
+    density: bool = False,
+    densities: DensityConfig = DensityConfig(),
+    sample: SampleConfig = SampleConfig(),
+) -> ProbeFolder | DensityFolder:
+    """Fit and score redshift probes, or densities.
+
+        ssl-photoz probe embeddings=runs/demo/embeddings out=runs/demo/probe
+        ssl-photoz probe embeddings=runs/demo/embeddings out=runs/demo/pdf density=true
+
+    Args:
+        embeddings: Embeddings folder.
+        out: Folder to write.
+        probes: Probes to fit; predicting the mean is always added.
+        versus: Other probe folders to compare with, galaxy by galaxy.
+        density: Whether to fit, calibrate and score redshift densities in place of the probes, and
+            write a table of them.
+        densities: Options of densities.
+        sample: Galaxies and features.
+
+    Returns:
+        The folder: its card, metrics and fitted probes, or its densities.
+
+    Raises:
+        ConfigError: If there is nothing to fit.
+        ContaminatedError: If the encoder has learnt from redshifts that it would be scored on.
+        DataError: If a split has fewer than 10 usable redshifts.
+        MismatchError: If the folder holds work made with other settings.
+    """
+    from ssl_photoz.photoz.labels import open_embeddings, refuse_contaminated
+
+    if not probes and not density:
+        raise ConfigError(f"probes is empty, expected any of {', '.join(get_args(ProbeName))}")
+    store, out = open_embeddings(embeddings), Path(out)
+    refuse_contaminated(store, allow=sample.contaminated == "allow")
+    if density:
+        return _densities(store, out, densities, sample)
+    return _probes(store, out, probes, tuple(map(Path, versus)), sample)
+
+
+def _probes(
+    embeddings: Embeddings,
+    out: Path,
+    probes: tuple[ProbeName, ...],
+    versus: tuple[Path, ...],
+    sample: SampleConfig,
+) -> ProbeFolder:
+    """Fit, score, compare, draw, save."""
+    from ssl_photoz.photoz.artefact import save_probe
+    from ssl_photoz.photoz.experiment import compare_with, fit_and_score
+    from ssl_photoz.photoz.figures import save_figures, title_of
+    from ssl_photoz.photoz.folders import ProbeFolder
+    from ssl_photoz.photoz.labels import read_sample
+    from ssl_photoz.photoz.scores import for_json, table
+
     parents = {"embeddings": embeddings.sha256}
-    parents |= {f"versus {number}": runs.sha256_of(p) for number, p in enumerate(settings.versus)}
+    parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
+    config = {"embeddings": embeddings.folder, "out": out, "probes": probes, "versus": versus}
+    config |= asdict(sample)
     paths = ("out", "embeddings", "versus", "contaminated")
-    if runs.already_made(settings.out, "probe", config=settings, parents=parents, ignore=paths):
-        print(f"{settings.out} is already made")
-        return
-    splits = labels.read_labelled(
-        embeddings, features=settings.features, magnitude=settings.magnitude
+    if artefact.already_made(out, "probe", config=config, parents=parents, ignore=paths):
+        print(f"{out} is already made")
+        return ProbeFolder.open(out)
+    splits, facts = read_sample(embeddings, sample)
+    outcome = fit_and_score(splits, ("mean", *probes), seed=sample.seed)
+    metrics = for_json(
+        {
+            **facts,
+            "magnitude": sample.magnitude,
+            "probes": outcome.scores,
+            "chosen": {name: fitted.chosen_ for name, fitted in outcome.probes.items()},
+            "versus": compare_with(outcome.predictions, versus),
+        }
     )
-    splits["train"] = labels.fewer(splits["train"], settings.labels, seed=settings.seed)
-    counts = {split: len(galaxies) for split, galaxies in splits.items()}
-    print(labels.census(embeddings, counts))
-    outcome = experiment.fit_and_score(splits, ("mean", *settings.probes), seed=settings.seed)
-    facts = {
-        **contamination.label_facts(embeddings, splits["train"].id, settings.label),
-        "features": settings.features,
-        "labels": counts,
-        "simulated": bool(embeddings.card.get("simulated", False)),
-        "calibrated": bool(embeddings.card.get("calibrated", True)),
-    }
-    metrics = {
-        **facts,
-        "magnitude": settings.magnitude,
-        "probes": outcome.scores,
-        "chosen": {name: probe.chosen for name, probe in outcome.probes.items()},
-        "versus": experiment.against_rivals(outcome.predictions, settings.versus),
-    }
-    metrics = scores.for_json(metrics)
-    figures.save_figures(settings.out, outcome.predictions, metrics)
-    artefact.save_probe(
-        settings.out,
+    save_figures(out, outcome.predictions, metrics)
+    save_probe(
+        out,
         outcome.probes,
         metrics=metrics,
         predictions=outcome.predictions,
-        config=settings,
+        config=config,
         parents=parents,
         encoder=embeddings.card.get("encoder", ""),
         **facts,
     )
-    print(figures.title_of(metrics))
-    print(scores.table(metrics["probes"]))
-    print(f"probes, metrics, predictions and figures in {settings.out}")
+    print(title_of(metrics))
+    print(table(metrics["probes"]))
+    print(f"probes, metrics, predictions and figures in {out}")
+    return ProbeFolder.open(out)
+
+
+def _densities(
+    embeddings: Embeddings, out: Path, densities: DensityConfig, sample: SampleConfig
+) -> DensityFolder:
+    """Fit, calibrate, score, draw, write a table."""
+    from ssl_photoz.photoz import density_table
+    from ssl_photoz.photoz.experiment import fit_calibrated, score_calibrated
+    from ssl_photoz.photoz.figures import save_density_figures, title_of
+    from ssl_photoz.photoz.folders import DensityFolder
+    from ssl_photoz.photoz.labels import read_sample
+    from ssl_photoz.photoz.scores import for_json
+
+    parents = {"embeddings": embeddings.sha256}
+    config = {"embeddings": embeddings.folder, "out": out, **asdict(densities), **asdict(sample)}
+    paths = ("out", "embeddings", "contaminated")
+    if artefact.already_made(out, "pdf", config=config, parents=parents, ignore=paths):
+        print(f"{out} is already made")
+        return DensityFolder.open(out)
+    splits, facts = read_sample(embeddings, sample)
+    fitted = fit_calibrated(
+        splits["train"],
+        splits["val"],
+        method=densities.method,
+        train_calibrates=not facts.get("labels_seen"),
+        seed=sample.seed,
+    )
+    test, by = splits["test"], {}
+    if test.magnitude is not None:
+        by[str(sample.magnitude)] = test.magnitude
+    if densities.seeing is not None:
+        by[densities.seeing] = density_table.per_test_galaxy(embeddings, densities.seeing)
+    density, scores = score_calibrated(fitted, test, by=by)
+    facts = {
+        **facts,
+        "method": densities.method,
+        "calibrators": {"which": fitted.calibrators, "n": fitted.n},
+        "chosen": fitted.probe.chosen_,
+    }
+    metrics = for_json({**facts, **scores})
+    save_density_figures(out, density, test.z, metrics)
+    artefact.write_json(out / "metrics.json", metrics)
+    written = density_table.write_densities(
+        out / "pdfs.parquet",
+        density_table.density_parts(
+            fitted,
+            embeddings,
+            density_table.wanted_rows(embeddings, densities.rows),
+            features=sample.features,
+        ),
+        simulated=bool(facts["simulated"]),
+    )
+    exported = density_table.export_qp(out, wanted=densities.qp)
+    artefact.write_card(
+        out,
+        "pdf",
+        config=config,
+        parents=parents,
+        encoder=embeddings.card.get("encoder", ""),
+        rows=written,
+        grid={"points": len(density.grid), "z_max": float(density.grid[-1])},
+        qp=exported,
+        **facts,
+    )
+    print(title_of(metrics))
+    _print_calibration(metrics["test"], metrics["calibrators"]["which"])
+    print(f"{written} densities in {out}/pdfs.parquet; qp ensemble: {exported}")
+    return DensityFolder.open(out)
+
+
+def _print_calibration(test: dict[str, Any], calibrators: str) -> None:
+    print(
+        f"PIT: KS {test['ks']:.3f} ({test['ks_of_chance']:.3f} by chance with {test['n']} "
+        f"galaxies); 68 % intervals hold {test['coverage']['0.68']:.1%}; CRPS {test['crps']:.5f}; "
+        f"CDE loss {test['cde_loss']:.2f}; good {test['good']:.1%}; calibrated on {calibrators}"
+    )

@@ -1,150 +1,136 @@
-"""Find look-alikes: of one galaxy, of a list, of these but not those, among those that pass.
+"""Program that finds look-alikes: of one galaxy, of a list, of these but not those.
 
 The same answers come from Python, through `ssl_photoz.similarity.search.Search`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import PathLike
+from ssl_photoz.similarity.settings import FeedbackConfig, MatchConfig, TargetConfig
 
 if TYPE_CHECKING:
+    from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.similarity.index import Index
     from ssl_photoz.similarity.query import LookAlikes
     from ssl_photoz.similarity.search import Search
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Find look-alikes. Give one of: id; ra and dec; cutout and encoder; like; examples.
+def query(
+    index: PathLike | Index,
+    embeddings: PathLike | Embeddings,
+    out: PathLike,
+    *,
+    target: TargetConfig = TargetConfig(),
+    matching: MatchConfig = MatchConfig(),
+    feedback: FeedbackConfig = FeedbackConfig(),
+    where: str | None = None,
+    photoz: PathLike | None = None,
+    k: int = 12,
+    seed: int = 0,
+) -> LookAlikes | Path:
+    """Find look-alikes of a galaxy, of a list, or of several examples.
 
-    Attributes:
+        ssl-photoz query index=I embeddings=E id=39627790123456789 out=lookalikes.csv
+        ssl-photoz query index=I embeddings=E ra=150.1 dec=2.2 radius_arcsec=5 out=lookalikes.fits
+        ssl-photoz query index=I embeddings=E cutout=mine.fits encoder=runs/demo/encoder out=a.csv
+        ssl-photoz query index=I embeddings=E like=these.csv unlike=those.csv out=a.csv
+        ssl-photoz query index=I embeddings=E examples=8 out=runs/demo/query
+
+    Args:
         index: Index folder.
-        embeddings: The embeddings folder it was built from.
+        embeddings: Embeddings folder that it was built from.
         out: Table to write (.parquet, .csv, .fits or .vot), its montage beside it (.png); with
             examples, a folder.
-        id: Id of a galaxy in the embeddings.
-        ra: Right ascension, degrees.
-        dec: Declination, degrees.
-        radius_arcsec: How far from ra, dec, or from a listed position, a galaxy may be.
-        match: Which galaxy within the radius of ra, dec: 1 the nearest, 2 the next.
-        cutout: A cutout file that holds the query: HDF5, FITS or NPY.
-        encoder: The encoder folder that the embeddings were made with, to embed the cutout.
-        row: Row of the cutout file.
-        like: A table of galaxies (.csv, .fits, .vot, .parquet) by id or targetid, or by ra, dec.
-        mode: Like the centroid of the list, or like any of its galaxies.
-        unlike: A table of galaxies to keep away from.
-        unlike_weight: How much they count: score = cosine to like - unlike_weight cosine to unlike.
-        missing: Refuse or skip listed galaxies that are not among the embeddings.
-        where: Search only galaxies that pass, such as "mag_r < 20 and 0.01 < z < 0.05 and
-            cone(150.1, 2.2, 1.5)", or box(ra_min, ra_max, dec_min, dec_max), in degrees.
-        photoz: A table that predict wrote, for z_phot in the answer and in where.
+        target: What look-alikes are wanted of.
+        matching: How positions and lists are matched to galaxies.
+        feedback: How likes and dislikes are combined.
+        where: Filter, only galaxies that pass are searched, such as "mag_r < 20 and
+            0.01 < z < 0.05 and cone(150.1, 2.2, 1.5)", or box(ra_min, ra_max, dec_min, dec_max),
+            in degrees.
+        photoz: Table that predict wrote, for z_phot in the answer and in where.
         k: Look-alikes wanted.
-        examples: Instead of one query, this many labelled test galaxies spread in redshift.
-        seed: Of the choice of examples.
+        seed: Seed of the choice of examples.
+
+    Returns:
+        The look-alikes; with examples, the folder.
+
+    Raises:
+        ConfigError: If there is no query, or more than one, or a value cannot be meant.
+        DataError: If there is no such galaxy, or a list cannot be used.
+        MismatchError: If index and embeddings, or encoder, do not belong together.
     """
-
-    index: Path
-    embeddings: Path
-    out: Path
-    id: str | int | None = None
-    ra: float | None = None
-    dec: float | None = None
-    radius_arcsec: float = 2.0
-    match: int = 1
-    cutout: Path | None = None
-    encoder: Path | None = None
-    row: int = 0
-    like: Path | None = None
-    mode: Literal["centroid", "any"] = "centroid"
-    unlike: Path | None = None
-    unlike_weight: float = 1.0
-    missing: Literal["refuse", "skip"] = "refuse"
-    where: str | None = None
-    photoz: Path | None = None
-    k: int = 12
-    examples: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        asked = {
-            "id": self.id is not None,
-            "ra and dec": self.ra is not None and self.dec is not None,
-            "cutout and encoder": self.cutout is not None and self.encoder is not None,
-            "like": self.like is not None,
-            "examples": self.examples > 0,
-        }
-        if sum(asked.values()) != 1:
-            given = " and ".join(name for name, is_given in asked.items() if is_given)
-            raise ConfigError(f"got {given or 'no query'}, expected one of: {'; '.join(asked)}")
-        if self.unlike is not None and self.like is None:
-            raise ConfigError("got unlike without like, expected both")
-
-
-def main(settings: Settings) -> None:
-    """Answer one query with a table and a montage, or several examples with a folder."""
     from ssl_photoz.catalog.tables import require_suffix
     from ssl_photoz.similarity.search import Search
 
-    if not settings.examples:
-        require_suffix(settings.out)
-    search = Search.open(
-        index=settings.index, embeddings=settings.embeddings, photoz=settings.photoz
-    )
-    if settings.examples:
-        _show_examples(search, settings)
-        return
-    answer = _ask(search, settings)
-    montage = search.save(answer, settings.out)
-    print(f"{answer.describe(search.catalogue)}\n{settings.out} and {montage} written")
+    target.require_one()
+    out = Path(out)
+    if not target.examples:
+        require_suffix(out)
+    search = Search.open(index=index, embeddings=embeddings, photoz=photoz)
+    if target.examples:
+        asked = {"k": k, "where": where, "seed": seed}
+        config = {**asked, **asdict(target), **asdict(matching), **asdict(feedback)}
+        return _show_examples(search, out, target.examples, config, photoz)
+    answer = _ask(search, target, matching, feedback, k=k, where=where)
+    montage = search.save(answer, out)
+    print(f"{answer.describe()}\n{out} and {montage} written")
+    return answer
 
 
-def _ask(search: Search, settings: Settings) -> LookAlikes:
-    k, where, radius_arcsec = settings.k, settings.where, settings.radius_arcsec
-    if settings.id is not None:
-        return search.like_id(settings.id, k=k, where=where)
-    if settings.ra is not None and settings.dec is not None:
-        place, match = (settings.ra, settings.dec), settings.match
-        return search.like_position(
-            *place, radius_arcsec=radius_arcsec, match=match, k=k, where=where
-        )
-    if settings.like is not None:
+def _ask(
+    search: Search,
+    target: TargetConfig,
+    matching: MatchConfig,
+    feedback: FeedbackConfig,
+    *,
+    k: int,
+    where: str | None,
+) -> LookAlikes:
+    if target.id is not None:
+        return search.like_id(target.id, k=k, where=where)
+    if target.ra is not None and target.dec is not None:
+        return search.like_position(target.ra, target.dec, matching=matching, k=k, where=where)
+    if target.like is not None:
         return search.like_these(
-            settings.like,
-            mode=settings.mode,
-            unlike=settings.unlike,
-            unlike_weight=settings.unlike_weight,
-            radius_arcsec=radius_arcsec,
-            missing=settings.missing,
+            target.like,
+            unlike=target.unlike,
+            feedback=feedback,
+            matching=matching,
             k=k,
             where=where,
         )
-    if settings.cutout is None or settings.encoder is None:
+    if target.cutout is None or target.encoder is None:
         raise ConfigError("no query")
     from ssl_photoz.embeddings.single import embed_file
 
-    search.index.check_encoder(settings.encoder)
+    search.index.check_encoder(target.encoder)
     like = search.embeddings.card
-    vector, picture = embed_file(settings.encoder, settings.cutout, settings.row, like=like)
+    vector, picture = embed_file(target.encoder, target.cutout, target.row, like=like)
     return search.like_vector(vector, picture=picture, k=k, where=where)
 
 
-def _show_examples(search: Search, settings: Settings) -> None:
-    from ssl_photoz.similarity.gallery import make_gallery
+def _show_examples(
+    search: Search, out: Path, examples: int, config: dict[str, Any], photoz: PathLike | None
+) -> Path:
+    from ssl_photoz.similarity.montage import make_gallery
     from ssl_photoz.similarity.query import spread_in_redshift
 
-    parents = {"embeddings": search.embeddings.sha256, "index": artefact.sha256_of(settings.index)}
-    if settings.photoz is not None:
-        parents["photoz"] = artefact.sha256_of(settings.photoz)
-    paths = ("out", "embeddings", "index", "photoz")
-    if artefact.already_made(settings.out, "query", config=settings, parents=parents, ignore=paths):
-        print(f"{settings.out} is already made")
-        return
-    rows = spread_in_redshift(search.catalogue, settings.examples, seed=settings.seed)
-    answers = search.like_rows(rows, k=settings.k, where=settings.where)
-    facts = make_gallery(settings.out, search.embeddings, search.catalogue, answers)
-    artefact.write_card(settings.out, "query", config=settings, parents=parents, **facts)
-    print(f"look-alikes of {len(rows)} galaxies in {settings.out}/lookalikes.png")
+    parents = {"embeddings": search.embeddings.sha256, "index": search.index.sha256}
+    if photoz is not None:
+        parents["photoz"] = artefact.sha256_of(Path(photoz))
+    paths = ("out", "embeddings", "index", "photoz")  # on the cards of version 0.1
+    if artefact.already_made(out, "query", config=config, parents=parents, ignore=paths):
+        print(f"{out} is already made")
+        return out
+    rows = spread_in_redshift(search.catalogue, examples, seed=config["seed"])
+    answers = search.like_rows(rows, k=config["k"], where=config["where"])
+    facts = make_gallery(out, search.embeddings, answers)
+    artefact.write_card(out, "query", config=config, parents=parents, **facts)
+    print(f"look-alikes of {len(rows)} galaxies in {out}/lookalikes.png")
+    return out

@@ -40,6 +40,52 @@ here may change between releases.
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssl_photoz.augment.settings import AugmentationConfig as AugmentationConfig
+    from ssl_photoz.cutouts.reader import Cutouts as Cutouts, open_cutouts as open_cutouts
+    from ssl_photoz.cutouts.split import SkySplit as SkySplit, SplitConfig as SplitConfig, sky_split as sky_split
+    from ssl_photoz.embeddings.store import Embeddings as Embeddings
+    from ssl_photoz.encoders.artefact import load_encoder as load_encoder
+    from ssl_photoz.encoders.encoder import Encoder as Encoder
+    from ssl_photoz.encoders.hub import from_pretrained as from_pretrained, push_to_hub as push_to_hub
+    from ssl_photoz.encoders.settings import EncoderConfig as EncoderConfig, ReadOutConfig as ReadOutConfig
+    from ssl_photoz.fetching.settings import FrameConfig as FrameConfig, ServiceConfig as ServiceConfig
+    from ssl_photoz.nearby.settings import ClassifierConfig as ClassifierConfig, DwarfConfig as DwarfConfig, EvaluationConfig as EvaluationConfig
+    from ssl_photoz.photoz.estimator import PhotoZ as PhotoZ
+    from ssl_photoz.photoz.metrics import score as score
+    from ssl_photoz.photoz.settings import CorrectionConfig as CorrectionConfig, DensityConfig as DensityConfig, SampleConfig as SampleConfig
+    from ssl_photoz.pipeline import run as run
+    from ssl_photoz.qa.settings import CheckConfig as CheckConfig
+    from ssl_photoz.recipes.pretrain.adopt import adopt as adopt
+    from ssl_photoz.recipes.pretrain.align import align as align
+    from ssl_photoz.recipes.pretrain.embed import embed as embed
+    from ssl_photoz.recipes.pretrain.pretrain import pretrain as pretrain
+    from ssl_photoz.recipes.pretrain.supervise import supervise as supervise
+    from ssl_photoz.recipes.pretrain.transfer import transfer as transfer
+    from ssl_photoz.recipes.probe.correct import correct as correct
+    from ssl_photoz.recipes.probe.dwarfs import dwarfs as dwarfs
+    from ssl_photoz.recipes.probe.explore import explore as explore
+    from ssl_photoz.recipes.probe.harmonize import harmonize as harmonize
+    from ssl_photoz.recipes.probe.index import index as index
+    from ssl_photoz.recipes.probe.join import join as join
+    from ssl_photoz.recipes.probe.map import map as map
+    from ssl_photoz.recipes.probe.predict import predict as predict
+    from ssl_photoz.recipes.probe.probe import probe as probe
+    from ssl_photoz.recipes.probe.query import query as query
+    from ssl_photoz.recipes.probe.report import report as report
+    from ssl_photoz.recipes.survey.convert import convert as convert
+    from ssl_photoz.recipes.survey.fetch import fetch as fetch
+    from ssl_photoz.recipes.survey.inspect import inspect as inspect
+    from ssl_photoz.recipes.survey.select import select as select
+    from ssl_photoz.recipes.survey.simulate import simulate as simulate
+    from ssl_photoz.similarity.index import Index as Index
+    from ssl_photoz.similarity.settings import FeedbackConfig as FeedbackConfig, IndexConfig as IndexConfig, MapConfig as MapConfig, MatchConfig as MatchConfig, QualityConfig as QualityConfig, TargetConfig as TargetConfig
+    from ssl_photoz.simulator.settings import SimulatorConfig as SimulatorConfig
+    from ssl_photoz.training.settings import LabelLossConfig as LabelLossConfig, MachineConfig as MachineConfig, MoCoConfig as MoCoConfig, ShuffleConfig as ShuffleConfig, TrainingConfig as TrainingConfig
+    from ssl_photoz.training.supervised.settings import BandsConfig as BandsConfig, HeadConfig as HeadConfig, ModelConfig as ModelConfig, SupervisedConfig as SupervisedConfig
+    from ssl_photoz.training.transfer.settings import AdaptationConfig as AdaptationConfig
 
 __version__ = "0.1.0"
 
@@ -66,19 +112,40 @@ OBJECTS = {
     "push_to_hub": "encoders.hub",
     "Embeddings": "embeddings.store",
     "PhotoZ": "photoz.estimator",
-    "score": "photoz.estimator",
+    "score": "photoz.metrics",
     "Index": "similarity.index",
 }
 CONFIGS = {
-    "AugmentationConfig": "augment.settings",
-    "EncoderConfig": "encoders.settings",
-    "ReadOutConfig": "encoders.settings",
+    "SimulatorConfig": "simulator.settings",
+    "CheckConfig": "qa.settings",
+    "FrameConfig": "fetching.settings",
+    "ServiceConfig": "fetching.settings",
     "SplitConfig": "cutouts.split",
-    "MoCoConfig": "training.settings",
     "TrainingConfig": "training.settings",
-    "LabelLossConfig": "training.settings",
+    "ShuffleConfig": "training.settings",
     "MachineConfig": "training.settings",
+    "EncoderConfig": "encoders.settings",
+    "MoCoConfig": "training.settings",
+    "AugmentationConfig": "augment.settings",
+    "LabelLossConfig": "training.settings",
+    "ReadOutConfig": "encoders.settings",
+    "ModelConfig": "training.supervised.settings",
+    "HeadConfig": "training.supervised.settings",
+    "SupervisedConfig": "training.supervised.settings",
+    "BandsConfig": "training.supervised.settings",
+    "AdaptationConfig": "training.transfer.settings",
+    "SampleConfig": "photoz.settings",
+    "DensityConfig": "photoz.settings",
+    "CorrectionConfig": "photoz.settings",
     "IndexConfig": "similarity.settings",
+    "QualityConfig": "similarity.settings",
+    "TargetConfig": "similarity.settings",
+    "MatchConfig": "similarity.settings",
+    "FeedbackConfig": "similarity.settings",
+    "MapConfig": "similarity.settings",
+    "DwarfConfig": "nearby.settings",
+    "ClassifierConfig": "nearby.settings",
+    "EvaluationConfig": "nearby.settings",
 }
 HOMES = {**OBJECTS, **CONFIGS, **VERBS}
 

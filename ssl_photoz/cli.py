@@ -16,25 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ssl_photoz import VERBS as VERBS
 from ssl_photoz import __version__
 from ssl_photoz.core.errors import ConfigError, SslPhotozError
 from ssl_photoz.core.signals import StoppedError, stopping_at_once
 
 if TYPE_CHECKING:
     from ssl_photoz.core.config import Keys
-
-PROGRAMS = {
-    "survey": ("select", "fetch", "simulate", "inspect", "convert"),
-    "pretrain": ("pretrain", "align", "supervise", "transfer", "embed", "adopt"),
-    "probe": (
-        *("probe", "predict", "correct", "harmonize", "index", "query", "dwarfs", "map"),
-        *("explore", "report", "join"),
-    ),
-}
-VERBS = {
-    **{verb: f"recipes.{folder}.{verb}" for folder, verbs in PROGRAMS.items() for verb in verbs},
-    "run": "pipeline",
-}
 
 
 class Former(NamedTuple):
@@ -54,6 +42,8 @@ class Former(NamedTuple):
 FORMER: dict[str, Former] = {
     "demo": Former("run"),
     "adapt": Former("harmonize"),
+    "next": Former("dwarfs", ("propose=50",), {"dwarfs": "candidates", "n": "propose"}),
+    "runs": Former("report", ("trainings=true", "run=runs"), {"folder": "run"}),
     "adopt_vectors": Former("adopt"),
     "classify": Former("supervise", ("head.kind=nearby",)),
     "apply": Former("predict", renamed={"network": "probe", "pdf": "density"}),
@@ -62,22 +52,8 @@ FORMER: dict[str, Former] = {
     ),
     "clean": Former("inspect", given=("page=false", "mask=mask"), renamed={"out": "mask"}),
     "pack": Former("convert", given=("dtype=float16",)),
+    "pdf": Former("probe", given=("density=true",)),
 }
-
-# Not yet functions: module, settings class, function of the settings.
-LEGACY: dict[str, tuple[str, str, str]] = {
-    "probe": ("recipes.probe.probe", "Settings", "main"),
-    "pdf": ("recipes.probe.pdf", "Settings", "main"),
-    "correct": ("recipes.probe.correct", "Settings", "main"),
-    "index": ("recipes.probe.index", "Settings", "main"),
-    "query": ("recipes.probe.query", "Settings", "main"),
-    "dwarfs": ("recipes.probe.dwarfs", "Settings", "main"),
-    "next": ("recipes.probe.next_looks", "Settings", "main"),
-    "map": ("recipes.probe.map", "Settings", "main"),
-    "explore": ("recipes.probe.explore", "Settings", "main"),
-    "runs": ("recipes.probe.runs", "Settings", "main"),
-}
-VERBS |= {verb: LEGACY[verb][0] for verb in LEGACY}
 
 
 def run(verb: str, arguments: Sequence[str]) -> object:
@@ -94,11 +70,7 @@ def run(verb: str, arguments: Sequence[str]) -> object:
         SslPhotozError: Whatever a user can act on.
     """
     given = parse(verb, arguments, tell=_note)
-    function = function_of(verb)
-    now = FORMER[verb].verb if verb in FORMER else verb
-    if now in LEGACY:
-        return getattr(_module_of(now), LEGACY[now][2])(function(**given))
-    return function(**given)
+    return function_of(verb)(**given)
 
 
 def parse(
@@ -165,8 +137,7 @@ def function_of(verb: str) -> Callable[..., object]:
         near = difflib.get_close_matches(verb, [*VERBS, *FORMER], n=1)
         hint = f"nearest: {near[0]}" if near else f"verbs are {', '.join(VERBS)}"
         raise ConfigError(f"no verb {verb!r}; {hint}; ssl-photoz --help lists them")
-    name = LEGACY[now][1] if now in LEGACY else now
-    function: Callable[..., object] = getattr(_module_of(now), name)
+    function: Callable[..., object] = getattr(_module_of(now), now)
     return function
 
 

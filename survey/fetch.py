@@ -33,7 +33,7 @@ def fetch(
         ssl-photoz fetch catalogue=galaxies.fits out=cutouts.h5 service.contact=me@example.edu
 
     Writes a cutout file, ``cutouts.rejects.parquet`` with the reason for every row that is not in
-    it, and a card. An interrupted run goes on where it was when the same command is given again.
+    it, and a card. The same command continues an interrupted run.
 
     Args:
         catalogue: Table with positions: FITS, CSV, VOTable, Parquet ...

@@ -19,8 +19,8 @@ def test_settings_of_every_job_are_settings_of_its_verb(name, tmp_path):
     for changes in NETWORKS.values():
         given = {"data": "a", "target": "b", "out": "c", **plan.settings["transfer"], **changes}
         parsed = cli.parse("transfer", [f"{key}={value}" for key, value in _flat(given)])
-        assert list(parsed["methods"]) == changes.get("methods", [])
-        assert parsed["nuisances"].psf_strength == 0.0
+        assert list(parsed["adaptation"].methods) == changes.get("methods", [])
+        assert parsed["augmentations"].psf_strength == 0.0
     given = {"data": "a", "out": "b", **plan.settings["pretrain"]}
     cli.parse("pretrain", [f"{key}={value}" for key, value in _flat(given)])
     for method in FROZEN[1:-1]:

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up: a room imports itself and rooms of the floors below it
     ("core",),
-    ("catalog", "augment", "encoders", "simulator"),
-    ("cutouts",),
+    ("catalog", "augment", "encoders"),
+    ("simulator", "cutouts"),
     ("embeddings", "training", "qa", "fetching"),
     ("photoz", "similarity", "reports"),
     ("dwarfs",),
@@ -29,7 +29,7 @@ ONLY_IN = {
     "pytorch_lightning": ("training",),
     "lightly": ("training",),
     "pytorch_metric_learning": ("training.label_losses", "similarity.quality"),
-    "qp": ("photoz.qp_export",),
+    "qp": ("photoz.density_table",),
     "huggingface_hub": ("encoders.hub",),
     "httpx": ("fetching.service",),
     "sfdmap2": ("fetching.dust",),
@@ -105,13 +105,15 @@ def room_of(module: str) -> str:
     return module.split(".")[0]
 
 
-def may_import(module: str, target: str) -> bool:
+def may_import(module: str, target: str, *, late: bool = True) -> bool:
     """Say whether a room may see another, or a program another module."""
     here, there = room_of(module), room_of(target)
     if there in ("ssl_photoz", "__version__"):
         return True
-    if here in FACES or there not in FLOOR_OF:
+    if there not in FLOOR_OF:
         return False
+    if here in FACES:  # for type checkers alone
+        return late
     if here == there:
         return here not in PROGRAMS
     return FLOOR_OF[there] < FLOOR_OF[here]
@@ -133,7 +135,7 @@ def violations(module: str, source: str) -> list[str]:
             if module not in ("cli", "__init__"):
                 found.append(where)
         elif inside is not None:
-            if not may_import(module, inside):
+            if not may_import(module, inside, late=late):
                 found.append(f"{where}: not on a floor below {room}")
         elif top in ONLY_IN and not within(module, ONLY_IN[top]):
             found.append(f"{where}: {top} belongs in {', '.join(ONLY_IN[top])}")

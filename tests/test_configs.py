@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from ssl_photoz import cli, pipeline
-from ssl_photoz.reports.scores import read_yardsticks
+from ssl_photoz.reports.scores import read_references
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 YAMLS = sorted(CONFIGS.rglob("*.yaml"))
-# Yardsticks are numbers to quote beside a run's own: `report` reads them, no verb runs them.
+# References are numbers to quote beside a run's own: `report` reads them, no verb runs them.
 RUNNABLE = [yaml for yaml in YAMLS if not yaml.name.startswith("references")]
 
 
@@ -38,9 +38,9 @@ def test_the_launch_command_parses(yaml: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("yaml", sorted(set(YAMLS) - set(RUNNABLE)), ids=lambda p: p.name)
-def test_yardsticks_open_with_the_command_that_quotes_them(yaml: Path) -> None:
+def test_references_open_with_the_command_that_quotes_them(yaml: Path) -> None:
     first = yaml.read_text(encoding="utf-8").splitlines()[0]
     assert f"references={yaml.relative_to(CONFIGS.parent).as_posix()}" in first
     verb, *arguments = shlex.split(first.removeprefix("# ssl-photoz "))
     cli.parse(verb, arguments)
-    assert read_yardsticks(yaml)
+    assert read_references(yaml)

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.correct.catalogue import make_embeddings
 from ssl_photoz import cli
 from ssl_photoz.core.artefact import atomic_path, read_json
-from ssl_photoz.photoz.bias.figures import draw_mean_residuals
+from ssl_photoz.photoz.bias.outcome import draw_mean_residuals
 from ssl_photoz.photoz.figures import title_of
 
 HERE = Path(__file__).resolve().parent

@@ -24,8 +24,8 @@ from benchmarks.dwarfs.compare import near
 from benchmarks.redshift_ladder.photometry import rows_of
 from ssl_photoz.core.errors import ContaminatedError
 from ssl_photoz.core.types import Doubles, Ints
+from ssl_photoz.dwarfs.candidates import propose_looks
 from ssl_photoz.dwarfs.heads import LinearHead, fit_logistic
-from ssl_photoz.dwarfs.next_looks import propose_looks
 from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.labels import Labelled, read_labelled
@@ -47,7 +47,7 @@ class Trial:
 
 
 def by_next(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
-    """Ask as `ssl-photoz next` does: likely, and unlike each other."""
+    """Ask as `ssl-photoz dwarfs candidates=` does: likely, and unlike each other."""
     return propose_looks(index, rows, score, n=n)
 
 

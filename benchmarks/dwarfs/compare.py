@@ -22,12 +22,11 @@ from benchmarks.redshift_ladder.photometry import photometry, rows_of
 from ssl_photoz.catalog.lowz_cuts import select_lowz
 from ssl_photoz.core.errors import ContaminatedError
 from ssl_photoz.core.types import Bools, Doubles, Floats
-from ssl_photoz.dwarfs.heads import fit_logistic, fit_one_class, fit_perceptron
+from ssl_photoz.dwarfs.heads import VoteHead, fit_logistic, fit_one_class, fit_perceptron
 from ssl_photoz.dwarfs.purity import measure_purity, measure_selection
-from ssl_photoz.dwarfs.votes import VoteHead
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.labels import Labelled, read_labelled
-from ssl_photoz.photoz.mlp import MLP
+from ssl_photoz.photoz.networks import MLP
 from ssl_photoz.similarity.reduction import Reduction
 
 LIMITS, STRIPS = (0.03, 0.05), 5
@@ -40,8 +39,8 @@ Method = Callable[[Labelled, Labelled, Labelled, float], Doubles]
 
 def redshift_mlp(train: Labelled, val: Labelled, test: Labelled, _: float) -> Doubles:
     """Rank by photometric redshift, lowest first."""
-    probe = MLP.fit(train.features, train.z, val_features=val.features, val_z=val.z)
-    return -probe.predict(test.features).z_phot
+    probe = MLP().fit(train.features, train.z, validation=(val.features, val.z))
+    return -probe.predict(test.features)
 
 
 def logistic(train: Labelled, val: Labelled, test: Labelled, z_max: float) -> Doubles:

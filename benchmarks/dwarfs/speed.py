@@ -50,7 +50,7 @@ def main(n: int, dim: int) -> None:
         folder = Path(place)
         make(folder, n, dim)
         started, worked = time.perf_counter(), time.process_time()
-        dwarfs.main(dwarfs.Settings(folder / "index", folder / "embeddings", folder / "dwarfs"))
+        dwarfs.dwarfs(folder / "index", folder / "embeddings", folder / "dwarfs")
         spent = time.perf_counter() - started
         print(f"{n} x {dim}: {spent:.1f} s, {time.process_time() - worked:.1f} s of processor")
 

@@ -26,9 +26,8 @@ DIM, PCA_DIM = 512, 128
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PROGRAM = """
 import sys
-from pathlib import Path
-from ssl_photoz.recipes.probe.explore import Settings, main
-main(Settings(run=Path(sys.argv[1]), port=0))
+from ssl_photoz.recipes.probe.explore import explore
+explore(sys.argv[1], port=0)
 """
 
 
@@ -40,6 +39,7 @@ def make_run(folder: Path, galaxies: int) -> None:
     from ssl_photoz.core import artefact
     from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
     from ssl_photoz.similarity.index_building import build_index
+    from ssl_photoz.similarity.settings import IndexConfig
 
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(500, DIM)).astype(np.float32)
@@ -66,7 +66,7 @@ def make_run(folder: Path, galaxies: int) -> None:
     facts = {"simulated": True, "calibrated": True, "encoder": ""}
     finish(folder / "embeddings", rows_in=galaxies, config={}, parents={}, **facts)
     embeddings = Embeddings.open(folder / "embeddings")
-    index = build_index(folder / "index", embeddings, pca_dim=PCA_DIM)
+    index = build_index(folder / "index", embeddings, IndexConfig(pca_dim=PCA_DIM))
     index.save(folder / "index")
     print(f"{galaxies} galaxies, {DIM} dimensions; {index.describe()}", flush=True)
     x, y = np.concatenate(places).T

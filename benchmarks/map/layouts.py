@@ -11,8 +11,8 @@ import numpy as np
 
 from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.similarity.index import exact_neighbours
-from ssl_photoz.similarity.map import lay_out, place_among
-from ssl_photoz.similarity.map_sample import spread_sample
+from ssl_photoz.similarity.map import lay_out, place_among, spread_sample
+from ssl_photoz.similarity.settings import MapConfig
 
 K = 15
 
@@ -33,7 +33,7 @@ class Way(NamedTuple):
 
 def _ours(says: str, *, share: float = 1.0, epochs: int = 200) -> Way:
     def run(vectors: Floats, limit: int) -> Floats:
-        return lay_out(vectors, fit_limit=round(share * limit), epochs=epochs).places
+        return lay_out(vectors, MapConfig(fit_limit=round(share * limit), epochs=epochs)).places
 
     return Way(says, run)
 

@@ -19,8 +19,7 @@ from benchmarks.similarity.measure import resident_mb
 from ssl_photoz.core.artefact import read_card
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.map import reduce_all
-from ssl_photoz.similarity.map_quality import measure_trust
+from ssl_photoz.similarity.map import measure_trust, reduce_all
 
 K_REDSHIFT, MOST_ASKED = 15, 5000
 PROGRAM = "from ssl_photoz.cli import main; main()"

@@ -41,9 +41,9 @@ def main() -> None:
     print(f"{'probe':<8}{'fit, s':>8}{'predict, s':>12}{'sigma_NMAD':>12}")
     for name in TIMED:
         started = time.perf_counter()
-        probe = PROBES[name].fit(features, z, val_features=val, val_z=val_z)
+        probe = PROBES[name]().fit(features, z, validation=(val, val_z))
         fitted = time.perf_counter()
-        predicted = probe.predict(asked).z_phot
+        predicted = probe.predict(asked)
         done = time.perf_counter()
         score = sigma_nmad(residuals(predicted, asked_z))
         print(f"{name:<8}{fitted - started:>8.1f}{done - fitted:>12.1f}{score:>12.4f}", flush=True)

@@ -29,12 +29,11 @@ from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.backbones import STAGE_WIDTHS
 from ssl_photoz.photoz.artefact import PROBES, read_predictions
+from ssl_photoz.photoz.base import Probe
 from ssl_photoz.photoz.blend import Blend
-from ssl_photoz.photoz.contamination import refuse_contaminated
-from ssl_photoz.photoz.density_experiment import fit_calibrated
-from ssl_photoz.photoz.labels import Labelled, fewer, read_labelled
+from ssl_photoz.photoz.experiment import fit_calibrated
+from ssl_photoz.photoz.labels import Labelled, fewer, read_labelled, refuse_contaminated
 from ssl_photoz.photoz.metrics import score_selection
-from ssl_photoz.photoz.protocol import Probe
 
 DONE = "facts.json"
 Splits = dict[str, Labelled]
@@ -139,9 +138,8 @@ def _classified(job: Job, size: Size) -> dict[str, Any]:
     folder, of_input = job.folder / "classifier", size.inputs[job.input]
     given = {"data": str(labelled_file(size.data(job.input))), "out": str(folder)}
     given |= {"embeddings": str(job.after / "embeddings"), "cuts": of_input.get("lowz", [])}
-    trained = _timed(
-        job, job.verb, {**given, "orientations": size.orientations, **_settings_of(job)}
-    )
+    given |= {"head": {"kind": "nearby"}, "orientations": size.orientations}
+    trained = _timed(job, "supervise", {**given, **_settings_of(job)})
     none = np.empty(0)
     _write(job, [_table(job.labels or 0, "", "classifier", "test", none, none, none)])
     return {
@@ -234,12 +232,12 @@ def _fit(
         calibrated = fit_calibrated(train, val, method="mlp", seed=seed)
         return lambda features: calibrated.density(features).median()
     if name == "blend":
-        probe: Probe = Blend.of(fitted, val.features, val.z)
+        probe: Probe = Blend.of(fitted, (val.features, val.z))
     else:
-        asked = {"val_features": val.features, "val_z": val.z, "ids": train.id, "seed": seed}
-        probe = PROBES[name].fit(train.features, train.z, **asked)
+        probe = PROBES[name](seed=seed)
+        probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
     fitted[name] = probe
-    return lambda features: probe.predict(features).z_phot
+    return lambda features: probe.predict(features)
 
 
 def _table(

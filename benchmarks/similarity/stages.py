@@ -23,11 +23,10 @@ from benchmarks.similarity.vectors import make_store, queries
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Floats
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index
-from ssl_photoz.similarity.index_faiss import search_faiss
-from ssl_photoz.similarity.index_recall import recall_of
-from ssl_photoz.similarity.index_search import Approximate
+from ssl_photoz.similarity.index_building import build_index, recall_of
+from ssl_photoz.similarity.index_faiss import Approximate, search_faiss
 from ssl_photoz.similarity.reduction import BATCH, Reduction
+from ssl_photoz.similarity.settings import IndexConfig
 
 K = 10
 SLOW_SINGLES = 20
@@ -47,7 +46,7 @@ def build(folder: Path, rows: int, index_type: str) -> dict[str, Any]:
     out = folder / index_type.replace(",", "_")
     shutil.rmtree(out, ignore_errors=True)
     started = time.perf_counter()
-    card = build_index(out, embeddings, index_type=index_type).save(out)
+    card = build_index(out, embeddings, IndexConfig(index_type=index_type)).save(out)
     names = ("index_type", "factory", "effort", "recall_at_10")
     return {
         "build_s": time.perf_counter() - started,
@@ -64,12 +63,12 @@ def search(folder: Path, index_type: str, true: Path) -> dict[str, Any]:
     started = time.perf_counter()
     index = Index.load(folder / index_type.replace(",", "_"))
     load_s = time.perf_counter() - started
-    found = index.search(asked, K)[1]
+    found = index.nearest_rows(asked, K)[1]
     measured = {
         "load_s": load_s,
         "recall_at_10": recall_of(found, np.load(true)),
-        **singles_ms(lambda one: index.search(one, K)[1], asked),
-        "batch_per_s": batch_per_s(lambda some: index.search(some, K)[1], asked),
+        **singles_ms(lambda one: index.nearest_rows(one, K)[1], asked),
+        "batch_per_s": batch_per_s(lambda some: index.nearest_rows(some, K)[1], asked),
         "resident_mb": resident_mb(),
         "resident_peak_mb": resident_mb("VmHWM"),
     }
@@ -155,7 +154,7 @@ def _overhead(index: Index, asked: Floats) -> dict[str, float]:
         return search_faiss(searcher.faiss_index, one, count, parameters=parameters)[1]
 
     whole, ranked, faiss_alone = (
-        lambda one: index.search(one, K)[1],
+        lambda one: index.nearest_rows(one, K)[1],
         lambda one: searcher.search(one, K)[1],
         bare,
     )

@@ -60,7 +60,7 @@ def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) ->
 
 
 def read_table(path: Path, *, max_rows: int | None = None) -> dict[str, Array]:
-    """Read the columns of a table that somebody else may have made; data, never code.
+    """Read the columns of a table of unknown origin; data, never code.
 
     Args:
         path: Ends in .parquet, .fits, .csv or .vot (VOTable). A VOTable that fetches its rows

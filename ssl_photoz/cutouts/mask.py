@@ -1,4 +1,4 @@
-"""Masks: which cutouts to do without; found by ``inspect``, kept beside the data, never in it.
+"""Masks: lists of bad cutouts; written by ``inspect``, kept beside the data, never in it.
 
 A mask is a folder: ``mask.parquet`` with a row per cutout checked (``row``, ``id``, a truth value
 per check, ``keep``, ``reason``), and a card that names the data by its fingerprint.
@@ -68,7 +68,7 @@ class MaskCard(artefact.Card):
 
     @property
     def rows_rejected(self) -> int:
-        """Rows to do without."""
+        """Rows that some check rejects."""
         return int(self["rows_rejected"])
 
     @property

@@ -43,7 +43,7 @@ class Parquet(NamedTuple):
 def write_parquet(
     cutouts: Cutouts, folder: Path, *, size_px: int, shard_rows: int, config: object
 ) -> Parquet | None:
-    """Write cutouts as Parquet; call again after an interruption to go on.
+    """Write cutouts as Parquet; the same call continues after an interruption.
 
     Args:
         cutouts: What to write.

@@ -22,7 +22,7 @@ from ssl_photoz.cutouts.schema import Overrides, Source
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Cutouts", "Source"]
+__all__ = ["Cutouts", "Source", "open_cutouts"]
 
 ALWAYS = ("id", "ra", "dec", "z")
 
@@ -100,6 +100,18 @@ class Cutouts:
 
     def __len__(self) -> int:
         return self.source.rows
+
+    def __repr__(self) -> str:
+        source = self.source
+        return (
+            f"Cutouts({source.path}: {len(self)} of {source.size_px} px in {','.join(source.bands)}"
+            f", {source.pixscale_arcsec:g} arcsec/px, {source.dtype}"
+            f"{'' if source.calibrated else ', display values'}"
+            f"{', SIMULATED' if source.simulated else ''})"
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:  # noqa: ANN401
+        return np.asarray(self[:], dtype)
 
     def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> Array:
         if isinstance(rows, Sequence):
@@ -258,6 +270,9 @@ class Cutouts:
     def _stored_column(self, name: str) -> Array:
         with damage_reported(self.source.path):
             return self.stored.column(name)
+
+
+open_cutouts = Cutouts.open
 
 
 @contextmanager

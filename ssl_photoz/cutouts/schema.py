@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 
 SDSS_PIXSCALE_ARCSEC = 0.396
 DEFAULT_BANDS = {3: ("g", "r", "z"), 4: ("g", "r", "i", "z"), 5: ("u", "g", "r", "i", "z")}
@@ -52,7 +53,7 @@ class Source:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What whoever measures or encodes these pixels must be told, as keyword arguments."""
+        """Bands, pixel scale and calibration, as keyword arguments of what measures pixels."""
         return {
             "bands": self.bands,
             "pixscale_arcsec": self.pixscale_arcsec,
@@ -74,6 +75,58 @@ class Overrides:
     bands: tuple[str, ...] | None = None
     pixscale_arcsec: float | None = None
     in_order: bool = False
+
+
+def describe(
+    path: Path,
+    overrides: Overrides,
+    *,
+    shape: tuple[int, int, int],
+    dtype: str,
+    bands: Sequence[str] | None = None,
+    pixscale_arcsec: float | None = None,
+    usual_pixscale_arcsec: float | None = None,
+    calibrated: bool,
+    simulated: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Source:
+    """Settle what a file states of its cutouts, what the user does, and what is usual.
+
+    Args:
+        path: The file or folder.
+        overrides: What the user states.
+        shape: Number of cutouts, number of bands, and side in pixels.
+        dtype: Type of the stored pixels.
+        bands: Band names that the file states.
+        pixscale_arcsec: Pixel scale that the file states, arcsec/px; NaN if it varies.
+        usual_pixscale_arcsec: Pixel scale where nobody states one; by default that of the Legacy
+            Surveys for flux in some of g, r, i and z, else NaN.
+        calibrated: Whether pixels are flux.
+        simulated: Whether the galaxies are simulated.
+        notes: Whatever else a user should know.
+
+    Raises:
+        DataError: If the file and the user state different things, or the number of bands is
+            another.
+    """
+    rows, count, size_px = shape
+    settled = settle_bands(path, count, bands, overrides.bands)
+    if usual_pixscale_arcsec is None:
+        legacy_surveys = calibrated and set(settled) <= set("griz")
+        usual_pixscale_arcsec = PIXSCALE_ARCSEC if legacy_surveys else math.nan
+    return Source(
+        path=path,
+        rows=rows,
+        bands=settled,
+        size_px=size_px,
+        pixscale_arcsec=settle_pixscale(
+            path, pixscale_arcsec, overrides.pixscale_arcsec, usual=usual_pixscale_arcsec
+        ),
+        calibrated=calibrated,
+        simulated=simulated,
+        dtype=dtype,
+        notes=notes,
+    )
 
 
 def require_images(path: Path, shape: Sequence[int], dtype: np.dtype[Any], name: str) -> None:

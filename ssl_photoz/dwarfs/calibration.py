@@ -22,7 +22,7 @@ class Calibration(Protocol):
         ...
 
     def apply(self, score: Doubles) -> Doubles:
-        """Return probabilities of the same shape; NaN stays NaN."""
+        """Probabilities of the same shape; NaN stays NaN."""
         ...
 
 
@@ -52,7 +52,7 @@ class Platt:
     """A sigmoid of the score.
 
     Attributes:
-        slope: Per unit of score, not negative.
+        slope: Slope per unit of score, not negative.
         intercept: Log odds at score 0.
 
     References:

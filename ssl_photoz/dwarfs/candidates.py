@@ -1,17 +1,23 @@
-"""The ranked list: each object once, with evidence, positions to copy and a link to look at it."""
+"""The ranked list, each object once with evidence, and which galaxies to look at next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ssl_photoz.catalog.sky import chord_of, sphere_points
-from ssl_photoz.catalog.tables import write_table
-from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
-from ssl_photoz.dwarfs.base_rate import SKY
+from ssl_photoz.catalog.tables import read_table, write_table
+from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints, PathLike
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
+from ssl_photoz.dwarfs.settings import SKY
+from ssl_photoz.dwarfs.truth import words_of
+from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index, exact_neighbours
@@ -21,16 +27,74 @@ VIEWER = "https://www.legacysurvey.org/viewer?ra={:.6f}&dec={:.6f}&layer=ls-dr9&
 EVIDENCE = 3
 COLUMNS = 7
 PICTURED = 28
+POOL = 20
+
+
+class DwarfsCard(artefact.Card):
+    """What the card of a list of candidates says."""
+
+    @property
+    def embeddings(self) -> str:
+        """Checksum of the embeddings that were searched."""
+        return self.parents["embeddings"]
+
+    @property
+    def candidates(self) -> int:
+        """Galaxies ranked."""
+        return int(self["candidates"])
+
+    @property
+    def ranked(self) -> str:
+        """What they are: unlabelled galaxies, or those of the test split."""
+        return str(self["ranked"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How good the list is, see `ssl_photoz.dwarfs.scores.measure_search`."""
+        return dict(self["metrics"])
+
+
+@dataclass(frozen=True)
+class DwarfCandidates:
+    """A finished list of candidates.
+
+    Attributes:
+        folder: Its folder.
+        card: Its card.
+    """
+
+    folder: Path
+    card: DwarfsCard
+
+    @classmethod
+    def open(cls, folder: PathLike | DwarfCandidates) -> DwarfCandidates:
+        """Open a folder that ``dwarfs`` has made.
+
+        Raises:
+            ArtefactError: If it is unfinished.
+        """
+        if isinstance(folder, DwarfCandidates):
+            return folder
+        folder = Path(folder)
+        return cls(folder, DwarfsCard(artefact.read_card(folder, "dwarfs")))
+
+    def table(self) -> dict[str, Array]:
+        """Columns of the list, best first: see `candidate_table`."""
+        return read_table(self.folder / "candidates.parquet")
+
+    def probabilities(self) -> dict[str, Array]:
+        """Scores and probabilities of every galaxy that was ranked, in the order of the store."""
+        return read_table(self.folder / "probabilities.parquet")
 
 
 def first_of_each(catalogue: Catalogue, ordered: Ints, *, known: Ints) -> Ints:
-    """Return the rows of a ranked list without repeats, best first.
+    """Rows of a ranked list without repeats, best first.
 
     Rows with the same id, or within 2 arcsec, are one object, as are rows joined by such a row.
     An object that is also among ``known`` galaxies is left out altogether.
 
     Args:
-        catalogue: Who the rows are.
+        catalogue: Catalogue of the rows.
         ordered: Catalogue rows, best first, shape (n,).
         known: Catalogue rows of galaxies that are no candidates, shape (m,).
     """
@@ -50,9 +114,9 @@ def nearest_confirmed(index: Index, rows: Ints, confirmed: Ints) -> tuple[Ints, 
     """Find the confirmed dwarfs that look most like each candidate.
 
     Args:
-        index: Of the catalogue.
+        index: Index of the catalogue.
         rows: Catalogue rows of the candidates, shape (n,).
-        confirmed: Of the confirmed dwarfs, shape (m,), at least one.
+        confirmed: Catalogue rows of the confirmed dwarfs, shape (m,), at least one.
 
     Returns:
         Rows of up to three of them, nearest first, shape (n, 3 or m), and their distances,
@@ -64,7 +128,7 @@ def nearest_confirmed(index: Index, rows: Ints, confirmed: Ints) -> tuple[Ints, 
 
 
 def sky_columns(ra: Doubles, dec: Doubles) -> dict[str, Array]:
-    """Return positions as people copy them, and a link to the Legacy Surveys' sky viewer.
+    """Positions as people copy them, and a link to the Legacy Surveys' sky viewer.
 
     Args:
         ra: Right ascension, degrees, shape (n,).
@@ -96,14 +160,14 @@ def candidate_table(
     evidence: tuple[Ints, Floats],
     words: Array,
 ) -> dict[str, Array]:
-    """Return the columns of a list, best first; each of shape (n,).
+    """Columns of a list, best first; each of shape (n,).
 
     Args:
-        catalogue: Who the rows are.
+        catalogue: Catalogue of the rows.
         rows: Catalogue rows of the candidates, best first, shape (n,).
         figures: ``score`` and probabilities of those rows.
-        evidence: From `nearest_confirmed`, of those rows.
-        words: What verdicts say of those rows, empty text where there are none.
+        evidence: Result of `nearest_confirmed` for those rows.
+        words: Verdicts on those rows, empty text where there are none.
 
     Returns:
         ``rank, id, ra, dec``, those of `sky_columns`, ``z``, the figures,
@@ -150,23 +214,23 @@ def write_list(
     without what is the same object as a galaxy of known redshift.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         embeddings: The store.
-        catalogue: Of the embeddings.
-        index: Of the embeddings.
-        search: Ranks.
-        scores: Of the rows.
+        catalogue: Catalogue of the embeddings.
+        index: Index of the embeddings.
+        search: Fitted methods, which rank.
+        scores: Scores of the rows.
         rows: Catalogue rows to rank, increasing, shape (n,).
         confirmed: Catalogue rows of confirmed dwarfs, for evidence.
-        words: What verdicts say of every catalogue row, empty text where nothing, shape (N,).
-        among: What the rows are, for the title.
+        words: Verdicts on every catalogue row, empty text where there are none, shape (N,).
+        among: Description of the rows, for the title.
         top: Length of the list, at most.
         base_rate: Fraction of wanted galaxies on the sky.
 
     Returns:
         Length of the list.
     """
-    simulated = bool(embeddings.card["simulated"])
+    simulated = embeddings.card.simulated
     figures = {"score": scores[search.ranked_by][:, 0]}
     figures |= search.probabilities(scores, base_rate=base_rate)
     small = {name: values.astype(np.float32) for name, values in figures.items()}
@@ -197,23 +261,150 @@ def _draw(path: Path, embeddings: Embeddings, table: Mapping[str, Array], *, amo
         )
     ]
     title = title_of(
-        f"Nearby candidates, best first, of {among}", simulated=bool(embeddings.card["simulated"])
+        f"Nearby candidates, best first, of {among}", simulated=embeddings.card.simulated
     )
     draw_montage(path, wrap(panels, columns=COLUMNS), title=title)
 
 
 def _same_id(ids: Array) -> Ints:
-    """Return pairs of places that chain each id's rows, shape (p, 2)."""
+    """Pairs of places that chain each id's rows, shape (p, 2)."""
     order = np.argsort(ids, kind="stable")
     same: Bools = ids[order][1:] == ids[order][:-1]
     return np.stack([order[:-1][same], order[1:][same]], axis=1)
 
 
 def _close(catalogue: Catalogue) -> Ints:
-    """Return pairs of places within 2 arcsec on the sky, shape (p, 2)."""
+    """Pairs of places within 2 arcsec on the sky, shape (p, 2)."""
     from scipy.spatial import cKDTree
 
     on_sky = np.flatnonzero(np.isfinite(catalogue.ra) & np.isfinite(catalogue.dec))
     tree = cKDTree(sphere_points(catalogue.ra[on_sky], catalogue.dec[on_sky]))
     pairs = tree.query_pairs(chord_of(SAME_OBJECT_ARCSEC), output_type="ndarray")
     return np.asarray(on_sky[pairs], np.int64)
+
+
+def propose_table(
+    candidates: DwarfCandidates,
+    index: Index,
+    embeddings: Embeddings,
+    out: Path,
+    *,
+    n: int,
+    verdicts: Mapping[str, Verdict],
+) -> Path:
+    """Choose which galaxies of a list to look at next, and write the table to fill in.
+
+    Args:
+        candidates: The list.
+        index: Index of the same embeddings.
+        embeddings: The store.
+        out: File to write, .csv.
+        n: Galaxies to look at, at most.
+        verdicts: Those there are, by id; these galaxies are not proposed again.
+
+    Returns:
+        Path of the table.
+
+    Raises:
+        MismatchError: If the list was made from other embeddings.
+        DataError: If none is left to look at.
+        ConfigError: If out does not end in .csv.
+    """
+    folder, card = candidates.folder, candidates.card
+    if card.embeddings != embeddings.sha256:
+        raise MismatchError(
+            f"{folder} was made from embeddings {card.embeddings[:12]}, but "
+            f"{embeddings.folder} is {embeddings.sha256[:12]}; run dwarfs on these embeddings"
+        )
+    catalogue, table = Catalogue.read(embeddings), candidates.probabilities()
+    words = words_of(catalogue, verdicts)
+    rows = np.asarray(table["row"], np.int64)
+    asked = np.isnan(catalogue.z[rows]) & (catalogue.split[rows] == "train") & (words[rows] == "")
+    if not asked.any():
+        raise DataError(
+            f"none of the {len(rows)} galaxies of {folder} can be looked at: expected some of the "
+            f"train split that have neither a redshift nor a verdict"
+        )
+    score = np.asarray(table["score"], np.float64)
+    looks = propose_looks(index, rows[asked], score[asked], n=n)
+    places = np.searchsorted(rows, looks)
+    figures = {name: values[places] for name, values in table.items() if name.startswith("p_")}
+    write_looks(out, catalogue, looks, figures, simulated=card.simulated)
+    print(
+        f"{len(looks)} of {int(asked.sum())} galaxies proposed in {out}; fill in the column "
+        f"verdict, then run dwarfs with verdicts={out}"
+    )
+    return out
+
+
+def propose_looks(index: Index, rows: Ints, score: Doubles, *, n: int) -> Ints:
+    """Propose galaxies that are likely dwarfs, and least like each other.
+
+    The 20 n likeliest make a pool; from it n are taken one by one, first the likeliest, then
+    always the one least like any taken before, so that no two labels teach the same
+    (farthest-first traversal [1]). Asking about those the search is least sure of taught less:
+    ``benchmarks/dwarfs``.
+
+    Args:
+        index: Index whose unit vectors say what is alike.
+        rows: Catalogue rows to choose from, shape (m,).
+        score: Their scores by the ranking method, shape (m,); NaN is never proposed.
+        n: Galaxies wanted; fewer come back only if there are no more.
+
+    Returns:
+        Catalogue rows in the order they were taken.
+
+    Raises:
+        ConfigError: If n is less than 1.
+
+    References:
+        [1] Gonzalez 1985, Theoretical Computer Science 38, 293.
+    """
+    if n < 1:
+        raise ConfigError(f"n is {n}, expected at least 1 galaxy to look at")
+    likely = np.argsort(-score, kind="stable")
+    pool = likely[np.isfinite(score[likely])][: POOL * n]
+    places = farthest_first(index.vectors(rows[pool]), n)
+    return np.asarray(rows[pool[places]], np.int64)
+
+
+def farthest_first(units: Floats, n: int) -> Ints:
+    """Places of up to n vectors: the first, then always the one farthest from those taken.
+
+    Args:
+        units: Unit vectors, shape (m, P).
+        n: Number of vectors; farthest means the lowest highest cosine.
+    """
+    likeness = np.full(len(units), -np.inf, np.float32)
+    taken: list[int] = []
+    for _ in range(min(n, len(units))):
+        place = int(np.argmin(likeness)) if taken else 0
+        taken.append(place)
+        likeness = np.maximum(likeness, units @ units[place])
+        likeness[taken] = np.inf
+    return np.array(taken, np.int64)
+
+
+def write_looks(
+    out: Path, catalogue: Catalogue, rows: Ints, columns: dict[str, Doubles], *, simulated: bool
+) -> None:
+    """Write a CSV to fill in: a verdict per line, read back by `verdicts.read_verdicts`.
+
+    Args:
+        out: File to write, .csv.
+        catalogue: Catalogue of the rows.
+        rows: Catalogue rows, in the order to look at them, shape (n,).
+        columns: More of those rows, such as ``p_dwarf``, each (n,).
+        simulated: Value of the column ``simulated``.
+
+    Raises:
+        ConfigError: If out does not end in .csv.
+    """
+    if out.suffix != ".csv":
+        raise ConfigError(f"out is {out}, expected a .csv: it is filled in and read back")
+    some = catalogue.take(rows)
+    blank = np.full(len(rows), "", dtype=str)
+    sky = sky_columns(some.ra, some.dec)
+    place = {"id": some.id, "ra": some.ra, "dec": some.dec}
+    table = {**place, "verdict": blank, "when": blank, **columns, **sky}
+    write_table(out, table, simulated=simulated)

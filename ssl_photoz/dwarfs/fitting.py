@@ -13,6 +13,7 @@ from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.dwarfs.calibration import calibrate
 from ssl_photoz.dwarfs.heads import (
     Head,
+    VoteHead,
     average_precision,
     fit_logistic,
     fit_one_class,
@@ -29,8 +30,8 @@ from ssl_photoz.dwarfs.search import (
     DwarfSearch,
     best_of,
 )
+from ssl_photoz.dwarfs.settings import ClassifierConfig
 from ssl_photoz.dwarfs.truth import Truth
-from ssl_photoz.dwarfs.votes import VoteHead
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
@@ -49,7 +50,7 @@ class Sample(NamedTuple):
     labels: Floats
 
     def of(self, method: str) -> Floats:
-        """Return what a method reads."""
+        """What a method reads."""
         return self.units if method == VOTE else self.vectors
 
 
@@ -59,11 +60,7 @@ def fit_dwarf_search(
     catalogue: Catalogue,
     index: Index,
     truth: Truth,
-    *,
-    methods: Sequence[str] = (VOTE, LOGISTIC, ONE_CLASS),
-    ks: Sequence[int] = (5, 10, 20, 40, 80),
-    max_train: int = 20_000,
-    seed: int = 0,
+    config: ClassifierConfig = ClassifierConfig(),
 ) -> DwarfSearch:
     """Fit every method; no label of the test split is looked at.
 
@@ -71,37 +68,31 @@ def fit_dwarf_search(
     other than the first are dropped if train lacks one of the two answers.
 
     Args:
-        embeddings: With splits.
-        catalogue: Of the embeddings.
-        index: Of the embeddings, whose unit vectors votes compare.
-        truth: What is known.
-        methods: Of `dwarfs.METHODS`.
-        ks: Numbers of voters to try.
-        max_train: Fit to at most this many train galaxies: every wanted one, if that leaves half
-            of the places to the others, which are drawn at random. Probabilities are not biased
-            by this, for they are calibrated on validation galaxies as they come.
-        seed: Of every random choice.
+        embeddings: Store with splits.
+        catalogue: Catalogue of the embeddings.
+        index: Index of the embeddings, whose unit vectors votes compare.
+        truth: Known answers.
+        config: How they are fitted.
 
     Raises:
-        ConfigError: If a method is unknown, there is none, or a number is too small.
+        ConfigError: If a method is unknown.
         DataError: If no train galaxy is wanted.
     """
-    if not methods or not set(methods) <= set(METHODS) or max_train < 2:
+    if not set(config.methods) <= set(METHODS):
         raise ConfigError(
-            f"methods is {list(methods)} and max_train {max_train}, expected some of "
-            f"{', '.join(METHODS)}, and at least 2"
+            f"methods is {list(config.methods)}, expected some of {', '.join(METHODS)}"
         )
     train = truth.rows(catalogue.split == "train")
     _require_wanted(truth, catalogue, train)
-    methods, truth = _possible(methods, truth, train)
-    rng = np.random.default_rng(seed)
-    train = _thin(train, truth.labels[train, 0] == 1, max_train, rng)
+    methods, truth = _possible(config.methods, truth, train)
+    rng = np.random.default_rng(config.seed)
+    train = _thin(train, truth.labels[train, 0] == 1, config.max_train, rng)
     val = _draw(truth.rows(catalogue.split == "val"), VALIDATION, rng)
     background = _draw(np.arange(len(catalogue)), BACKGROUND, rng)
     vectors = _take(embeddings, train, val, background)
     fitted = Sample(vectors[0], index.vectors(train), truth.labels[train])
     held = Sample(vectors[1], index.vectors(val), truth.labels[val])
-    fitters = _fitters(fitted, held, vectors[2], ks=ks, seed=seed)
+    fitters = _fitters(fitted, held, vectors[2], ks=config.ks, seed=config.seed)
     heads = {method: fitters[method]() for method in tqdm(methods, desc="fitting methods")}
     return _calibrated(truth.names, heads, fitted, held)
 
@@ -171,7 +162,7 @@ def _possible(methods: Sequence[str], truth: Truth, train: Ints) -> tuple[Sequen
 
 
 def _thin(rows: Ints, wanted: Bools, count: int, rng: np.random.Generator) -> Ints:
-    """Return at most ``count`` rows: the wanted ones first, up to half of them, then others."""
+    """At most ``count`` rows: the wanted ones first, up to half of them, then others."""
     few = min(int(wanted.sum()), max(count // 2, count - int((~wanted).sum())))
     kept = _draw(rows[wanted], few, rng), _draw(rows[~wanted], count - few, rng)
     return np.sort(np.concatenate(kept))
@@ -182,7 +173,7 @@ def _draw(rows: Ints, count: int, rng: np.random.Generator) -> Ints:
 
 
 def _take(embeddings: Embeddings, *parts: Ints) -> list[Floats]:
-    """Return the embeddings of several lists of rows, read in one pass."""
+    """Embeddings of several lists of rows, read in one pass."""
     known = np.unique(np.concatenate(parts))
     vectors: Array = take_vectors(embeddings, known)
     return [vectors[np.searchsorted(known, rows)] for rows in parts]

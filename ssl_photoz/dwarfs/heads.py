@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Bools, Doubles, Floats
 from ssl_photoz.dwarfs.purity import PurityCurve
+from ssl_photoz.similarity.index import exact_neighbours
 
 PENALTIES = (1e-3, 1e-2, 1e-1)
 PERCEPTRON_PENALTY = 10.0
@@ -31,7 +33,7 @@ class Head(Protocol):
         ...
 
     def score(self, vectors: Floats) -> Doubles:
-        """Return scores of embeddings (n, D), or of unit vectors for votes, shape (n, T).
+        """Scores of embeddings (n, D), or of unit vectors for votes, shape (n, T).
 
         Higher means more likely.
         """
@@ -88,8 +90,8 @@ def fit_logistic(
     Args:
         vectors: Embeddings, shape (M, D).
         labels: 1, 0 or NaN, which is left out; both kinds for every question; shape (M, T).
-        val_vectors: To choose the penalty on, shape (V, D).
-        val_labels: Shape (V, T).
+        val_vectors: Embeddings to choose the penalty on, shape (V, D).
+        val_labels: Their labels, shape (V, T).
     """
     mean, scale = _mean_and_scale(vectors)
     standard = (vectors - mean) / scale
@@ -121,8 +123,8 @@ def fit_one_class(
         labels: 1 for the wanted ones, at least one per question; the rest is not looked at;
             shape (M, T).
         background: Embeddings of any galaxies, labelled or not, shape (B, D).
-        val_vectors: To choose the ridge on, shape (V, D).
-        val_labels: Shape (V, T).
+        val_vectors: Embeddings to choose the ridge on, shape (V, D).
+        val_labels: Their labels, shape (V, T).
 
     References:
         [1] Friedman 1989, J. Am. Stat. Assoc. 84, 165.
@@ -157,11 +159,11 @@ def fit_perceptron(
     Args:
         vectors: Embeddings, shape (M, D).
         labels: 1, 0 or NaN, which is left out; both kinds for every question; shape (M, T).
-        val_vectors: To choose the epoch on, shape (V, D).
-        val_labels: Shape (V, T).
-        hidden: Width of the layer.
-        epochs: At most.
-        seed: Of weights and order.
+        val_vectors: Embeddings to choose the epoch on, shape (V, D).
+        val_labels: Their labels, shape (V, T).
+        hidden: Width of the hidden layer.
+        epochs: Epochs, at most.
+        seed: Seed of weights and order.
     """
     from sklearn.neural_network import MLPClassifier
 
@@ -185,11 +187,11 @@ def fit_perceptron(
 
 
 def choose_settings(tried: Mapping[float, Doubles], labels: Floats) -> tuple[float, ...]:
-    """Return for each question the setting of highest average precision.
+    """For each question the setting of highest average precision.
 
     Args:
         tried: Scores of the validation galaxies with each setting, shape (V, T).
-        labels: Theirs, shape (V, T).
+        labels: Their labels, shape (V, T).
 
     Returns:
         The least of the best; the middle one where the validation galaxies cannot tell, for want
@@ -205,13 +207,13 @@ def choose_settings(tried: Mapping[float, Doubles], labels: Floats) -> tuple[flo
 
 
 def known_answers(labels: Floats, score: Doubles) -> tuple[Bools, Doubles]:
-    """Return truth and score of the galaxies whose label is known, of shape (n,) both."""
+    """Truth and score of the galaxies whose label is known, of shape (n,) both."""
     known = np.isfinite(labels)
     return labels[known] == 1, np.asarray(score, np.float64)[known]
 
 
 def average_precision(labels: Floats, score: Doubles) -> float | None:
-    """Return the average precision where labels are known; None if they are all of one kind."""
+    """Average precision where labels are known; None if they are all of one kind."""
     truth, known = known_answers(labels, score)
     if not truth.any() or truth.all():
         return None
@@ -246,3 +248,76 @@ def _set_on(network: Any, asked: Floats, labels: Floats) -> float | None:  # noq
     if not len(asked):
         return None
     return average_precision(labels, network.predict_proba(asked)[:, 1])
+
+
+@dataclass(frozen=True)
+class VoteHead:
+    """Scores galaxies by their nearest labelled ones, each weighted by 1/distance.
+
+    Attributes:
+        voters: Unit vectors of the labelled galaxies, shape (M, P).
+        labels: Their labels: 1, 0, or NaN, which has no vote; shape (M, T).
+        k: How many vote on each question.
+    """
+
+    voters: Floats
+    labels: Floats
+    k: tuple[int, ...]
+
+    @property
+    def chosen(self) -> tuple[float, ...]:
+        """The numbers of voters."""
+        return self.k
+
+    @classmethod
+    def fit(
+        cls,
+        units: Floats,
+        labels: Floats,
+        *,
+        val_units: Floats,
+        val_labels: Floats,
+        ks: Sequence[int],
+    ) -> VoteHead:
+        """Choose the number of voters on the validation galaxies; see `choose_settings`.
+
+        Args:
+            units: Unit vectors of the labelled galaxies, shape (M, P).
+            labels: Their labels, shape (M, T).
+            val_units: Unit vectors of the validation galaxies, shape (V, P).
+            val_labels: Their labels, shape (V, T).
+            ks: Numbers of voters to try.
+
+        Raises:
+            ConfigError: If ks is empty or holds a number below 1.
+        """
+        if not ks or min(ks) < 1:
+            raise ConfigError(f"ks is {list(ks)}, expected at least one number of neighbours >= 1")
+        wanted = sorted({min(k, len(units)) for k in ks})
+        tried = {float(k): np.zeros((0, labels.shape[1])) for k in wanted}
+        if len(val_units):
+            distances, found = exact_neighbours(val_units, units, wanted[-1])
+            tried = {float(k): weigh_votes(distances[:, :k], labels[found[:, :k]]) for k in wanted}
+        return cls(units, labels, tuple(int(k) for k in choose_settings(tried, val_labels)))
+
+    def score(self, units: Floats) -> Doubles:
+        """Weighted fraction of votes in favour of unit vectors (n, P), shape (n, T)."""
+        distances, found = exact_neighbours(units, self.voters, max(self.k))
+        votes = [
+            weigh_votes(distances[:, :k], self.labels[found[:, :k], t : t + 1])
+            for t, k in enumerate(self.k)
+        ]
+        return np.concatenate(votes, axis=1)
+
+
+def weigh_votes(distances: Floats, labels: Floats) -> Doubles:
+    """Fraction of votes in favour, each weighted by 1/distance, shape (n, T).
+
+    Args:
+        distances: Distances to the voters, shape (n, K).
+        labels: Labels of the voters, shape (n, K, T): 1, 0, or NaN, which has no vote.
+    """
+    weight = 1 / np.maximum(distances, 1e-6).astype(np.float64)[:, :, None]
+    heard = weight * np.isfinite(labels)
+    for_it = (weight * np.nan_to_num(labels)).sum(axis=1)
+    return np.asarray(for_it / np.maximum(heard.sum(axis=1), 1e-12))

@@ -1,4 +1,4 @@
-"""Purity and completeness of a ranked list, measured where the truth is known."""
+"""Purity and completeness of a ranked list: of the sample, of its parts, and as on the sky."""
 
 from __future__ import annotations
 
@@ -10,13 +10,67 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.core.artefact import atomic_path
-from ssl_photoz.core.types import Array, Bools, Doubles
-from ssl_photoz.dwarfs.base_rate import SKY, purity_at_base_rate
+from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
+from ssl_photoz.dwarfs.settings import SKY
+from ssl_photoz.embeddings.store import Embeddings
 
 COMPLETENESS = 0.9
 PURITY = 0.2
 RESAMPLINGS = 200
 COLOURS = ("#1864ab", "#2b8a3e", "#862e9c", "#5c940d", "#c92a2a")
+MAGNITUDE_BINS = 5
+
+
+def purity_at_base_rate(
+    completeness: Doubles | float, false_positive_rate: Doubles | float, base_rate: float
+) -> Doubles:
+    """Purity (efficiency) of a list where a fraction ``base_rate`` is wanted.
+
+    ``pi C / (pi C + (1 - pi) F)``, Bayes' theorem; 0 for an empty list.
+
+    Args:
+        completeness: C, fraction of the wanted galaxies that are in the list.
+        false_positive_rate: F, fraction of the unwanted galaxies that are.
+        base_rate: pi.
+
+    Raises:
+        ConfigError: If the base rate is not between 0 and 1.
+    """
+    require_rate(base_rate)
+    right = base_rate * np.asarray(completeness, dtype=np.float64)
+    wrong = (1 - base_rate) * np.asarray(false_positive_rate, dtype=np.float64)
+    return np.asarray(right / np.maximum(right + wrong, 1e-300))
+
+
+def probability_at_base_rate(
+    probability: Doubles, *, sample_rate: float, base_rate: float
+) -> Doubles:
+    """What probabilities become where the wanted are rarer, or more common.
+
+    The odds are multiplied by the ratio of the prior odds [1].
+
+    Args:
+        probability: Calibrated on the sample, any shape; NaN stays NaN.
+        sample_rate: Fraction of the sample that is wanted.
+        base_rate: Fraction there that is.
+
+    Raises:
+        ConfigError: If a rate is not between 0 and 1.
+
+    References:
+        [1] Saerens, Latinne & Decaestecker 2002, Neural Computation 14, 21.
+    """
+    require_rate(sample_rate)
+    require_rate(base_rate)
+    wanted = probability * base_rate / sample_rate
+    return np.asarray(wanted / (wanted + (1 - probability) * (1 - base_rate) / (1 - sample_rate)))
+
+
+def require_rate(rate: float) -> None:
+    """Raise ConfigError unless a rate lies between 0 and 1."""
+    if not 0 < rate < 1:
+        raise ConfigError(f"a base rate of {rate} was given, expected between 0 and 1, like {SKY}")
 
 
 @dataclass(frozen=True)
@@ -42,7 +96,7 @@ class PurityCurve:
         Args:
             truth: Whether each galaxy is wanted, at least one is; shape (n,).
             score: Higher means more likely; shape (n,).
-            weight: How often each galaxy counts, shape (n,); once if None.
+            weight: Weight of each galaxy, shape (n,); 1 if None.
         """
         order = np.argsort(-score, kind="stable")
         counts = np.ones(len(truth)) if weight is None else weight[order]
@@ -54,40 +108,40 @@ class PurityCurve:
         return cls(*shares, score[order][last], float(right[-1]) / every)
 
     def purity(self, base_rate: float | None = None) -> Doubles:
-        """Return the fraction of the list that is wanted, (m,); at another base rate if given."""
+        """Fraction of the list that is wanted, (m,); at another base rate if given."""
         if self.base_rate == 1:
             return np.ones(len(self.score))
         rate = self.base_rate if base_rate is None else base_rate
         return purity_at_base_rate(self.completeness, self.false_positive_rate, rate)
 
     def purity_at(self, completeness: float, *, base_rate: float | None = None) -> float:
-        """Return the purity of the shortest list that is at least this complete."""
+        """Purity of the shortest list that is at least this complete."""
         return float(self.purity(base_rate)[self.place_of(completeness)])
 
     def completeness_at(self, purity: float, *, base_rate: float | None = None) -> float:
-        """Return the completeness of the longest list that is at least this pure; 0 if none is."""
+        """Completeness of the longest list that is at least this pure; 0 if none is."""
         return float(self.completeness[self.purity(base_rate) >= purity].max(initial=0.0))
 
     def place_of(self, completeness: float) -> int:
-        """Return where on the curve the list is first at least this complete."""
+        """Where on the curve the list is first at least this complete."""
         return int(np.argmax(self.completeness >= completeness - 1e-12))
 
     def average_precision(self) -> float:
-        """Return the purity, averaged over the wanted galaxies as they enter the list."""
+        """Purity, averaged over the wanted galaxies as they enter the list."""
         return float(np.sum(np.diff(self.completeness, prepend=0.0) * self.purity()))
 
 
 def measure_purity(
     truth: Bools, score: Doubles, *, base_rate: float = SKY, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the figures of a ranked list, with bootstrap standard errors.
+    """Figures of a ranked list, with bootstrap standard errors.
 
     Args:
         truth: Whether each galaxy is wanted, shape (n,).
         score: Higher means more likely, shape (n,).
         base_rate: Fraction of wanted galaxies on the sky, for the figures that begin with
             ``sky_``; see `base_rate`.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         ``n``, ``n_dwarfs``, ``base_rate``, ``sky_base_rate``, ``false_at_90_completeness`` (how
@@ -113,7 +167,7 @@ def measure_purity(
 def measure_selection(
     truth: Bools, selected: Bools, *, base_rate: float = SKY, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the figures of a fixed selection, such as photometric cuts.
+    """Figures of a fixed selection, such as photometric cuts.
 
     Returns:
         ``n_selected``, and ``purity``, ``completeness``, ``sky_purity`` with ``_error``; those are
@@ -138,7 +192,7 @@ def bootstrap(
     *,
     seed: int,
 ) -> dict[str, float]:
-    """Return figures of a curve, and each one's standard error as ``_error``.
+    """Figures of a curve, and each one's standard error as ``_error``.
 
     Galaxies are drawn again 200 times; draws without a wanted one are passed over.
     """
@@ -168,11 +222,11 @@ def draw_purity(
     Draws nothing where there is nothing to find.
 
     Args:
-        path: Ends in .png.
+        path: File to write, .png.
         truth: Whether each galaxy is wanted, shape (n,).
-        scores: Of each method, shape (n,).
-        title: Above all.
-        selected: By photometric cuts, shape (n,); drawn as a point.
+        scores: Scores of each method, shape (n,).
+        title: Title of the figure.
+        selected: Mask of those that pass photometric cuts, shape (n,); drawn as a point.
         base_rate: Fraction of wanted galaxies on the sky.
     """
     if not truth.any():
@@ -215,4 +269,77 @@ def _figures(curve: PurityCurve, base_rate: float) -> dict[str, float]:
         "completeness_at_20_purity": curve.completeness_at(PURITY),
         "sky_purity_at_90_completeness": curve.purity_at(COMPLETENESS, base_rate=base_rate),
         "sky_completeness_at_20_purity": curve.completeness_at(PURITY, base_rate=base_rate),
+    }
+
+
+def read_strata(
+    embeddings: Embeddings, rows: Ints, magnitude: str | None, population: str | None
+) -> dict[str, Array]:
+    """Part of the sample that each of some rows belongs to, by ways to part it.
+
+    Args:
+        embeddings: The store.
+        rows: Row numbers, shape (n,).
+        magnitude: Column to bin, if any.
+        population: Column of codes or names, if any.
+
+    Raises:
+        ArtefactError: If there is no such column.
+        DataError: If no magnitude is finite.
+    """
+    strata = {}
+    if magnitude is not None:
+        strata[magnitude] = magnitude_strata(embeddings.column(magnitude)[rows])
+    if population is not None:
+        strata[population] = embeddings.column(population)[rows]
+    return strata
+
+
+def magnitude_strata(magnitude: Array, *, bins: int = MAGNITUDE_BINS) -> Array:
+    """Name each galaxy's magnitude bin, bins equally full, shape (n,); NaN has empty text.
+
+    Raises:
+        DataError: If no magnitude is finite.
+    """
+    finite = np.isfinite(magnitude)
+    if not finite.any():
+        raise DataError(
+            f"none of {len(magnitude)} magnitudes is finite; set magnitude= to another column"
+        )
+    inner = np.unique(np.quantile(magnitude[finite], np.arange(1, bins) / bins))
+    place = np.searchsorted(inner, np.where(finite, magnitude, 0), side="right")
+    edges = [magnitude[finite].min(), *inner, magnitude[finite].max()]
+    names = np.array([f"{edges[i]:.2f} to {edges[i + 1]:.2f}" for i in range(len(inner) + 1)])
+    return np.where(finite, names[place], "")
+
+
+def measure_strata(truth: Bools, score: Doubles, parts: Array) -> list[dict[str, Any]]:
+    """Measure the list that is 90 % complete over all, in each part of the sample.
+
+    Args:
+        truth: Whether each galaxy is wanted, shape (n,).
+        score: Higher means more likely, shape (n,).
+        parts: The part each galaxy belongs to, shape (n,); NaN and empty text are left out.
+
+    Returns:
+        One mapping per part, in order: ``part``, ``n``, ``n_dwarfs``, and there ``purity`` and
+        ``completeness`` of the list, None where it has no galaxy, or none is wanted.
+    """
+    if not truth.any():
+        return []
+    curve = PurityCurve.measure(truth, score)
+    listed = score >= curve.score[curve.place_of(COMPLETENESS)]
+    named = np.array(["" if one != one else str(one) for one in parts.tolist()])
+    return [_of_part(name, named == name, truth, listed) for name in sorted(set(named) - {""})]
+
+
+def _of_part(name: str, inside: Bools, truth: Bools, listed: Bools) -> dict[str, Any]:
+    wanted, found = int((inside & truth).sum()), int((inside & listed).sum())
+    both = int((inside & truth & listed).sum())
+    return {
+        "part": name,
+        "n": int(inside.sum()),
+        "n_dwarfs": wanted,
+        "purity": both / found if found else None,
+        "completeness": both / wanted if wanted else None,
     }

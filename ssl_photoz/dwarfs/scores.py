@@ -10,16 +10,16 @@ import numpy as np
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
-from ssl_photoz.dwarfs.base_rate import SKY
 from ssl_photoz.dwarfs.purity import (
     COMPLETENESS,
     PurityCurve,
     draw_purity,
     measure_purity,
     measure_selection,
+    measure_strata,
 )
 from ssl_photoz.dwarfs.search import DwarfSearch, Scores
-from ssl_photoz.dwarfs.strata import measure_strata
+from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.similarity.montage import title_of
 
 
@@ -36,13 +36,13 @@ def measure_search(
     """Measure every method on every question, and photometric cuts beside them.
 
     Args:
-        search: Whose questions and methods.
-        scores: Of n test galaxies, by method, each (n, T); no NaN.
-        labels: Theirs, shape (n, T).
-        selected: By photometric cuts, shape (n,).
+        search: Fitted methods and their questions.
+        scores: Scores of n test galaxies by method, each (n, T); no NaN.
+        labels: Their labels, shape (n, T).
+        selected: Mask of those that pass photometric cuts, shape (n,).
         strata: Name of a way to part the sample to the part of each galaxy, shape (n,).
         base_rate: Fraction of wanted galaxies on the sky.
-        seed: Of the bootstraps.
+        seed: Seed of the bootstraps.
 
     Returns:
         Figures of the list itself, that is of the ranking method on the first question, see
@@ -139,15 +139,15 @@ def save_scores(
     """Write ``metrics.json`` and ``purity_completeness.png``; see `measure_search`.
 
     Args:
-        folder: Where to.
-        search: Whose questions and methods.
-        scores: Of n test galaxies.
-        labels: Theirs, shape (n, T).
-        facts: For the metrics: ``label``, what is looked for, ``simulated``, and others.
-        selected: By photometric cuts, shape (n,).
+        folder: Folder to write to.
+        search: Fitted methods and their questions.
+        scores: Scores of n test galaxies.
+        labels: Their labels, shape (n, T).
+        facts: Facts for the metrics: ``label``, what is looked for, ``simulated``, and others.
+        selected: Mask of those that pass photometric cuts, shape (n,).
         strata: Ways to part the sample.
         base_rate: Fraction of wanted galaxies on the sky.
-        seed: Of the bootstraps.
+        seed: Seed of the bootstraps.
 
     Returns:
         The metrics.
@@ -171,7 +171,7 @@ def save_scores(
 
 
 def describe(metrics: Mapping[str, Any]) -> str:
-    """Return the metrics as lines of text: a table of methods for each question."""
+    """Metrics as lines of text: a table of methods for each question."""
     if metrics["average_precision"] is None:
         return "no labelled test galaxy is a nearby dwarf: purity is not known"
     lines = [

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Bools, Doubles, Ints
-from ssl_photoz.dwarfs.base_rate import SKY, probability_at_base_rate
 from ssl_photoz.dwarfs.calibration import Calibration
 from ssl_photoz.dwarfs.heads import Head
+from ssl_photoz.dwarfs.purity import probability_at_base_rate
+from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
@@ -29,10 +30,10 @@ class DwarfSearch:
     """Fitted methods; see `fitting.fit_dwarf_search`.
 
     Attributes:
-        names: Of the T questions asked; lists are ranked by the first.
-        heads: By method.
-        calibrations: By method, one per question; None where too few are known to calibrate on.
-        precision: By method, average precision on the validation galaxies for the first question;
+        names: Names of the T questions asked; lists are ranked by the first.
+        heads: Fitted classifier of each method.
+        calibrations: Calibrations of each method, one per question; None where too few are known.
+        precision: Average precision of each method on the validation galaxies, first question;
             None where they cannot tell.
         sample_rate: Fraction of wanted galaxies among those; None where they cannot tell.
         threshold: Score of the ranking method that 90 % of the wanted validation galaxies reach;
@@ -69,7 +70,7 @@ class DwarfSearch:
 
         Args:
             embeddings: The store.
-            index: Of the same galaxies, whose unit vectors votes compare.
+            index: Index of the same galaxies, whose unit vectors votes compare.
             rows: Catalogue rows, increasing, shape (n,).
             voted: Take votes, which cost most, on this many galaxies only, those that come first
                 by `quickest`; the others get NaN. On all if None, or if there is no other method.
@@ -91,7 +92,7 @@ class DwarfSearch:
         return {**scores, VOTE: votes}
 
     def order(self, scores: Scores) -> Ints:
-        """Return places in the order of the list, best first: by `ranked_by`, then `quickest`.
+        """Places in the order of the list, best first: by `ranked_by`, then `quickest`.
 
         If votes rank, galaxies without any follow those with.
         """
@@ -99,7 +100,7 @@ class DwarfSearch:
         return np.lexsort((-scores[self.quickest][:, 0], -first))
 
     def probabilities(self, scores: Scores, *, base_rate: float = SKY) -> dict[str, Doubles]:
-        """Return columns of probabilities, each (n,); NaN where a method is not calibrated.
+        """Columns of probabilities, each (n,); NaN where a method is not calibrated.
 
         Returns:
             For each question ``p_NAME``, by `ranked_by` (by `quickest` where that has no answer),
@@ -136,7 +137,7 @@ class DwarfSearch:
 
 
 def best_of(precision: Mapping[str, float | None]) -> str:
-    """Return the method of highest precision; the first of equals, None counting as 0."""
+    """Method of highest precision; the first of equals, None counting as 0."""
     return max(precision, key=lambda method: precision[method] or 0.0)
 
 
@@ -155,7 +156,7 @@ def score_together(
     Args:
         search: The methods.
         embeddings: The store.
-        index: Of the same galaxies.
+        index: Index of the same galaxies.
         test: Catalogue rows, increasing.
         rows: Catalogue rows of candidates, increasing.
         voted: Galaxies to take votes on besides; see `DwarfSearch.score`.
@@ -168,11 +169,11 @@ def score_together(
 
 
 def candidate_rows(catalogue: Catalogue, *, hidden: Bools | None = None) -> tuple[Ints, str]:
-    """Return the rows to rank and what they are: unlabelled galaxies, or else the test split.
+    """Rows to rank and what they are: unlabelled galaxies, or else the test split.
 
     Args:
         catalogue: All galaxies.
-        hidden: Which are no candidates, shape (N,).
+        hidden: Mask of those that are no candidates, shape (N,).
 
     Raises:
         DataError: If there are none.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
+from ssl_photoz.dwarfs.settings import DwarfConfig
 from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
@@ -31,7 +31,7 @@ class Truth:
     labels: Floats
 
     def rows(self, mask: Bools) -> Ints:
-        """Return the rows among ``mask``, shape (N,), where the first answer is known."""
+        """Rows among ``mask``, shape (N,), where the first answer is known."""
         return np.flatnonzero(mask & np.isfinite(self.labels[:, 0]))
 
     def restricted_to(self, names: Sequence[str]) -> Truth:
@@ -40,28 +40,15 @@ class Truth:
         return Truth(tuple(names), tuple(self.says[t] for t in kept), self.labels[:, kept])
 
 
-def read_truth(
-    embeddings: Embeddings,
-    *,
-    z_max: float,
-    also: tuple[float, ...] = (),
-    flag: str | None = None,
-    stellar_mass_max: float | None = None,
-    abs_mag_min: float | None = None,
-    abs_mag: str = "abs_mag_r",
-) -> Truth:
+def read_truth(embeddings: Embeddings, config: DwarfConfig, *, abs_mag: str = "abs_mag_r") -> Truth:
     """Ask which galaxies are nearby, and which are nearby dwarfs if a dwarf is defined.
 
     Nothing is known of a galaxy without a usable redshift (finite and above zero), whatever its
     other columns say; nor is a nearby galaxy known to be a dwarf where one of them is NaN.
 
     Args:
-        embeddings: With redshifts.
-        z_max: Nearby means z < z_max.
-        also: Further limits, asked about as well.
-        flag: A dwarf has this column true (not zero).
-        stellar_mass_max: A dwarf has column ``stellar_mass`` below this, in its own unit.
-        abs_mag_min: A dwarf has an absolute magnitude fainter than this, mag.
+        embeddings: Store with redshifts.
+        config: Definition of what is looked for.
         abs_mag: Column of absolute magnitudes.
 
     Returns:
@@ -69,27 +56,24 @@ def read_truth(
         z < z_max, named ``z0p05`` for 0.05; then the further limits.
 
     Raises:
-        ConfigError: If a limit is not positive.
         ArtefactError: If a column asked for is not there.
     """
-    limits = tuple(dict.fromkeys((z_max, *also)))
-    if min(limits) <= 0:
-        raise ConfigError(f"z_max is {z_max} and also {also}, expected redshifts above 0")
+    z_max, limits = config.z_max, tuple(dict.fromkeys((config.z_max, *config.also)))
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     z = np.where(z > 0, z, np.nan)
     asked = {
         f"z{limit:g}".replace(".", "p"): (f"z < {limit:g}", _below(z, limit)) for limit in limits
     }
     parts = [(f"z < {z_max:g}", _below(z, z_max))]
-    if flag is not None:
-        value = np.asarray(embeddings.column(flag), dtype=np.float64)
-        parts.append((flag, np.where(np.isnan(value), np.nan, value != 0)))
-    if stellar_mass_max is not None:
-        mass = embeddings.column("stellar_mass")
-        parts.append((f"stellar mass < {stellar_mass_max:g}", _below(mass, stellar_mass_max)))
-    if abs_mag_min is not None:
-        magnitude = -embeddings.column(abs_mag)
-        parts.append((f"{abs_mag} > {abs_mag_min:g}", _below(magnitude, -abs_mag_min)))
+    if config.flag is not None:
+        value = np.asarray(embeddings.column(config.flag), dtype=np.float64)
+        parts.append((config.flag, np.where(np.isnan(value), np.nan, value != 0)))
+    if config.stellar_mass_max is not None:
+        limit, mass = config.stellar_mass_max, embeddings.column("stellar_mass")
+        parts.append((f"stellar mass < {limit:g}", _below(mass, limit)))
+    if config.abs_mag_min is not None:
+        limit, magnitude = config.abs_mag_min, -embeddings.column(abs_mag)
+        parts.append((f"{abs_mag} > {limit:g}", _below(magnitude, -limit)))
     if len(parts) > 1:
         words = ", ".join(says for says, _ in parts)
         asked = {DWARF: (words, _all_of([values for _, values in parts])), **asked}
@@ -98,7 +82,7 @@ def read_truth(
 
 
 def words_of(catalogue: Catalogue, verdicts: Mapping[str, Verdict]) -> Array:
-    """Return what was said of each galaxy, empty text where nothing was, shape (N,)."""
+    """What was said of each galaxy, empty text where nothing was, shape (N,)."""
     said = {name: one.verdict for name, one in verdicts.items()}
     return np.array([said.get(str(one), "") for one in catalogue.id.tolist()], dtype=str)
 
@@ -114,8 +98,8 @@ def learn_verdicts(
 
     Args:
         truth: Without verdicts.
-        catalogue: Of the same galaxies.
-        verdicts: By id as text, from `verdicts.read_verdicts`.
+        catalogue: Catalogue of the same galaxies.
+        verdicts: Verdicts by id as text, from `verdicts.read_verdicts`.
 
     Returns:
         The truth with them, and how many were used as ``dwarf``, ``not_dwarf`` and ``junk``,
@@ -140,7 +124,7 @@ def _below(values: Array, limit: float) -> Array:
 
 
 def _all_of(conditions: list[Array]) -> Array:
-    """Return 0 where one condition fails, else NaN where the redshift or another is not known."""
+    """0 where one condition fails, else NaN where the redshift or another is not known."""
     each = np.stack(conditions)
     answer = np.where((each == 0).any(axis=0), 0.0, each.min(axis=0))
     return np.where(np.isnan(conditions[0]), np.nan, answer)

@@ -18,7 +18,7 @@ class Verdict(NamedTuple):
     """One look at one galaxy.
 
     Attributes:
-        id: As text.
+        id: Identifier, as text.
         ra: Right ascension, degrees; text, as written.
         dec: Declination, degrees; text, as written.
         verdict: One of `WORDS`.
@@ -39,9 +39,9 @@ def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) 
 
     Args:
         path: The CSV.
-        id: Of the galaxy.
-        ra: Degrees.
-        dec: Degrees.
+        id: Identifier of the galaxy.
+        ra: Right ascension, degrees.
+        dec: Declination, degrees.
         verdict: One of `WORDS`.
 
     Raises:

@@ -17,9 +17,8 @@ from starlette.exceptions import HTTPException
 
 from ssl_photoz import __version__
 from ssl_photoz.core.errors import SslPhotozError
-from ssl_photoz.explorer.galaxies import Facts, Format, Galaxies
+from ssl_photoz.explorer.galaxies import LONGEST_QUERY, Facts, Format, Galaxies, search
 from ssl_photoz.explorer.guards import Guard
-from ssl_photoz.explorer.search import LONGEST_QUERY, search
 from ssl_photoz.explorer.uploads import BusyError, Uploads, jpeg_of
 
 TYPES = {
@@ -59,11 +58,11 @@ class Selection(BaseModel):
 def make_app(
     galaxies: Galaxies, uploads: Uploads, *, names: Iterable[str] = (), upload_mb: int = 64
 ) -> FastAPI:
-    """Return the application.
+    """Application.
 
     Args:
-        galaxies: What it shows.
-        uploads: What embeds dropped files.
+        galaxies: Galaxies that it shows.
+        uploads: Embedder of dropped files.
         names: Host names it may be asked for under, besides localhost and addresses.
         upload_mb: Largest request body, MiB.
     """
@@ -128,7 +127,7 @@ def _add_map(app: FastAPI, galaxies: Galaxies, uploads: Uploads, *, upload_mb: i
             "galaxies": len(run.catalogue),
             "unplaced": int(np.isnan(run.places[:, 0]).sum()),
             "simulated": run.simulated,
-            "calibrated": bool(run.embeddings.card.get("calibrated", True)),
+            "calibrated": run.embeddings.card.calibrated,
             "thumbnails": galaxies.rows.has_thumbnails,
             "uploads": uploads.accepted,
             "upload_mb": upload_mb,

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
+from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Floats, Ints
-from ssl_photoz.explorer.journal import Journal
-from ssl_photoz.explorer.points import Columns
-from ssl_photoz.explorer.rows import Rows
+from ssl_photoz.dwarfs.verdicts import add_verdict, read_verdicts
 from ssl_photoz.explorer.run import Run
-from ssl_photoz.explorer.search import Match
+from ssl_photoz.explorer.stored import Columns, Rows
+from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.query import LookAlikes, look_alikes
 
 VIEWER = "https://www.legacysurvey.org/viewer?ra={ra:.6f}&dec={dec:.6f}&layer=ls-dr9&zoom=15"
 Format = Literal["csv", "fits"]
 Facts = dict[str, Any]
+LONGEST_QUERY = 100
+NEAR_ARCSEC = 30.0
+MOST_MATCHES = 20
 
 
 class Galaxies:
@@ -30,7 +34,7 @@ class Galaxies:
     Attributes:
         run: The run.
         rows: Embeddings and pictures by row.
-        columns: What galaxies can be coloured by: redshifts first, densities next.
+        columns: Columns to colour galaxies by: redshifts first, densities next.
         journal: The verdicts.
     """
 
@@ -42,7 +46,7 @@ class Galaxies:
         self.columns = Columns(run.embeddings, _redshifts(run))
 
     def line(self, row: int) -> Facts:
-        """Say who and where a galaxy is, in one line of a table."""
+        """Who and where a galaxy is, in one line of a table."""
         catalogue, densities = self.run.catalogue, self.run.densities
         z_phot = densities.summary.get("z_phot") if densities is not None else None
         return {
@@ -80,14 +84,14 @@ class Galaxies:
         }
 
     def matches(self, found: list[Match]) -> list[Facts]:
-        """Return the lines of a search."""
+        """Lines of a search."""
         return [{**self.line(m.row), "separation_arcsec": m.separation_arcsec} for m in found]
 
     def table(self, rows: Ints, kind: Format) -> bytes:
-        """Return a table of some galaxies, with every plain column of the store, as a file.
+        """Table of some galaxies, with every plain column of the store, as a file.
 
         Args:
-            rows: Of the catalogue, shape (n,).
+            rows: Catalogue rows, shape (n,).
             kind: Its format.
 
         Raises:
@@ -122,7 +126,7 @@ class Galaxies:
 
 
 def _redshifts(run: Run) -> dict[str, Array]:
-    """Return redshifts by name, (N,) each: measured, estimated, and the residual."""
+    """Redshifts by name, (N,) each: measured, estimated, and the residual."""
     z = np.asarray(run.catalogue.z, np.float32)
     columns: dict[str, Array] = {"z": z}
     if run.densities is not None:
@@ -133,7 +137,7 @@ def _redshifts(run: Run) -> dict[str, Array]:
 
 
 def _plain(value: Any) -> float | int | str | None:  # noqa: ANN401 - whatever a column holds
-    """Return what JSON and JavaScript can hold of a value.
+    """What JSON and JavaScript can hold of a value.
 
     >>> _plain(np.float32(0.1)), _plain(float("nan")), _plain(2**60)
     (0.1, None, '1152921504606846976')
@@ -148,3 +152,113 @@ def _plain(value: Any) -> float | int | str | None:  # noqa: ANN401 - whatever a
 
 def _degrees(value: float) -> float | None:
     return round(float(value), 7) if math.isfinite(value) else None
+
+
+class Journal:
+    """The verdicts file of a run; the last word on a galaxy counts.
+
+    Attributes:
+        path: The CSV; made by the first verdict.
+    """
+
+    def __init__(self, path: Path, catalogue: Catalogue) -> None:
+        self.path = path
+        self._catalogue = catalogue
+        self._lock = threading.Lock()
+        known = read_verdicts(path) if path.exists() else {}
+        self._last = {name: line.verdict for name, line in known.items()}
+
+    def of(self, row: int) -> str | None:
+        """Last verdict on a galaxy; None if it has none."""
+        return self._last.get(str(self._catalogue.id[row]))
+
+    def add(self, row: int, verdict: str) -> None:
+        """Write a verdict down.
+
+        Raises:
+            DataError: If it is none of `ssl_photoz.dwarfs.verdicts.WORDS`.
+        """
+        name = self._catalogue.id[row]
+        ra, dec = float(self._catalogue.ra[row]), float(self._catalogue.dec[row])
+        with self._lock:
+            line = add_verdict(self.path, id=name, ra=ra, dec=dec, verdict=verdict)
+            self._last[line.id] = line.verdict
+
+    def counts(self) -> dict[str, int]:
+        """How many galaxies last got each verdict."""
+        with self._lock:
+            return dict(Counter(self._last.values()))
+
+
+class Match(NamedTuple):
+    """A galaxy that answers a search.
+
+    Attributes:
+        row: Catalogue row.
+        separation_arcsec: Distance from the position asked for; None for a search by id.
+    """
+
+    row: int
+    separation_arcsec: float | None
+
+
+def search(catalogue: Catalogue, asked: str) -> list[Match]:
+    """Find galaxies by id, or by right ascension and declination in degrees.
+
+    Args:
+        catalogue: Catalogue to look in.
+        asked: One word: an id. Two numbers with a blank or a comma between them: a position.
+
+    Returns:
+        Every galaxy with the id; or those within 30 arcsec of the position, nearest first, or
+        else the nearest one, at most 20. Never empty.
+
+    Raises:
+        DataError: If there is no such id, the position is not on the sky, or it is neither.
+    """
+    asked = asked.strip()
+    if not asked or len(asked) > LONGEST_QUERY:
+        raise DataError("nothing to search for; give a TARGETID, or RA and Dec in degrees")
+    position = _position(asked)
+    if position is not None:
+        return _near(catalogue, *position)
+    rows = _with_id(catalogue, asked)
+    if not len(rows):
+        raise DataError(
+            f"no galaxy of this run has the id {asked!r}; ids here look like {catalogue.id[0]}; "
+            f"or give RA and Dec in degrees, such as 150.1 2.2"
+        )
+    return [Match(int(row), None) for row in rows[:MOST_MATCHES]]
+
+
+def _position(asked: str) -> tuple[float, float] | None:
+    words = asked.replace(",", " ").split()
+    if len(words) != 2:
+        return None
+    try:
+        ra, dec = map(float, words)
+    except ValueError:
+        return None
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        raise DataError(f"RA {ra}, Dec {dec}: expected degrees, 0 to 360 and -90 to 90")
+    return ra, dec
+
+
+def _near(catalogue: Catalogue, ra: float, dec: float) -> list[Match]:
+    away = catalogue.separation_arcsec(ra, dec)
+    near = np.flatnonzero(away <= NEAR_ARCSEC)
+    if not len(near):
+        near = np.array([np.argmin(away)])
+    if not math.isfinite(away[near[0]]):
+        raise DataError("no galaxy of this run has a position")
+    near = near[np.argsort(away[near], kind="stable")][:MOST_MATCHES]
+    return [Match(int(row), float(away[row])) for row in near]
+
+
+def _with_id(catalogue: Catalogue, asked: str) -> Array:
+    if catalogue.id.dtype.kind not in "iu":
+        return np.flatnonzero(catalogue.id.astype(str) == asked)
+    digits = asked.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(catalogue.id == int(asked))

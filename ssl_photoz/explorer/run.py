@@ -9,8 +9,7 @@ from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.find import Artefact, find_artefacts
 from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.explorer.densities import Densities
-from ssl_photoz.explorer.points import read_places
+from ssl_photoz.explorer.stored import Densities, read_places
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 
@@ -20,10 +19,10 @@ class Run:
     """What the page is about.
 
     Attributes:
-        name: Of the run's folder.
+        name: Name of the run's folder.
         embeddings: The store that map, index and densities were made from.
         catalogue: Its galaxies.
-        places: Where they are on the map, float32, shape (N, 2); NaN where they have no place.
+        places: Their coordinates on the map, float32, shape (N, 2); NaN where they have none.
         index: Finds look-alikes.
         densities: Redshift densities; None if the run has none.
         encoder: The encoder folder, to embed uploads; None if it is not in the run.
@@ -40,7 +39,7 @@ class Run:
     @property
     def simulated(self) -> bool:
         """Whether the galaxies are simulated."""
-        return bool(self.embeddings.card["simulated"])
+        return self.embeddings.card.simulated
 
 
 def open_run(folder: Path) -> Run:
@@ -57,7 +56,7 @@ def open_run(folder: Path) -> Run:
     layout = _first(found, "map")
     if layout is None:
         raise ArtefactError(f"{folder} holds no finished map; run: ssl-photoz map out={folder}/map")
-    parent = str(layout.card["parents"]["embeddings"])
+    parent = layout.card.parents["embeddings"]
     store = _first(found, "embeddings", sha256=parent)
     if store is None:
         raise ArtefactError(
@@ -88,12 +87,12 @@ def open_run(folder: Path) -> Run:
 def _first(
     found: list[Artefact], kind: str, *, sha256: str | None = None, parent: str | None = None
 ) -> Artefact | None:
-    """Return the artefact of a kind with the shortest name, among those that fit."""
+    """Artefact of a kind with the shortest name, among those that fit."""
     fitting = [
         artefact
         for artefact in found
         if artefact.kind == kind
         and sha256 in (None, artefact.sha256)
-        and parent in (None, artefact.card["parents"].get("embeddings"))
+        and parent in (None, artefact.card.parents.get("embeddings"))
     ]
     return min(fitting, key=lambda artefact: (len(artefact.name), artefact.name), default=None)

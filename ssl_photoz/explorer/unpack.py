@@ -48,9 +48,9 @@ def unpack(
     Args:
         source: The file, with the suffix that `suffix_of` gives it.
         target: The HDF5 file to write.
-        row: Which cutout, where the file holds several.
-        bands: Where an NPY or FITS file does not state them.
-        pixscale_arcsec: Where an NPY or FITS file does not state it, arcsec/px.
+        row: Row of the cutout, where the file holds several.
+        bands: Bands of an NPY or FITS file that does not state them.
+        pixscale_arcsec: Pixel scale of an NPY or FITS file that does not state it, arcsec/px.
 
     Raises:
         DataError: If there is no such cutout, or the file claims more than it may.

@@ -40,7 +40,7 @@ class Uploads:
 
         Args:
             content: A file: HDF5, NPY or FITS.
-            row: Which cutout, where it holds several.
+            row: Row of the cutout, where it holds several.
 
         Returns:
             The embedding, (D,), and a colour picture, (H, W, 3) uint8.

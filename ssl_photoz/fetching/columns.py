@@ -6,9 +6,9 @@ import numpy as np
 
 from ssl_photoz.catalog.catalogue import Catalogue
 from ssl_photoz.core.types import Array
+from ssl_photoz.cutouts.formats.catalogue import without_sentinels
 
 PER_BAND = {"PSFSIZE": "psfsize", "PSFDEPTH": "psfdepth"}
-NO_REDSHIFT = -1.0  # catalogues write -1, -9, -99, -999 for none
 # Names that mean something in a cutout file, in lower case.
 TAKEN = {
     *("images", "targetid", "id", "ra", "dec", "z", "ebv", "psfsize", "psfdepth", "noise"),
@@ -35,8 +35,7 @@ def cutout_columns(
     used = {roles.ra, roles.dec, roles.id, roles.z}
     used |= {name for name in catalogue.columns if name.lower() == "simulated"}
     if roles.z is not None:
-        z = catalogue.columns[roles.z].astype(np.float32)
-        columns["Z"] = np.where(z > NO_REDSHIFT, z, np.nan).astype(np.float32)
+        columns["Z"] = without_sentinels(catalogue.columns[roles.z].astype(np.float32))
     if ebv_mag is not None:
         columns["EBV"] = ebv_mag
         used |= {

@@ -55,7 +55,7 @@ class Service:
             day may be better.
 
         Raises:
-            DataError: If the service asks for a longer wait than is allowed, or goes on asking.
+            DataError: If the service asks for a longer wait than is allowed, or refuses every try.
         """
         url = cutout_url(self.config.url, self._frame, layer, ra_deg, dec_deg)
         answer, wait_s = Answer(None), None

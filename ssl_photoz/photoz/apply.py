@@ -9,21 +9,23 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.photoz.labels import Features, in_step, usable
-from ssl_photoz.photoz.protocol import Prediction, Probe
+from ssl_photoz.photoz.base import Prediction, Probe
+from ssl_photoz.photoz.labels import in_step
+from ssl_photoz.photoz.settings import Features
 
 Rows = Literal["unlabelled", "all"]
 
 
 def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
-    """Return the mask of rows to predict.
+    """Mask of rows to predict.
 
     Raises:
         DataError: If there is none.
     """
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
-    mask = np.ones(len(z), dtype=bool) if rows == "all" else ~usable(z)
+    mask = np.ones(len(z), dtype=bool) if rows == "all" else ~usable_labels(z)
     if not mask.any():
         raise DataError(
             f"all {len(z)} galaxies of {embeddings.folder} have a redshift; nothing is left for "
@@ -35,7 +37,7 @@ def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
 def predict_rows(
     probe: Probe, embeddings: Embeddings, mask: Bools, *, features: Features
 ) -> dict[str, Array]:
-    """Return the columns of a prediction table, one row per chosen row, in their order.
+    """Columns of a prediction table, one row per chosen row, in their order.
 
     Args:
         probe: Fitted to these features.
@@ -53,7 +55,7 @@ def predict_rows(
         for batch, rows in in_step(embeddings, features, np.arange(len(mask))):
             keep = mask[rows]
             if keep.any():
-                parts.append(probe.predict(batch[keep], ids=ids[rows[keep]]))
+                parts.append(probe.estimate(batch[keep], ids=ids[rows[keep]]))
                 bar.update(int(keep.sum()))
     columns: dict[str, Any] = {
         "id": ids[mask],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, MismatchError
-from ssl_photoz.core.types import Array
+from ssl_photoz.core.types import Array, PathLike
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz.base import Probe
 from ssl_photoz.photoz.blend import Blend
-from ssl_photoz.photoz.boosting import Boosting
-from ssl_photoz.photoz.knn import KNN
-from ssl_photoz.photoz.linear import Ridge
-from ssl_photoz.photoz.mean import Mean
-from ssl_photoz.photoz.mlp import MLP
-from ssl_photoz.photoz.protocol import Probe
-from ssl_photoz.photoz.svr import SVR
+from ssl_photoz.photoz.knn import KNN, NeighbourDensity
+from ssl_photoz.photoz.networks import MLP, Mixture
+from ssl_photoz.photoz.regressors import SVR, Boosting, Mean, Ridge
 
 PROBES: dict[str, type[Probe]] = {
     "knn": KNN,
@@ -34,6 +32,47 @@ PROBES: dict[str, type[Probe]] = {
     "boosting": Boosting,
     "mean": Mean,
 }
+DENSITIES: dict[str, type[Probe]] = {"neighbours": NeighbourDensity, "mixture": Mixture}
+EVERY_PROBE = PROBES | DENSITIES
+
+
+class ProbeCard(artefact.Card):
+    """What the card of a probe folder says."""
+
+    @property
+    def probes(self) -> list[str]:
+        """Names of the probes that the folder holds."""
+        return list(self["probes"])
+
+    @property
+    def label(self) -> str:
+        """What its features are called in tables and figures."""
+        return str(self.get("label", ""))
+
+    @property
+    def features(self) -> str:
+        """What the probes read: ``embedding``, ``aperture``, ``both`` or ``pixels``."""
+        return str(self.get("features", "embedding"))
+
+    @property
+    def encoder(self) -> str:
+        """Checksum of the card of the encoder whose embeddings they were fitted to."""
+        return str(self.get("encoder", ""))
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Split to number of labelled galaxies."""
+        return dict(self.get("labels") or {})
+
+
+def read_probe_card(folder: Path) -> ProbeCard:
+    """The card of a finished probe folder.
+
+    Raises:
+        ArtefactError: If the folder is unfinished.
+        MismatchError: If it is another artefact.
+    """
+    return ProbeCard(artefact.read_card(folder, "probe"))
 
 
 def save_probe(
@@ -45,44 +84,48 @@ def save_probe(
     config: object,
     parents: Mapping[str, str],
     **facts: object,
-) -> artefact.Card:
+) -> ProbeCard:
     """Write a probe folder, its card last.
 
     Args:
         folder: Where to.
-        probes: Name to fitted probe; names are keys of `PROBES`.
-        metrics: For ``metrics.json``.
+        probes: Name to fitted probe; names are keys of `EVERY_PROBE`.
+        metrics: Content of ``metrics.json``.
         predictions: Columns of ``predictions.parquet``, the test split.
         config: The settings.
         parents: sha256 of the embeddings.
-        **facts: For the card: ``encoder``, ``features``, ``simulated``, ``calibrated`` ...
+        **facts: Facts for the card: ``encoder``, ``features``, ``simulated``, ``calibrated`` ...
     """
     for name, probe in probes.items():
         arrays = {key: np.ascontiguousarray(array) for key, array in probe.arrays().items()}
+        given = {key: _plain(value) for key, value in probe.get_params(deep=False).items()}
         with artefact.atomic_path(folder / f"{name}.safetensors") as scratch:
-            scratch.write_bytes(save(arrays))
+            scratch.write_bytes(save(arrays, {"hyper_parameters": json.dumps(given)}))
     with artefact.atomic_path(folder / "predictions.parquet") as scratch:
         pq.write_table(pa.table({k: pa.array(v.tolist()) for k, v in predictions.items()}), scratch)
     artefact.write_json(folder / "metrics.json", metrics)
-    return artefact.write_card(
+    card = artefact.write_card(
         folder, "probe", config=config, parents=parents, probes=list(probes), **facts
     )
+    return ProbeCard(card)
 
 
-def load_probe(folder: Path, which: str) -> tuple[artefact.Card, Probe]:
-    """Read one fitted probe and the card of its folder.
+def load_probe(folder: PathLike, which: str) -> tuple[ProbeCard, Probe]:
+    """One fitted probe and the card of its folder.
 
     Raises:
         ArtefactError: If the folder is unfinished, has no such probe, or the file is damaged.
     """
-    card = artefact.read_card(folder, "probe")
-    if which not in card["probes"]:
-        raise ArtefactError(
-            f"{folder} holds no probe {which!r}; it holds {', '.join(card['probes'])}"
-        )
+    folder = Path(folder)
+    card = read_probe_card(folder)
+    if which not in card.probes:
+        raise ArtefactError(f"{folder} holds no probe {which!r}; it holds {', '.join(card.probes)}")
     path = folder / f"{which}.safetensors"
     try:
-        return card, PROBES[which].from_arrays(load_file(path))
+        with safe_open(path, framework="numpy") as file:
+            given = json.loads((file.metadata() or {}).get("hyper_parameters", "{}"))
+            probe = EVERY_PROBE[which].from_arrays({k: file.get_tensor(k) for k in file.keys()})
+        return card, probe.set_params(**{key: _as_given(value) for key, value in given.items()})
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ArtefactError(
             f"cannot read {path} ({type(error).__name__}); delete {folder} and run probe again"
@@ -90,8 +133,8 @@ def load_probe(folder: Path, which: str) -> tuple[artefact.Card, Probe]:
 
 
 def read_predictions(folder: Path) -> dict[str, Array]:
-    """Read the test-split table of a probe folder, column by column."""
-    artefact.read_card(folder, "probe")
+    """The test-split table of a probe folder, column by column."""
+    read_probe_card(folder)
     try:
         table = pq.read_table(folder / "predictions.parquet")
     except (OSError, pa.ArrowException) as error:
@@ -112,3 +155,13 @@ def check_belongs(folder: Path, card: artefact.Card, embeddings: Embeddings) -> 
             f"{embeddings.folder} was made with encoder {str(given)[:12]}; embed the cutouts with "
             f"the probe's encoder, or fit a probe to these embeddings"
         )
+
+
+def _plain(value: object) -> object:
+    """A hyper-parameter as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _as_given(value: object) -> object:
+    """A hyper-parameter of JSON as classes take it: several values are a tuple."""
+    return tuple(value) if isinstance(value, list) else value

@@ -18,7 +18,7 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.metrics import paired_difference
-from ssl_photoz.photoz.protocol import to_redshift
+from ssl_photoz.photoz.base import to_redshift
 from ssl_photoz.training.supervised.artefact import NetworkCard, TrainedNetwork
 from ssl_photoz.training.supervised.predict import predict_blanked, predict_permuted
 from ssl_photoz.training.supervised.settings import BandsConfig
@@ -130,7 +130,7 @@ def write_bands(
         network: The network.
         cutouts: The cutouts that it was trained on.
         config: What to measure.
-        orientations: See `measure_bands`.
+        orientations: Number of exact orientations to average over: 1, 2, 4 or 8.
 
     Returns:
         The folder, with ``metrics.json`` and ``bands.png``.

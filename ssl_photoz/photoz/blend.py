@@ -3,91 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles, Floats
+from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
 from ssl_photoz.photoz.intervals import Interval
-from ssl_photoz.photoz.linear import Ridge
-from ssl_photoz.photoz.mlp import MLP
-from ssl_photoz.photoz.protocol import Prediction, Probe, to_redshift, to_target
-from ssl_photoz.photoz.svr import SVR
+from ssl_photoz.photoz.networks import MLP
+from ssl_photoz.photoz.regressors import SVR, Ridge
 
 
-@dataclass(frozen=True)
-class Blend:
+class Blend(Probe):
     """Ridge, SVR and MLP, averaged in ln(1+z): their errors differ, so the mean has less.
 
+    Nothing about the mean is fitted.
+
+    Args:
+        seed: Seed of the three.
+
     Attributes:
-        parts: Name to fitted probe.
-        interval: Calibrated half-widths.
+        parts_: Name to fitted probe.
+        interval_: Calibrated half-widths.
     """
 
     KINDS: ClassVar[dict[str, type[Probe]]] = {"ridge": Ridge, "svr": SVR, "mlp": MLP}
 
-    parts: Mapping[str, Probe]
-    interval: Interval
+    def __init__(self, *, seed: int = 0) -> None:
+        self.seed = seed
 
     @property
-    def chosen(self) -> dict[str, float]:
+    def chosen_(self) -> dict[str, float]:  # type: ignore[override]
         """What each part chose, such as ``svr_penalty``."""
         return {
             f"{name}_{key}": value
-            for name, part in self.parts.items()
-            for key, value in part.chosen.items()
+            for name, part in self.parts_.items()
+            for key, value in part.chosen_.items()
         }
 
-    @classmethod
-    def fit(
-        cls,
-        features: Floats,
-        z: Array,
-        *,
-        val_features: Floats,
-        val_z: Array,
-        ids: Array | None = None,
-        seed: int = 0,
-    ) -> Self:
-        """Fit the three; nothing about the mean is fitted. See `Probe.fit`."""
+    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
         parts = {
-            name: kind.fit(features, z, val_features=val_features, val_z=val_z, ids=ids, seed=seed)
-            for name, kind in cls.KINDS.items()
+            name: kind(seed=self.seed).fit(X, z, validation=(val_X, val_z), ids=ids)
+            for name, kind in self.KINDS.items()
         }
-        return cls.of(parts, val_features, val_z)
+        self._take(parts, val_X, val_z)
 
     @classmethod
-    def of(cls, parts: Mapping[str, Probe], val_features: Floats, val_z: Array) -> Self:
-        """Blend probes that are fitted already; validation, shape (M, D) and (M,), sets intervals.
+    def of(cls, parts: Mapping[str, Probe], validation: tuple[Array, Array]) -> Self:
+        """Blend of probes that are fitted already.
 
         Args:
             parts: One fitted probe under each name of `KINDS`; others are passed over.
-            val_features: Validation features.
-            val_z: Their redshifts.
+            validation: Features (M, D) and redshifts (M,) to calibrate intervals on.
         """
-        chosen = {name: parts[name] for name in cls.KINDS}
-        return cls(chosen, Interval.fit(_mean(chosen, val_features), to_target(val_z)))
+        blend = cls()
+        blend._take({name: parts[name] for name in cls.KINDS}, *validation)
+        return blend
 
-    def predict(self, features: Floats, *, ids: Array | None = None) -> Prediction:
-        """Average what the parts say; see `Probe.predict`."""
-        predicted = _mean(self.parts, features)
-        return Prediction(to_redshift(predicted), *self.interval.around(predicted))
+    def _take(self, parts: dict[str, Probe], val_X: Array, val_z: Array) -> None:
+        self.parts_ = parts
+        self.n_features_in_ = parts["ridge"].n_features_in_
+        self.interval_ = Interval.fit(self._mean(val_X), to_target(val_z))
+
+    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
+        predicted = self._mean(X)
+        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
 
     def arrays(self) -> dict[str, Array]:
         """See `Probe.arrays`; those of a part are under its name."""
-        own = {"half_widths": self.interval.half_widths, "edges": self.interval.edges}
         theirs = {
             f"{name}/{key}": array
-            for name, part in self.parts.items()
+            for name, part in self.parts_.items()
             for key, array in part.arrays().items()
         }
-        return own | theirs
+        return self.interval_.arrays() | theirs
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """See `Probe.from_arrays`."""
-        parts = {
+        blend = cls()
+        blend.parts_ = {
             name: kind.from_arrays(
                 {
                     key.removeprefix(f"{name}/"): array
@@ -97,10 +92,11 @@ class Blend:
             )
             for name, kind in cls.KINDS.items()
         }
-        return cls(parts, Interval(arrays["edges"], arrays["half_widths"]))
+        blend.interval_ = Interval.from_arrays(arrays)
+        blend.n_features_in_ = blend.parts_["ridge"].n_features_in_
+        return blend
 
-
-def _mean(parts: Mapping[str, Probe], features: Floats) -> Doubles:
-    """Return the mean ln(1+z) of galaxies (M, D), shape (M,)."""
-    answers = [to_target(part.predict(features).z_phot) for part in parts.values()]
-    return np.asarray(np.mean(answers, axis=0), dtype=np.float64)
+    def _mean(self, X: Array) -> Doubles:
+        """Mean ln(1+z) of galaxies (M, D), shape (M,)."""
+        answers = [to_target(part.predict(X)) for part in self.parts_.values()]
+        return np.asarray(np.mean(answers, axis=0), dtype=np.float64)

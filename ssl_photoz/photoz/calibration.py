@@ -31,7 +31,7 @@ class Calibration:
 
     Attributes:
         z_phot: Median point estimate of each bin, increasing, shape (B,).
-        weights: Of the Beta distributions, shape (B, degree); each row sums to 1.
+        weights: Weights of the Beta distributions, shape (B, degree); each row sums to 1.
 
     References:
         [1] Vitale 1975, in Statistical Inference and Related Topics 2, p. 87.
@@ -58,7 +58,7 @@ class Calibration:
         are; the prior draws the maps towards the identity where galaxies are few.
 
         Args:
-            pit: Of galaxies that the densities were not fitted to, shape (N,).
+            pit: PIT of galaxies that the densities were not fitted to, shape (N,).
             z_phot: Medians of their densities, shape (N,).
             prior: Imagined galaxies added to every Beta distribution.
             most_bins: Bins at most, of equally many galaxies.
@@ -83,14 +83,14 @@ class Calibration:
         )
 
     def map(self, pit: Array, z_phot: Array) -> Doubles:
-        """Return calibrated cumulative probabilities of galaxies, shape (N,)."""
+        """Calibrated cumulative probabilities of galaxies, shape (N,)."""
         degree = self.weights.shape[1]
         number = np.arange(1, degree + 1)
         cumulative = betainc(number, degree - number + 1, POINTS[:, None])
         return self._read(cumulative, np.asarray(pit)[:, None], z_phot)[:, 0]
 
     def apply(self, density: Density) -> Density:
-        """Return calibrated densities: each times the slope of its map at its own CDF."""
+        """Calibrated densities: each times the slope of its map at its own CDF."""
         slope = self._read(_betas(POINTS, self.weights.shape[1]), density.cdf(), density.median())
         return Density.of(density.grid, density.values * slope)
 
@@ -117,6 +117,6 @@ def _fit_weights(pit: Doubles, degree: int, prior: float) -> Doubles:
 
 
 def _betas(pit: Doubles, degree: int) -> Doubles:
-    """Return the densities Beta(j, degree - j + 1), j = 1 ... degree, shape (N, degree)."""
+    """Densities Beta(j, degree - j + 1), j = 1 ... degree, shape (N, degree)."""
     number = np.arange(1, degree + 1)
     return np.asarray(beta.pdf(pit[:, None], number, degree - number + 1))

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from ssl_photoz.core.errors import DataError, ShapeError
-from ssl_photoz.core.types import Array, Bools, Doubles, Ints
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
+from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
 from ssl_photoz.photoz.intervals import COVERAGE
-from ssl_photoz.photoz.protocol import to_redshift, to_target
 
 POINTS = 400
 ODDS_WIDTH = 0.05
@@ -56,27 +57,27 @@ class Density:
         return cls(np.asarray(grid, dtype=np.float64), values / total[:, None])
 
     def take(self, rows: Array) -> Density:
-        """Return some of the densities: row numbers or a mask."""
+        """Some of the densities: row numbers or a mask."""
         return Density(self.grid, self.values[rows])
 
     def cdf(self) -> Doubles:
-        """Return the cumulative probability at the grid points, shape (N, G); 0 to 1."""
+        """Cumulative probability at the grid points, shape (N, G); 0 to 1."""
         cells = 0.5 * (self.values[:, 1:] + self.values[:, :-1]) * np.diff(self.grid)
         total = np.zeros(self.values.shape)
         np.cumsum(cells, axis=1, out=total[:, 1:])
         return total / total[:, -1:]
 
     def cdf_at(self, z: Array | float) -> Doubles:
-        """Return P(redshift < z), shape (N,), for one z or one per galaxy, shape (N,)."""
+        """P(redshift < z), shape (N,), for one z or one per galaxy, shape (N,)."""
         return self._between_points(self.cdf(), z)
 
     def pdf_at(self, z: Array | float) -> Doubles:
-        """Return the density at one z, or at one per galaxy; 0 outside the grid; shape (N,)."""
+        """Density at one z, or at one per galaxy; 0 outside the grid; shape (N,)."""
         inside = (z >= self.grid[0]) & (z <= self.grid[-1])
         return np.where(inside, self._between_points(self.values, z), 0.0)
 
     def quantile(self, level: float | Array) -> Doubles:
-        """Return the redshift below which lies this probability, shape (N,).
+        """Redshift below which lies this probability, shape (N,).
 
         Args:
             level: Between 0 and 1; a number, or one per galaxy, shape (N,).
@@ -89,15 +90,15 @@ class Density:
         return np.asarray(self.grid[left] + part * (self.grid[left + 1] - self.grid[left]))
 
     def median(self) -> Doubles:
-        """Return the point estimate z_phot: least expected |error|, the same in z and ln(1+z)."""
+        """Point estimate z_phot: least expected |error|, the same in z and ln(1+z)."""
         return self.quantile(0.5)
 
     def interval(self, coverage: float = COVERAGE) -> tuple[Doubles, Doubles]:
-        """Return the ends of the central interval, shape (N,) each; 68 % by default."""
+        """Ends of the central interval, shape (N,) each; 68 % by default."""
         return self.quantile(0.5 - coverage / 2), self.quantile(0.5 + coverage / 2)
 
     def odds(self, *, width: float = ODDS_WIDTH) -> Doubles:
-        """Return the probability within ± width (1 + z_phot) of the median, shape (N,).
+        """Probability within ± width (1 + z_phot) of the median, shape (N,).
 
         Benitez's odds [1], which took 0.2; 0.05 is where this field's outliers begin at low
         redshift, so that 1 - odds is the outlier rate to expect.
@@ -125,8 +126,35 @@ class Density:
         return (1 - part) * columns[rows, left] + part * columns[rows, left + 1]
 
 
+class DensityProbe(Probe):
+    """A probe that answers with a density; its estimate is the median, its interval that of 68 %.
+
+    Attributes:
+        grid_: Redshifts of the densities, shape (G,).
+    """
+
+    grid_: Doubles
+
+    def density(self, X: Array, *, ids: Array | None = None) -> Density:
+        """Density of each galaxy.
+
+        Args:
+            X: Features, shape (M, D).
+            ids: Identifiers, shape (M,); a galaxy is never its own neighbour.
+        """
+        check_is_fitted(self)
+        return self._density(np.asarray(X, dtype=np.float32), ids)
+
+    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
+        density = self._density(X, ids)
+        return Prediction(density.median(), *density.interval())
+
+    def _density(self, X: Floats, ids: Array | None) -> Density:
+        raise NotImplementedError
+
+
 def grid_for(z: Array, *, points: int = POINTS, margin: float = 0.15) -> Doubles:
-    """Return a grid that is uniform in ln(1+z), from 0 to beyond the greatest redshift.
+    """Grid that is uniform in ln(1+z), from 0 to beyond the greatest redshift.
 
     Args:
         z: Redshifts of training galaxies.
@@ -137,6 +165,6 @@ def grid_for(z: Array, *, points: int = POINTS, margin: float = 0.15) -> Doubles
 
 
 def cell_of(grid: Doubles, place: Doubles) -> tuple[Ints, Doubles]:
-    """Return the cell that each place is in, and how far along it, clipped to the grid."""
+    """Cell that each place is in, and how far along it, clipped to the grid."""
     left = np.clip(np.searchsorted(grid, place, side="right") - 1, 0, len(grid) - 2)
     return left, np.clip((place - grid[left]) / (grid[left + 1] - grid[left]), 0, 1)

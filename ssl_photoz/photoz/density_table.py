@@ -1,9 +1,10 @@
-"""Tables of redshift densities in Parquet, written a part at a time, and read back."""
+"""Tables of redshift densities in Parquet, written a part at a time, read back, exported to qp."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,13 @@ from tqdm import tqdm
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.density import Density
-from ssl_photoz.photoz.density_experiment import Calibrated
-from ssl_photoz.photoz.labels import Features, in_step, usable
+from ssl_photoz.photoz.experiment import Calibrated
+from ssl_photoz.photoz.labels import in_step
 from ssl_photoz.photoz.scores import NEARBY
+from ssl_photoz.photoz.settings import Features
 
 Rows = Literal["test", "unseen"]
 GRID = b"ssl_photoz.grid"
@@ -27,17 +30,17 @@ ROWS_AT_ONCE = 8_192
 
 
 def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
-    """Return the mask of rows to give a density: labelled test galaxies, or those unlabelled too.
+    """Mask of rows to give a density: labelled test galaxies, or those unlabelled too.
 
     Galaxies that a probe was fitted to or calibrated on are never among them.
     """
-    labelled = usable(np.asarray(embeddings.column("z"), dtype=np.float64))
+    labelled = usable_labels(np.asarray(embeddings.column("z"), dtype=np.float64))
     test = labelled & (embeddings.column("split").astype(str) == "test")
     return np.asarray(test if rows == "test" else test | ~labelled)
 
 
 def per_test_galaxy(embeddings: Embeddings, name: str) -> Array:
-    """Return a column of the labelled test galaxies, in the order of `labels.read_labelled`; (N,).
+    """Column of the labelled test galaxies, in the order of `labels.read_labelled`; (N,).
 
     A column with a value per band is averaged over bands.
     """
@@ -58,7 +61,7 @@ def density_parts(
     """
     names = {"id": "id", "ra": "ra", "dec": "dec", "z_spec": "z"}
     columns = {name: embeddings.column(column) for name, column in names.items()}
-    columns["z_spec"] = np.where(usable(columns["z_spec"]), columns["z_spec"], np.nan)
+    columns["z_spec"] = np.where(usable_labels(columns["z_spec"]), columns["z_spec"], np.nan)
     parts = in_step(embeddings, features, np.arange(len(mask)), size=ROWS_AT_ONCE)
     with tqdm(total=int(mask.sum()), desc="densities", unit="galaxy", leave=False) as bar:
         for vectors, rows in parts:
@@ -70,7 +73,7 @@ def density_parts(
 
 
 def summary(density: Density) -> dict[str, Array]:
-    """Return the columns that are read off a density, shape (N,) each.
+    """Columns that are read off a density, shape (N,) each.
 
     ``z_phot`` (median), ``z_lo`` and ``z_hi`` (central 68 %), ``odds``, ``good`` (odds >= 0.95),
     ``p_below_003`` and ``p_below_005`` (probability that z < 0.03, 0.05).
@@ -119,7 +122,7 @@ def write_densities(
 
 
 def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
-    """Return the columns of a table, and its densities.
+    """Columns of a table, and its densities.
 
     Raises:
         ArtefactError: If it is no table that `write_densities` wrote.
@@ -130,7 +133,8 @@ def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
         values = table.column("pdf").combine_chunks().flatten().to_numpy().reshape(-1, len(grid))
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ArtefactError(
-            f"{path} is not a readable table of densities ({type(error).__name__}); run pdf again"
+            f"{path} is not a readable table of densities ({type(error).__name__}); run "
+            f"probe density=true again"
         ) from None
     names = (name for name in table.column_names if name != "pdf")
     columns = {name: table.column(name).to_numpy() for name in names}
@@ -148,3 +152,44 @@ def _table(columns: Mapping[str, Array], density: Density, *, simulated: bool) -
         }
     )
     return table.replace_schema_metadata({GRID: json.dumps(density.grid.tolist()).encode()})
+
+
+QP_MISSING = "qp is not installed: pip install 'ssl-photoz[qp]'"
+
+
+def export_qp(folder: Path, *, wanted: bool) -> str:
+    """Write ``qp.hdf5`` beside the ``pdfs.parquet`` of a folder, if that is wanted and possible.
+
+    Returns:
+        What became of it, for the card.
+    """
+    if not wanted:
+        return "not asked for"
+    if find_spec("qp") is None:
+        return f"skipped: {QP_MISSING}"
+    columns, density = read_densities(folder / "pdfs.parquet")
+    write_qp(folder / "qp.hdf5", density, id=columns["id"], z_phot=columns["z_phot"])
+    return "qp.hdf5"
+
+
+def write_qp(path: Path, density: Density, *, id: Array, z_phot: Array) -> None:
+    """Write an ensemble that interpolates linearly between points, as `Density` does.
+
+    Args:
+        path: Ends in .hdf5.
+        density: Densities of N galaxies.
+        id: Identifiers, shape (N,); text becomes bytes.
+        z_phot: Point estimates, shape (N,); ``z_phot`` of the ancillary table.
+
+    References:
+        Malz et al. 2018, AJ 156, 35.
+    """
+    import qp
+
+    numbers = id.dtype.kind in "iu"
+    ancillary = {"id": id if numbers else id.astype(str).astype("S"), "z_phot": z_phot}
+    ensemble = qp.Ensemble(
+        qp.interp, data={"xvals": density.grid, "yvals": density.values}, ancil=ancillary
+    )
+    with atomic_path(path) as scratch:
+        ensemble.write_to(str(scratch))

@@ -23,10 +23,10 @@ PIT_BINS = 20
 def diagnose(
     density: Density, z_spec: Array, *, by: Mapping[str, Array] | None = None
 ) -> dict[str, Any]:
-    """Return all that is said of densities whose true redshifts are known, ready for JSON.
+    """All that is said of densities whose true redshifts are known, ready for JSON.
 
     Args:
-        density: Of N galaxies.
+        density: Densities of N galaxies.
         z_spec: Shape (N,).
         by: More quantities to bin residuals by, such as magnitude and seeing, shape (N,) each.
     """
@@ -57,22 +57,22 @@ def diagnose(
 
 
 def ks_distance(pit: Array) -> float:
-    """Return the Kolmogorov-Smirnov distance of PIT values (N,) to the uniform distribution."""
+    """Kolmogorov-Smirnov distance of PIT values (N,) to the uniform distribution."""
     return float(kstest(pit, "uniform").statistic)
 
 
 def ks_of_chance(n: int) -> float:
-    """Return the mean KS distance of n galaxies whose densities are perfect."""
+    """Mean KS distance of n galaxies whose densities are perfect."""
     return KS_OF_CHANCE / float(np.sqrt(n))
 
 
 def coverage(pit: Array, levels: Sequence[float] = LEVELS) -> dict[str, float]:
-    """Return which part of the truths lies in each central interval; the level if all is well."""
+    """Which part of the truths lies in each central interval; the level if all is well."""
     return {f"{level:g}": float(np.mean(np.abs(2 * pit - 1) <= level)) for level in levels}
 
 
 def crps(density: Density, z_spec: Array) -> Doubles:
-    """Return the continuous ranked probability score, shape (N,): integral of (F - step)^2.
+    """Continuous ranked probability score, shape (N,): integral of (F - step)^2.
 
     In redshift; lower is better; |error| for a density without width. Exact for a CDF that is
     straight between grid points; a truth beyond the grid adds its distance.
@@ -95,7 +95,7 @@ def crps(density: Density, z_spec: Array) -> Doubles:
 
 
 def cde_loss(density: Density, z_spec: Array) -> float:
-    """Return the mean of integral f^2 dz - 2 f(z_spec); lower is better, least for the truth.
+    """Mean of integral f^2 dz - 2 f(z_spec); lower is better, least for the truth.
 
     The mean square error of the density, but for a constant that no estimate changes.
 
@@ -114,7 +114,7 @@ def reliability(probability: Array, happened: Array, *, bins: int = 10) -> dict[
     Args:
         probability: Shape (N,).
         happened: Whether it did, shape (N,).
-        bins: Of equal width; empty ones are left out.
+        bins: Number of bins of equal width; empty ones are left out.
 
     Returns:
         ``brier``, the mean square error; ``brier_of_prevalence``, that of telling every galaxy the
@@ -169,5 +169,5 @@ def kept(
 
 
 def _square(start: Doubles, end: Doubles) -> Doubles:
-    """Return the mean square along a straight line between two values."""
+    """Mean square along a straight line between two values."""
     return (start**2 + start * end + end**2) / 3

@@ -18,14 +18,14 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.photoz.apply import Rows
 from ssl_photoz.photoz.artefact import read_predictions, save_probe
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.binned import density_of_bins, save_densities
-from ssl_photoz.photoz.experiment import against_rivals, pair_up
+from ssl_photoz.photoz.experiment import compare_with, pair_up
 from ssl_photoz.photoz.figures import save_figures
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled, choose
-from ssl_photoz.photoz.mean import Mean
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target, tuning_score
+from ssl_photoz.photoz.regressors import Mean
 from ssl_photoz.photoz.scores import for_json, score
 from ssl_photoz.training.supervised.artefact import TrainedNetwork
 from ssl_photoz.training.supervised.fitting import Fitted
@@ -104,7 +104,7 @@ def score_network(
         network's first, the mean as a probe, and the network's intervals.
     """
     train, val, test = (galaxies[split] for split in ("train", "val", "test"))
-    mean = Mean.fit(train.features, train.z, val_features=val.features, val_z=val.z)
+    mean = Mean().fit(train.features, train.z, validation=(val.features, val.z))
     interval = Interval.fit(answers["val"], to_target(val.z))
     scores: dict[str, Any] = {name: {}, "mean": {}}
     columns: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
@@ -112,7 +112,7 @@ def score_network(
         answer, some = answers[split], galaxies[split]
         estimates = {
             name: Prediction(to_redshift(answer), *interval.around(answer)),
-            "mean": mean.predict(some.features),
+            "mean": mean.estimate(some.features),
         }
         for who, estimate in estimates.items():
             scores[who][split] = score(estimate, some)
@@ -160,7 +160,7 @@ def save_network(
             "probes": scores,
             "chosen": {name: {"epochs": fitted.training["best_epoch"]}, "mean": {}},
             "training": fitted.training,
-            "versus": against_rivals(columns, versus),
+            "versus": compare_with(columns, versus),
         }
     )
     if fitted.edges is not None:

@@ -40,7 +40,7 @@ class Standardise:
         return cls(mean.astype(np.float32), np.where(varies, scale, 1.0).astype(np.float32))
 
     def apply(self, features: Floats) -> Floats:
-        """Return standardised features, shape (M, D), float32.
+        """Standardised features, shape (M, D), float32.
 
         Raises:
             ShapeError: If D is another than that of the fit.
@@ -54,6 +54,15 @@ class Standardise:
         refuse_not_finite(features)
         scaled = np.asarray((features - self.mean) / self.scale, dtype=np.float32)
         return np.clip(scaled, -CLIP_SIGMA, CLIP_SIGMA)
+
+    def arrays(self) -> dict[str, Floats]:
+        """All that `from_arrays` needs."""
+        return {"mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """What `arrays` gave; other arrays are passed over."""
+        return cls(arrays["mean"], arrays["scale"])
 
 
 @dataclass(frozen=True)
@@ -76,26 +85,22 @@ class PrincipalAxes:
         return cls(standardise, principal_axes(standardise.apply(features), count))
 
     def apply(self, features: Floats) -> Floats:
-        """Return places on the axes, shape (M, P), float32; raises as `Standardise.apply` does."""
+        """Places on the axes, shape (M, P), float32; raises as `Standardise.apply` does."""
         places: Floats = self.standardise.apply(features) @ self.axes
         return places
 
     def arrays(self) -> dict[str, Floats]:
-        """Return all that `from_arrays` needs."""
-        return {
-            "mean": self.standardise.mean,
-            "scale": self.standardise.scale,
-            "axes": self.axes,
-        }
+        """All that `from_arrays` needs."""
+        return {**self.standardise.arrays(), "axes": self.axes}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """Rebuild from `arrays`; others are passed over."""
-        return cls(Standardise(arrays["mean"], arrays["scale"]), arrays["axes"])
+        """What `arrays` gave; other arrays are passed over."""
+        return cls(Standardise.from_arrays(arrays), arrays["axes"])
 
 
 def principal_axes(features: Floats, count: int) -> Floats:
-    """Return the principal axes of features (N, D), most variance first, shape (D, count)."""
+    """Principal axes of features (N, D), most variance first, shape (D, count)."""
     from sklearn.decomposition import PCA
 
     pca = PCA(count, svd_solver="covariance_eigh").fit(features)

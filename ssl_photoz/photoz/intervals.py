@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles
-from ssl_photoz.photoz.protocol import to_redshift
+from ssl_photoz.photoz.base import to_redshift
 
 COVERAGE = 0.68
 
@@ -20,7 +20,7 @@ class Interval:
 
     Attributes:
         edges: Inner bin edges in predicted ln(1+z), shape (B - 1,).
-        half_widths: In units of the spread, shape (B,).
+        half_widths: Half-widths in units of the spread, shape (B,).
 
     References:
         Vovk, Gammerman & Shafer 2005, Algorithmic Learning in a Random World, ch. 4
@@ -45,7 +45,7 @@ class Interval:
         Args:
             predicted: ln(1+z_phot), shape (N,).
             truth: ln(1+z_spec), shape (N,).
-            spread: The probe's own idea of its error, shape (N,) or a number.
+            spread: Probe's own idea of its error, shape (N,) or a number.
             most_bins: Bins at most.
             per_bin: Galaxies a bin needs; with fewer than twice as many there is one bin.
         """
@@ -56,24 +56,33 @@ class Interval:
         widths = [_quantile(scores[which == b], scores) for b in range(len(edges) + 1)]
         return cls(edges.astype(np.float64), np.array(widths))
 
+    def arrays(self) -> dict[str, Doubles]:
+        """All that `from_arrays` needs."""
+        return {"half_widths": self.half_widths, "edges": self.edges}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """What `arrays` gave; other arrays are passed over."""
+        return cls(arrays["edges"], arrays["half_widths"])
+
     def for_json(self) -> dict[str, list[float]]:
-        """Return what `Interval.read` takes, ready for JSON."""
+        """What `Interval.read` takes, ready for JSON."""
         return {"edges": self.edges.tolist(), "half_widths": self.half_widths.tolist()}
 
     @classmethod
     def read(cls, said: Mapping[str, Sequence[float]]) -> Self:
-        """Take what `for_json` gave."""
+        """What `for_json` gave."""
         return cls(np.array(said["edges"], np.float64), np.array(said["half_widths"]))
 
     def around(self, predicted: Array, *, spread: Array | float = 1.0) -> tuple[Doubles, Doubles]:
-        """Return z_lo and z_hi, shape (N,) each; z_lo is below 0 only where the estimate is."""
+        """Ends z_lo and z_hi, shape (N,) each; z_lo is below 0 only where the estimate is."""
         half = self.half_widths[np.digitize(predicted, self.edges)] * spread
         least = np.minimum(to_redshift(predicted), 0)
         return np.maximum(to_redshift(predicted - half), least), to_redshift(predicted + half)
 
 
 def _quantile(scores: Doubles, otherwise: Doubles, *, least: int = 30) -> float:
-    """Return the conformal quantile of the scores, or of all scores if they are too few."""
+    """Conformal quantile of the scores, or of all scores if they are too few."""
     some = scores if len(scores) >= least else otherwise
     level = min(1.0, np.ceil((len(some) + 1) * COVERAGE) / len(some))
     return float(np.quantile(some, level, method="inverted_cdf"))

@@ -1,20 +1,23 @@
-"""From an embeddings folder to labelled galaxies, split by sky."""
+"""From an embeddings folder to labelled galaxies, split by sky, whose labels nobody has seen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ssl_photoz.core.errors import ArtefactError, DataError
-from ssl_photoz.core.types import Array, Bools, Floats, Ints
+from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError
+from ssl_photoz.core.types import Array, Floats, Ints, PathLike
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz.settings import Features, SampleConfig
 
-Features = Literal["embedding", "aperture", "both"]
 SPLITS = ("train", "val", "test")
 FEWEST_LABELS = 10
+MARK = "CONTAMINATED: "
 ROWS_AT_ONCE = 65_536
 
 
@@ -42,7 +45,7 @@ class Labelled:
         return len(self.z)
 
     def take(self, rows: Array) -> Labelled:
-        """Return some of the galaxies: row numbers or a mask."""
+        """Some of the galaxies: row numbers or a mask."""
         return Labelled(
             features=self.features[rows],
             z=self.z[rows],
@@ -53,15 +56,43 @@ class Labelled:
         )
 
 
-def usable(z: Array) -> Bools:
-    """Say which redshifts can be a label: finite and greater than zero."""
-    return np.asarray(np.isfinite(z) & (np.nan_to_num(z) > 0))
+def open_embeddings(embeddings: PathLike | Embeddings) -> Embeddings:
+    """Embeddings of a folder; those that are open already are handed back."""
+    if isinstance(embeddings, Embeddings):
+        return embeddings
+    return Embeddings.open(Path(embeddings))
+
+
+def read_sample(
+    embeddings: Embeddings, sample: SampleConfig
+) -> tuple[dict[str, Labelled], dict[str, Any]]:
+    """Read the galaxies that are asked for, print how many, say what must be known of them.
+
+    Returns:
+        The labelled galaxies of each split, and facts for metrics and cards: those of
+        `label_facts`, ``features``, ``labels`` (counts by split), ``simulated``, ``calibrated``.
+
+    Raises:
+        DataError: If a split has fewer than 10 usable redshifts.
+        ArtefactError: If a column is missing.
+    """
+    splits = read_labelled(embeddings, features=sample.features, magnitude=sample.magnitude)
+    splits["train"] = fewer(splits["train"], sample.labels, seed=sample.seed)
+    counts = {split: len(galaxies) for split, galaxies in splits.items()}
+    print(census(embeddings, counts))
+    return splits, {
+        **label_facts(embeddings, splits["train"].id, sample.label),
+        "features": sample.features,
+        "labels": counts,
+        "simulated": embeddings.card.simulated,
+        "calibrated": embeddings.card.calibrated,
+    }
 
 
 def read_labelled(
     embeddings: Embeddings, *, features: Features = "embedding", magnitude: str | None = None
 ) -> dict[str, Labelled]:
-    """Return the labelled galaxies of each split.
+    """Labelled galaxies of each split.
 
     Args:
         embeddings: The store.
@@ -73,7 +104,7 @@ def read_labelled(
         ArtefactError: If a column is missing.
     """
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
-    keep = usable(z)
+    keep = usable_labels(z)
     some = Labelled(
         features=np.concatenate(
             [batch[part] for batch, part in in_step(embeddings, features, keep)]
@@ -97,10 +128,10 @@ def read_labelled(
 
 
 def census(embeddings: Embeddings, counts: Mapping[str, int]) -> str:
-    """Say how many redshifts are used, and how many rows have none or one that is no label."""
+    """How many redshifts are used, and how many rows have none or one that is no label."""
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     missing = int(np.isnan(z).sum())
-    refused = int((~usable(z)).sum()) - missing
+    refused = int((~usable_labels(z)).sum()) - missing
     used = ", ".join(f"{count} {split}" for split, count in counts.items())
     return (
         f"{len(z)} galaxies: redshifts used {used}; without redshift {missing}; refused {refused} "
@@ -131,7 +162,7 @@ def in_step(
 
 
 def fewer(galaxies: Labelled, labels: int | None, *, seed: int) -> Labelled:
-    """Return a random subset of this many galaxies; all of them if None.
+    """Random subset of this many galaxies; all of them if None.
 
     Raises:
         DataError: If there are not so many.
@@ -154,3 +185,63 @@ def choose(count: int, labels: int | None, *, seed: int) -> Ints:
             f"of the training split"
         )
     return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
+
+
+def refuse_contaminated(embeddings: Embeddings, *, allow: bool) -> None:
+    """Refuse embeddings whose encoder learnt from validation or test redshifts.
+
+    Args:
+        embeddings: Their card lists the ids in ``labels_seen``; without it there is nothing to do.
+        allow: Let them pass.
+
+    Raises:
+        ContaminatedError: If there are such galaxies, and they are not allowed.
+    """
+    held_out = _contaminated(embeddings)
+    if len(held_out) and not allow:
+        raise ContaminatedError(
+            f"the encoder of {embeddings.folder} learnt from the redshifts of {len(held_out)} "
+            f"galaxies of the validation and test splits (first: id {held_out[0]}), so a score "
+            f"there says nothing; use an encoder that has not, or set contaminated=allow to have "
+            f"every score marked {MARK.strip(': ')}"
+        )
+
+
+def label_facts(embeddings: Embeddings, train_ids: Array, label: str) -> dict[str, str | int]:
+    """What the encoder has seen of labels, for metrics and cards.
+
+    Args:
+        embeddings: The store.
+        train_ids: Ids of the galaxies that the probe is fitted to, (N,).
+        label: What the features are called.
+
+    Returns:
+        ``label``, marked if contaminated. If the encoder saw labels, also how many
+        (``labels_seen``), how many of them the probe is not fitted to (``labels_seen_beyond``), and
+        how many are of the validation and test splits (``contaminated``).
+    """
+    if "labels_seen" not in embeddings.card:
+        return {"label": label}
+    seen = _as_text(embeddings.card["labels_seen"])
+    contaminated = len(_contaminated(embeddings))
+    return {
+        "label": f"{MARK}{label}" if contaminated else label,
+        "labels_seen": len(seen),
+        "labels_seen_beyond": int((~np.isin(seen, _as_text(train_ids))).sum()),
+        "contaminated": contaminated,
+    }
+
+
+def _contaminated(embeddings: Embeddings) -> Array:
+    """Ids of validation and test galaxies whose label the encoder has seen."""
+    seen = embeddings.card.get("labels_seen", [])
+    if not seen:
+        return np.empty(0, str)
+    ids = _as_text(embeddings.column("id"))
+    held_out = embeddings.column("split").astype(str) != "train"
+    found: Array = ids[held_out & np.isin(ids, _as_text(seen))]
+    return found
+
+
+def _as_text(ids: object) -> Array:
+    return np.array([str(one) for one in np.asarray(ids, dtype=object).tolist()], dtype=str)

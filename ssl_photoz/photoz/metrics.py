@@ -45,6 +45,30 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Score(Metrics):
+    """Metrics with their errors; printed, one line.
+
+    Attributes:
+        errors: Bootstrap error of every metric, by name.
+        without_z_spec: Galaxies that were left out because their z_spec is NaN.
+    """
+
+    errors: dict[str, float]
+    without_z_spec: int
+
+    def __str__(self) -> str:
+        """One line."""
+        left_out = f", {self.without_z_spec} without z_spec left out" * bool(self.without_z_spec)
+        return (
+            f"bias {self.bias:+.4f} ± {self.errors['bias']:.4f}, "
+            f"sigma_NMAD {self.sigma_nmad:.4f} ± {self.errors['sigma_nmad']:.4f}, "
+            f"|dz| > 0.05 {self.outliers_05:.1%} ± {self.errors['outliers_05']:.1%}, "
+            f"R2 {self.r2:.3f} ± {self.errors['r2']:.3f} "
+            f"({self.n} galaxies{left_out})"
+        )
+
+
+@dataclass(frozen=True)
 class Difference:
     """A metric of A minus the same metric of B on the same galaxies, and its bootstrap error."""
 
@@ -56,13 +80,13 @@ NAMES = tuple(field.name for field in fields(Metrics) if field.name != "n")
 
 
 def residuals(z_phot: Array, z_spec: Array) -> Doubles:
-    """Return dz = (z_phot - z_spec) / (1 + z_spec), shape (N,)."""
+    """Dz = (z_phot - z_spec) / (1 + z_spec), shape (N,)."""
     phot, spec = _checked(z_phot, z_spec)
     return (phot - spec) / (1 + spec)
 
 
 def sigma_nmad(dz: Array) -> float:
-    """Return 1.4826 times the median absolute deviation of dz."""
+    """1.4826 times the median absolute deviation of dz."""
     return float(SIGMA_PER_MAD * np.median(np.abs(dz - np.median(dz))))
 
 
@@ -96,10 +120,41 @@ def summarise(z_phot: Array, z_spec: Array) -> Metrics:
     )
 
 
+def score(z_phot: Array, z_spec: Array, *, seed: int = 0) -> Score:
+    """Score photometric redshifts, with bootstrap errors.
+
+    Args:
+        z_phot: Estimates, shape (N,).
+        z_spec: Spectroscopic redshifts, shape (N,); NaN where there is none.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Bias, sigma_NMAD, outlier fractions, R2 ... with errors; printed, it is one line.
+
+    Raises:
+        ShapeError: If the shapes differ or are not (N,).
+        DataError: If no galaxy has a z_spec, or a value is infinite or z_phot NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> z_spec = np.linspace(0.1, 0.3, 101)
+        >>> told = score(z_spec + 0.001 * (1 + z_spec), z_spec)
+        >>> print(f"{told.bias:.3f} {told.outliers_05:.0%} {told.errors['bias']:.3f}")
+        0.001 0% 0.000
+    """
+    phot, spec = np.asarray(z_phot, dtype=np.float64), np.asarray(z_spec, dtype=np.float64)
+    if phot.shape != spec.shape or spec.ndim != 1:
+        raise ShapeError(f"z_phot {phot.shape} and z_spec {spec.shape}: expected two of one (N,)")
+    known = ~np.isnan(spec)
+    summary = summarise(phot[known], spec[known])
+    errors = bootstrap_errors(phot[known], spec[known], seed=seed)
+    return Score(**asdict(summary), errors=errors, without_z_spec=int((~known).sum()))
+
+
 def bootstrap_errors(
     z_phot: Array, z_spec: Array, *, draws: int = 200, seed: int = 0
 ) -> dict[str, float]:
-    """Return the standard error of every metric, by resampling galaxies with replacement."""
+    """Standard error of every metric, by resampling galaxies with replacement."""
     phot, spec = _checked(z_phot, z_spec)
     return _spread(lambda rows: _numbers(phot[rows], spec[rows]), len(spec), draws=draws, seed=seed)
 
@@ -113,7 +168,7 @@ def paired_difference(
     draws: int = 200,
     seed: int = 0,
 ) -> Difference:
-    """Say how much A's metric exceeds B's, with the error of that difference.
+    """How much A's metric exceeds B's, with the error of that difference.
 
     Both are resampled with the same galaxies, so that what they share drops out; the error is
     smaller than that of two independent numbers.
@@ -182,7 +237,7 @@ def purity_completeness(z_phot: Array, z_spec: Array, limit: float) -> tuple[flo
 
 
 def purity_at(z_phot: Array, z_spec: Array, limit: float, *, completeness: float = 0.9) -> float:
-    """Return the purity of the z_phot cut that keeps this fraction of z_spec < limit."""
+    """Purity of the z_phot cut that keeps this fraction of z_spec < limit."""
     phot, spec = _checked(z_phot, z_spec)
     right = spec < limit
     if not right.any():
@@ -220,14 +275,14 @@ def _checked(z_phot: Array, z_spec: Array) -> tuple[Doubles, Doubles]:
 def score_selection(
     selected: Bools, z_spec: Array, *, z_max: float = LOWZ_Z_MAX, draws: int = 200, seed: int = 0
 ) -> dict[str, float]:
-    """Say how pure and complete a selection of nearby galaxies is.
+    """How pure and complete a selection of nearby galaxies is.
 
     Args:
         selected: Shape (N,).
         z_spec: Spectroscopic redshifts, shape (N,).
         z_max: What is nearby.
         draws: Bootstrap draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         ``z_max``, ``n`` (nearby galaxies), ``selected``, ``purity``, ``completeness`` and their
@@ -253,6 +308,6 @@ def score_selection(
 
 
 def _spread_of_known(values: Array) -> float:
-    """Return the standard deviation of the draws in which there was something to count."""
+    """Standard deviation of the draws in which there was something to count."""
     known = values[np.isfinite(values)]
     return float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")

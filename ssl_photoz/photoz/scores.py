@@ -13,8 +13,8 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.statistics import SIGMA_PER_MAD
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz import metrics
+from ssl_photoz.photoz.base import Prediction
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
-from ssl_photoz.photoz.protocol import Prediction
 
 NEARBY = (0.03, 0.05)
 BINS = 8
@@ -34,7 +34,7 @@ COMPARED = ("sigma_nmad", "outliers_05", "rmse")
 
 
 def score(prediction: Prediction, truth: Labelled, *, seed: int = 0) -> dict[str, Any]:
-    """Return all that is said of one probe on one split, ready for JSON.
+    """All that is said of one probe on one split, ready for JSON.
 
     Returns:
         The metrics and their bootstrap errors (``error_<metric>``), the ``coverage`` of the
@@ -58,7 +58,7 @@ def score(prediction: Prediction, truth: Labelled, *, seed: int = 0) -> dict[str
 
 
 def equal_count_edges(values: Array, bins: int = BINS) -> Doubles:
-    """Return edges of bins that hold equally many of the finite values."""
+    """Edges of bins that hold equally many of the finite values."""
     finite = values[np.isfinite(values)].astype(np.float64)
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1)))
     edges[-1] = np.nextafter(edges[-1], np.inf)
@@ -66,15 +66,15 @@ def equal_count_edges(values: Array, bins: int = BINS) -> Doubles:
 
 
 def compare(
-    mine: Mapping[str, Array], theirs: Mapping[str, Array], pairs: Mapping[str, str], rival: str
+    mine: Mapping[str, Array], theirs: Mapping[str, Array], pairs: Mapping[str, str], baseline: str
 ) -> list[dict[str, Any]]:
-    """Compare probes with rivals on the galaxies that both predict.
+    """Compare probes with baselines on the galaxies that both predict.
 
     Args:
         mine: Columns of a prediction table: ``id``, ``z_spec``, ``z_phot_<probe>``.
-        theirs: Those of the rival.
-        pairs: Name of each probe of mine to the rival's probe to set beside it.
-        rival: What to call the rival.
+        theirs: Those of the baseline's table.
+        pairs: Name of each probe of mine to the baseline's probe to compare it with.
+        baseline: Name of the baseline.
 
     Returns:
         Per probe and metric: the difference (negative: mine is better), its paired bootstrap
@@ -86,7 +86,7 @@ def compare(
     _, rows, other_rows = np.intersect1d(mine["id"], theirs["id"], return_indices=True)
     if len(rows) < FEWEST_LABELS:
         raise DataError(
-            f"{len(rows)} test galaxies are also in the table of {rival}, expected at least "
+            f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "
             f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
         )
     said = []
@@ -101,7 +101,7 @@ def compare(
             said.append(
                 {
                     "probe": probe,
-                    "rival": rival,
+                    "rival": baseline,
                     "rival_probe": other,
                     "metric": metric,
                     "n": len(rows),
@@ -114,7 +114,7 @@ def compare(
 
 
 def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers
-    """Return the value with None for what is not a number."""
+    """Value with None for what is not a number."""
     if isinstance(value, Mapping):
         return {name: for_json(below) for name, below in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -13,7 +13,7 @@ from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa import pixels, positions
 from ssl_photoz.qa.blocks import read_blocks
-from ssl_photoz.qa.catalogue import magnitude, radius_arcsec
+from ssl_photoz.qa.photometry import magnitude, radius_arcsec
 from ssl_photoz.qa.settings import CHECKS, CheckConfig
 
 SATURATED_BITS = {"g": 2, "r": 3, "z": 4, "i": 14}

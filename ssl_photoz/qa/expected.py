@@ -1,13 +1,14 @@
-"""What galaxies of the redshift challenge should look like, from the simulator and the cuts."""
+"""What galaxies of the redshift challenge should look like, from the simulator."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles
-from ssl_photoz.qa.catalogue import Photometry
+from ssl_photoz.qa.photometry import Photometry
+from ssl_photoz.simulator.settings import SimulatorConfig
 
-R_LIMIT_MAG = 21.2
+R_LIMIT_MAG = SimulatorConfig().r_limit_mag
 GALAXIES = 1500
 
 
@@ -40,21 +41,3 @@ def simulated_galaxies(*, galaxies: int = GALAXIES, seed: int = 0) -> Photometry
 def seen_through(radius_arcsec: Array, fwhm_arcsec: float) -> Doubles:
     """Half-light radii widened by seeing: in squares, by that of a Gaussian PSF."""
     return np.hypot(radius_arcsec, fwhm_arcsec / 2)
-
-
-def bluest_excluded(r_mag: Array) -> Doubles:
-    """g-r above which the cuts for z < 0.03 leave galaxies out.
-
-    References:
-        Darragh-Ford et al. 2023, ApJ 954, 149.
-    """
-    return np.asarray(0.99 - 0.06 * (r_mag - 14))
-
-
-def smallest_kept(r_mag: Array) -> Doubles:
-    """Half-light radius, arcsec, below which the same cuts leave galaxies out.
-
-    Where ``r + 2.5 log10(2 pi R**2) - 0.7 (r - 14) = 16.8``.
-    """
-    mu = 16.8 + 0.7 * (r_mag - 14)
-    return np.asarray(np.sqrt(10 ** (0.4 * (mu - r_mag)) / (2 * np.pi)))

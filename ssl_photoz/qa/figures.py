@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ssl_photoz.catalog import lowz_cuts
 from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.qa import expected
-from ssl_photoz.qa.catalogue import Photometry
 from ssl_photoz.qa.conditions import (
     Conditions,
     density,
@@ -19,6 +19,7 @@ from ssl_photoz.qa.conditions import (
     survey_fwhm,
     survey_noise,
 )
+from ssl_photoz.qa.photometry import Photometry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +103,7 @@ def draw_photometry(
     magnitudes = np.linspace(*_span(np.append(r, reference.mag["r"])), 100)
     expected_colour = reference.mag["g"] - reference.mag["r"]
     _draw_cloud(axes[0], r, colour, reference.mag["r"], expected_colour)
-    _draw_cut(axes[0], magnitudes, expected.bluest_excluded)
+    _draw_cut(axes[0], magnitudes, lowz_cuts.reddest_kept)
     axes[0].set_ylim(*_span(np.append(colour, expected_colour)))
     axes[0].set_ylabel("g-r", fontsize=9)
     if has_sizes:
@@ -110,7 +111,7 @@ def draw_photometry(
         sizes = reference.radius_arcsec
         sizes = np.log10(expected.seen_through(sizes, fwhm_arcsec) if measured else sizes)
         _draw_cloud(axes[1], r, size, reference.mag["r"], sizes)
-        _draw_cut(axes[1], magnitudes, lambda mag: np.log10(expected.smallest_kept(mag)))
+        _draw_cut(axes[1], magnitudes, lambda mag: np.log10(lowz_cuts.smallest_kept(mag)))
         axes[1].set_ylim(*_span(np.append(size, sizes)))
         axes[1].set_ylabel("log$_{10}$ half-light radius / arcsec", fontsize=9)
     for one in axes:

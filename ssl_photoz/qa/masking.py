@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_photoz.core import artefact
-from ssl_photoz.cutouts.mask import KIND, cutout_parents, require_whole, write_mask
+from ssl_photoz.cutouts.mask import KIND, MaskCard, cutout_parents, require_whole, write_mask
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa.checks import check
 from ssl_photoz.qa.settings import CheckConfig
@@ -23,7 +23,7 @@ def make_mask(
     reject: Sequence[str],
     **about: object,
 ) -> str:
-    """Check every cutout of a file and write a mask of those to do without.
+    """Check every cutout of a file and write a mask of the bad ones.
 
     Args:
         folder: Folder of the mask.
@@ -51,16 +51,16 @@ def make_mask(
     facts: dict[str, Any] = {"rows_checked": len(ids), "rows_rejected": sum(rejected.values())}
     facts |= {"flagged": checked.counts(), "rejected": rejected, "left_out": checked.left_out}
     facts |= {"simulated": source.simulated, "calibrated": source.calibrated}
-    artefact.write_card(folder, KIND, **given, **facts)
-    return "\n".join([*counts_as_lines(facts), f"mask -> {folder}"])
+    card = MaskCard(artefact.write_card(folder, KIND, **given, **facts))
+    return "\n".join([*counts_as_lines(card), f"mask -> {folder}"])
 
 
-def counts_as_lines(facts: Mapping[str, Any]) -> list[str]:
+def counts_as_lines(card: MaskCard) -> list[str]:
     """Table of counts per check, as lines: flagged, and rejected for that first of all."""
-    lines = ["SIMULATED"] if facts["simulated"] else []
+    lines = ["SIMULATED"] if card.simulated else []
     lines.append(f"{'check':<18} {'flagged':>9} {'rejected':>9}")
-    for name, flagged in facts["flagged"].items():
-        lines.append(f"{name:<18} {flagged:>9} {facts['rejected'].get(name, '-'):>9}")
-    lines += [f"{name:<18} left out: {why}" for name, why in facts["left_out"].items()]
-    kept = facts["rows_checked"] - facts["rows_rejected"]
-    return [*lines, f"{facts['rows_checked']} cutouts checked, {kept} kept"]
+    for name, flagged in card.flagged.items():
+        lines.append(f"{name:<18} {flagged:>9} {card.rejected.get(name, '-'):>9}")
+    lines += [f"{name:<18} left out: {why}" for name, why in card.left_out.items()]
+    kept = card.rows_checked - card.rows_rejected
+    return [*lines, f"{card.rows_checked} cutouts checked, {kept} kept"]

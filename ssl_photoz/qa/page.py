@@ -18,7 +18,6 @@ from ssl_photoz.cutouts.colour import contact_sheet, to_rgb
 from ssl_photoz.cutouts.quality import has_position
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa import expected, figures
-from ssl_photoz.qa.catalogue import from_apertures, from_catalogue
 from ssl_photoz.qa.checks import Checked, check
 from ssl_photoz.qa.conditions import (
     Conditions,
@@ -29,6 +28,7 @@ from ssl_photoz.qa.conditions import (
     survey_fwhm,
     survey_noise,
 )
+from ssl_photoz.qa.photometry import from_apertures, from_catalogue
 from ssl_photoz.qa.settings import REJECTING, CheckConfig
 from ssl_photoz.qa.summary import Summary
 

@@ -43,7 +43,7 @@ class Summary:
         labelled: Rows with a usable redshift.
         not_positive: Rows whose redshift is zero or negative, treated as unlabelled.
         redshift_counts: Labelled rows within `REDSHIFT_EDGES`.
-        left_out: What the file holds and nobody can ask for.
+        left_out: Names of what the file holds that is no column.
     """
 
     source: Source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +22,11 @@ class Training:
     """One training, finished or not.
 
     Attributes:
-        folder: Where it is.
-        kind: Of the artefact it makes: ``encoder`` or ``probe``.
+        folder: Its folder.
+        kind: Kind of the artefact it makes: ``encoder`` or ``probe``.
         config: The resolved settings.
-        started: When, seconds since 1970.
-        last_sign: When anything in its folder last changed, seconds since 1970.
+        started: Time of the start, seconds since 1970.
+        last_sign: Time of the last change in its folder, seconds since 1970.
         finished: Whether its card is written.
         history: A row per epoch, as logged.
         changed: Dotted settings that differ from the training before, of the same kind: old and
@@ -42,6 +43,11 @@ class Training:
     changed: Mapping[str, tuple[str, str]] | None = field(default=None, kw_only=True)
 
     @property
+    def epochs(self) -> int:
+        """Epochs that it is to last."""
+        return int(dict(_named(self.config, "epochs"))["epochs"])
+
+    @property
     def epoch(self) -> int:
         """Epochs that have been logged."""
         return int(self.history[-1].get("epoch", 0)) if self.history else 0
@@ -54,7 +60,7 @@ class Training:
 
 
 def find_trainings(root: Path) -> list[Training]:
-    """Return every training below a folder, in the order they were started.
+    """Every training below a folder, in the order they were started.
 
     Raises:
         ArtefactError: If there is no such folder, or a file of a training is damaged.
@@ -73,7 +79,7 @@ def _read(folder: Path) -> Training | None:
     about = artefact.read_json(card if card.exists() else started)
     config = about.get("config")
     kind = about.get("kind")
-    if kind not in TRAINED or not isinstance(config, Mapping) or "epochs" not in config:
+    if kind not in TRAINED or not isinstance(config, Mapping) or not any(_named(config, "epochs")):
         return None
     signs = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
     return Training(
@@ -85,6 +91,15 @@ def _read(folder: Path) -> Training | None:
         finished=card.exists(),
         history=read_history(folder),
     )
+
+
+def _named(config: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """Settings of a name, at any depth."""
+    for key, value in config.items():
+        if key == name:
+            yield key, value
+        elif isinstance(value, Mapping):
+            yield from _named(value, name)
 
 
 def _with_changes(trainings: Sequence[Training]) -> Iterator[Training]:
@@ -104,3 +119,33 @@ def _with_changes(trainings: Sequence[Training]) -> Iterator[Training]:
             if old.get(name) != settings.get(name)
         }
         yield replace(one, changed=changed)
+
+
+def describe_trainings(root: Path, trainings: Sequence[Training]) -> str:
+    """Two lines for each: where it stands; what differs from the one before of its kind.
+
+    Args:
+        root: Folder that they were looked for in.
+        trainings: Trainings, from `find_trainings`.
+    """
+    if not trainings:
+        return f"no training in {root}; pretrain, align and supervise make some"
+    lines = []
+    for one in trainings:
+        name = one.folder.relative_to(root)
+        epochs = f"epoch {one.epoch} of {one.epochs}"
+        best = "no score yet" if one.best is None else f"best validation score {one.best:.4f}"
+        lines.append(f"{name}: {_state(one)}, {epochs}, {best}")
+        if one.changed is not None:
+            changes = [f"{key} {old} -> {new}" for key, (old, new) in one.changed.items()]
+            lines.append(f"    {', '.join(changes) or 'same settings as the one before'}")
+    return "\n".join(lines)
+
+
+def _state(one: Training) -> str:
+    """Whether it is done; what is not may be running, waiting in a queue, or given up."""
+    if one.finished:
+        return "finished"
+    minutes = (time.time() - one.last_sign) / 60
+    ago = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+    return f"unfinished, last sign of life {ago} ago"

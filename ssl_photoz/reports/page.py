@@ -55,7 +55,7 @@ class Figure(NamedTuple):
 
 
 def write_report(
-    run: Path, out: Path, *, title: str | None = None, yardsticks: Path | None = None
+    run: Path, out: Path, *, title: str | None = None, references: Path | None = None
 ) -> Path:
     """Write one self-contained HTML page about the artefacts below a folder.
 
@@ -63,15 +63,15 @@ def write_report(
         run: Folder of the run.
         out: The page; replaced if it is there.
         title: Heading; the folder's name by default.
-        yardsticks: YAML of published figures to show beside the run's own, see
-            `scores.read_yardsticks`.
+        references: YAML of published figures to show beside the run's own, see
+            `scores.read_references`.
 
     Returns:
         The absolute path of the page.
 
     Raises:
         ArtefactError: If there is no finished artefact, or one is damaged.
-        ConfigError: If the yardsticks cannot be read.
+        ConfigError: If the references cannot be read.
     """
     artefacts = find.find_artefacts(run)
     html = template("page.html", package="ssl_photoz.reports").render(
@@ -81,7 +81,7 @@ def write_report(
         facts={a.name: find.facts_of(a) for a in artefacts},
         settings={a.name: find.settings_of(a) for a in artefacts},
         seconds=find.read_seconds(run),
-        tables=_tables(artefacts, yardsticks),
+        tables=_tables(artefacts, references),
         sheets=[_figure(path) for path in sorted(run.rglob("contact_sheet.png"))],
         figures={a.name: _figures(a) for a in artefacts},
         footer=footer(),
@@ -91,8 +91,8 @@ def write_report(
     return out.resolve()
 
 
-def _tables(artefacts: list[Artefact], yardsticks: Path | None) -> list[Table]:
-    quoted = scores.read_yardsticks(yardsticks) if yardsticks else []
+def _tables(artefacts: list[Artefact], references: Path | None) -> list[Table]:
+    quoted = scores.read_references(references) if references else []
     tables = [
         (METRICS_SAY, scores.METRICS, scores.read_metrics(artefacts) + quoted),
         (DIFFERENCES_SAY, scores.DIFFERENCES, scores.read_differences(artefacts)),
@@ -107,7 +107,7 @@ def _tables(artefacts: list[Artefact], yardsticks: Path | None) -> list[Table]:
 
 
 def _figures(artefact: Artefact) -> list[Figure]:
-    """Return the curves of an encoder, and every PNG in an artefact's folder."""
+    """Curves of an encoder, and every PNG in an artefact's folder."""
     figures = []
     if artefact.kind == "encoder" and (
         png := curves.draw_history(find.read_history(artefact.folder))

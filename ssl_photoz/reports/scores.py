@@ -1,4 +1,4 @@
-"""The tables of redshift metrics: every probe of the run, its rivals, and quoted figures."""
+"""The tables of redshift metrics: every probe of the run, its baselines, and quoted figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Column(NamedTuple):
         key: Its name in ``metrics.json``.
         heading: Its name on the page.
         form: Its format.
-        factor: What it is multiplied by first.
+        factor: Factor that it is multiplied by first.
     """
 
     key: str
@@ -32,9 +32,9 @@ class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
-        label: What was scored.
+        label: Name of what was scored.
         cells: One text per column.
-        note: What a reader must know of the row.
+        note: Remark for the reader.
         quoted: True if the figures are not from this run.
     """
 
@@ -84,7 +84,7 @@ QUOTED_NOTE = "quoted, other split"
 
 
 def read_metrics(artefacts: Sequence[Artefact]) -> list[Row]:
-    """Return one row per probe; predicting the mean once, as it is the same for all.
+    """One row per probe; predicting the mean once, as it is the same for all.
 
     Raises:
         ArtefactError: If a ``metrics.json`` is missing or damaged.
@@ -98,7 +98,7 @@ def read_metrics(artefacts: Sequence[Artefact]) -> list[Row]:
 
 
 def read_differences(artefacts: Sequence[Artefact]) -> list[Row]:
-    """Return one row per probe and rival: differences of metrics on the same galaxies.
+    """One row per probe and baseline: differences of metrics on the same galaxies.
 
     Raises:
         ArtefactError: If a ``metrics.json`` is missing or damaged.
@@ -106,15 +106,15 @@ def read_differences(artefacts: Sequence[Artefact]) -> list[Row]:
     rows = []
     for label, probe, metrics, _ in _probes(artefacts):
         mine = [said for said in metrics["versus"] if said["probe"] == probe]
-        for rival in dict.fromkeys(said["rival"] for said in mine):
-            by_metric = {said["metric"]: said for said in mine if said["rival"] == rival}
+        for baseline in dict.fromkeys(map(_baseline_of, mine)):
+            by_metric = {said["metric"]: said for said in mine if _baseline_of(said) == baseline}
             cells = [_difference(by_metric.get(column.key), column) for column in DIFFERENCES]
-            rows.append(Row(f"{label}: {probe}, against {rival}", cells))
+            rows.append(Row(f"{label}: {probe}, against {baseline}", cells))
     return rows
 
 
 def read_nearby(artefacts: Sequence[Artefact]) -> list[Row]:
-    """Return one row per probe and limit: how well a cut in z_phot selects nearby galaxies.
+    """One row per probe and limit: how well a cut in z_phot selects nearby galaxies.
 
     Raises:
         ArtefactError: If a ``metrics.json`` is missing or damaged.
@@ -128,7 +128,7 @@ def read_nearby(artefacts: Sequence[Artefact]) -> list[Row]:
 
 
 def read_densities(artefacts: Sequence[Artefact]) -> list[Row]:
-    """Return two rows per set of redshift densities: calibrated, and as they came.
+    """Two rows per set of redshift densities: calibrated, and as they came.
 
     Raises:
         ArtefactError: If a ``metrics.json`` is missing or damaged.
@@ -145,7 +145,7 @@ def read_densities(artefacts: Sequence[Artefact]) -> list[Row]:
     return rows
 
 
-def read_yardsticks(path: Path) -> list[Row]:
+def read_references(path: Path) -> list[Row]:
     """Read published figures to show beside the run's own.
 
     Args:
@@ -176,7 +176,7 @@ def read_yardsticks(path: Path) -> list[Row]:
 def _probes(
     artefacts: Sequence[Artefact],
 ) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Yield label, name of the probe, all metrics of its artefact, its scores on the test split."""
+    """Label, name of the probe, all metrics of its artefact, its scores on the test split."""
     for artefact in artefacts:
         if artefact.kind != "probe":
             continue
@@ -188,6 +188,11 @@ def _probes(
             )
         for probe, scores in metrics["probes"].items():
             yield metrics["label"], probe, metrics, scores["test"]
+
+
+def _baseline_of(said: Mapping[str, Any]) -> str:
+    """What a probe is compared with; version 0.1 called it a rival."""
+    return str(said["baseline"] if "baseline" in said else said["rival"])
 
 
 def _cell(figures: Mapping[str, Any], column: Column) -> str:

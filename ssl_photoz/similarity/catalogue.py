@@ -48,7 +48,7 @@ class Catalogue:
         return cls(*(embeddings.column(name) for name in names))
 
     def with_photoz(self, path: Path) -> Catalogue:
-        """Return the catalogue with the predictions of a table that ``ssl-photoz predict`` wrote.
+        """Catalogue with the predictions of a table that ``ssl-photoz predict`` wrote.
 
         Raises:
             DataError: If the table cannot be read, or has no columns ``id`` and ``z_phot``.
@@ -82,11 +82,11 @@ class Catalogue:
         return Sky(self.ra, self.dec)
 
     def rows_where(self, split: str, *, labelled: bool) -> Ints:
-        """Return the rows of one split that have a redshift, or that have none."""
+        """Rows of one split that have a redshift, or that have none."""
         return np.flatnonzero((self.split == split) & (np.isfinite(self.z) == labelled))
 
     def separation_arcsec(self, ra: float, dec: float) -> Doubles:
-        """Return each galaxy's distance on the sky from a position, arcsec; NaN is infinity."""
+        """Each galaxy's distance on the sky from a position, arcsec; NaN is infinity."""
         from astropy.coordinates import angular_separation
 
         here, there = np.radians([ra, dec]), np.radians([self.ra, self.dec])
@@ -94,14 +94,14 @@ class Catalogue:
         return np.where(np.isnan(away), np.inf, away)
 
     def take(self, rows: Ints) -> Catalogue:
-        """Return the catalogue of some rows, in the order given."""
+        """Catalogue of some rows, in the order given."""
         columns = (self.id, self.ra, self.dec, self.z, self.split)
         photoz = {name: values[rows] for name, values in self.photoz.items()}
         return Catalogue(*(column[rows] for column in columns), photoz=photoz)
 
 
 def find_ids(ids: Array, wanted: Array) -> Ints:
-    """Return where each wanted id stands among ids: its first place, or -1; shape (m,).
+    """Where each wanted id stands among ids: its first place, or -1; shape (m,).
 
     Args:
         ids: Integers or text, shape (N,).
@@ -118,7 +118,7 @@ def find_ids(ids: Array, wanted: Array) -> Ints:
 
 
 def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
-    """Return the row of the galaxy with an id; of the first, if the id is repeated.
+    """Row of the galaxy with an id; of the first, if the id is repeated.
 
     Args:
         embeddings: The store, for its rejects table.
@@ -148,7 +148,7 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
 def find_position(
     catalogue: Catalogue, ra: float, dec: float, *, radius_arcsec: float
 ) -> tuple[Ints, Doubles]:
-    """Return the rows of the galaxies around a position, degrees, nearest first.
+    """Rows of the galaxies around a position, degrees, nearest first.
 
     Returns:
         Rows (n,), at least one, and their separations, arcsec, (n,).

@@ -1,41 +1,50 @@
-"""A cosine index over embeddings: exact or approximate, saved, loaded, searched."""
+"""A cosine index over embeddings: exact or approximate, built, saved, loaded, searched."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
-from ssl_photoz.core.types import Array, Bools, Floats, Ints
+from ssl_photoz.core.types import Array, Bools, Floats, Ints, PathLike
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.index_faiss import faiss, write_faiss
-from ssl_photoz.similarity.index_files import (
-    REDUCTION,
-    check_files,
-    delete_strays,
-    facts_of,
-    index_file,
-    open_searcher,
-    read_hidden,
-    write_hidden,
-)
-from ssl_photoz.similarity.index_search import (
+from ssl_photoz.similarity.index_faiss import (
     Approximate,
     Exact,
     FlatVectors,
+    MemoryVectors,
     Searcher,
+    Vectors,
     exact_neighbours,
-    search_rows,
+    write_empty,
+    write_faiss,
 )
-from ssl_photoz.similarity.index_vectors import Vectors
-from ssl_photoz.similarity.reduction import BATCH, Reduction
+from ssl_photoz.similarity.index_files import (
+    REDUCTION,
+    TRAINED,
+    IndexCard,
+    check_files,
+    delete_strays,
+    index_file,
+    open_searcher,
+    read_hidden,
+    read_ids,
+    vectors_file,
+    write_hidden,
+    write_ids,
+    write_vectors,
+)
+from ssl_photoz.similarity.reduction import Reduction
+from ssl_photoz.similarity.settings import IndexConfig
 
-__all__ = ["Index", "exact_neighbours", "search_rows"]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["Index", "exact_neighbours"]
 EXACT_ROWS = 1_000_000  # a selection of more from an approximate index is searched like the whole
 ON_EVERY_CARD = (
     *("schema_version", "kind", "made_by", "revision", "versions", "config", "parents"),
@@ -44,16 +53,23 @@ ON_EVERY_CARD = (
 
 
 class Index:
-    """Every catalogue vector, reduced to unit length, and how to search among them.
+    """Nearest neighbours among embeddings, by the cosine of reduced vectors.
 
-    Implements `ssl_photoz.core.types.Neighbours`; distance is 1 - cosine, from 0 to 2.
+    Embeddings are standardised, projected on principal components, and scaled to unit length; the
+    distance of two is 1 - cosine there, from 0 to 2.
+
+        index = Index.build(X, ids=catalogue["id"])
+        ids, distance = index.search(X[:3], k=12)
+        index.save("runs/mine/index")
 
     Attributes:
-        reduction: From embedding space to unit vectors.
-        stored: The unit vector of every catalogue row.
-        searcher: What answers: exact or approximate, over all rows or some.
-        facts: What was indexed and how: ``embeddings`` (sha256), ``rows``, ``index_type`` ...
+        reduction: Map from embedding space to unit vectors.
+        stored: The unit vector of every row, shape (N, P).
+        searcher: Exact or approximate search, over all rows or some.
+        card: Card: what was indexed and how.
+        ids: Name of each row, shape (N,); None: rows are named by their numbers.
         hidden: Rows that no search returns, shape (N,); None: there are none.
+        sha256: Checksum of the card, by which children name it; empty if it was never saved.
     """
 
     def __init__(
@@ -61,96 +77,123 @@ class Index:
         reduction: Reduction,
         stored: Vectors,
         searcher: Searcher,
-        facts: Mapping[str, Any],
+        card: Mapping[str, Any],
         *,
+        ids: Array | None = None,
         hidden: Bools | None = None,
+        sha256: str = "",
     ) -> None:
         self.reduction = reduction
         self.stored = stored
         self.searcher = searcher
-        self.facts = dict(facts)
+        self.card = IndexCard(card)
+        self.ids = ids
         self.hidden = hidden
+        self.sha256 = sha256
 
     @classmethod
-    def build(cls, embeddings: Embeddings, *, pca_dim: int = 128, seed: int = 0) -> Index:
-        """Index every row of an embeddings folder in memory, exactly.
+    def build(
+        cls,
+        X: ArrayLike | Embeddings,
+        ids: ArrayLike | None = None,
+        *,
+        config: IndexConfig = IndexConfig(),
+    ) -> Index:
+        """Index every row of an array, or of an embeddings folder, in memory.
 
-        `ssl_photoz.similarity.index_building.build_index` builds the other types, on disk.
+        `ssl_photoz.index` builds on disk, bounded in memory.
 
         Args:
-            embeddings: What to index.
-            pca_dim: Principal components to keep.
-            seed: Of the sample that the components are fitted on.
+            X: Embeddings, shape (N, D).
+            ids: Name of each row, integers or text, shape (N,); row numbers by default, of an
+                embeddings folder its column ``id``.
+            config: How vectors are reduced and searched.
+
+        Returns:
+            The index.
 
         Raises:
+            ShapeError: If X is not (N, D), or ids not (N,).
+            ConfigError: If the type is unknown to FAISS or unsuited.
             DataError: If there are fewer than two embeddings or some are not finite.
         """
-        reduction = Reduction.fit_to(embeddings, pca_dim=pca_dim, seed=seed)
-        flat = faiss.IndexFlatIP(reduction.dim)
-        with tqdm(total=len(embeddings), desc="indexing", unit="galaxy") as progress:
-            for batch in embeddings.batches(BATCH):
-                flat.add(reduction.apply(batch))
-                progress.update(len(batch))
-        facts = {**facts_of(embeddings, reduction, whiten=False), "index_type": "flat"}
-        return cls(reduction, FlatVectors(flat), Exact(flat), facts)
+        from ssl_photoz.similarity.index_building import build_in_memory
+
+        return build_in_memory(X, ids, config)
 
     @classmethod
-    def load(cls, folder: Path) -> Index:
-        """Open an index artefact; lists and vectors of large ones stay on disk, mapped.
+    def load(cls, folder: PathLike | Index) -> Index:
+        """Open an index folder; lists and vectors of large ones stay on disk, mapped.
+
+        Args:
+            folder: The folder; an index is returned as it is.
 
         Raises:
             ArtefactError: If it is unfinished, or a file is missing or not the one written.
         """
-        card = artefact.read_card(folder, "index")
-        check_files(folder, card["files"])
-        return cls.open(folder, {**card, "embeddings": card["parents"]["embeddings"]})
+        if isinstance(folder, Index):
+            return folder
+        folder = Path(folder)
+        card = IndexCard(artefact.read_card(folder, "index"))
+        check_files(folder, card.files)
+        return cls.open(folder, card, sha256=artefact.sha256_of(folder))
 
     @classmethod
-    def open(cls, folder: Path, facts: Mapping[str, Any]) -> Index:
-        """Open the files that ``facts["files"]`` names, unchecked."""
-        reduction = Reduction.load(folder / REDUCTION)
-        stored, searcher = open_searcher(folder, facts, dim=reduction.dim)
-        index = cls(reduction, stored, searcher, facts)
-        return index.hiding(read_hidden(folder, facts["files"], rows=len(stored)))
+    def open(cls, folder: Path, card: Mapping[str, Any], *, sha256: str = "") -> Index:
+        """Open the files that a card names, unchecked."""
+        card, reduction = IndexCard(card), Reduction.load(folder / REDUCTION)
+        stored, searcher = open_searcher(folder, card, dim=reduction.dim)
+        ids = read_ids(folder, card.files, rows=len(stored))
+        index = cls(reduction, stored, searcher, card, ids=ids, sha256=sha256)
+        return index.hiding(read_hidden(folder, card.files, rows=len(stored)))
 
-    def save(self, folder: Path, *, config: object = None, **facts: object) -> artefact.Card:
+    def save(self, folder: PathLike, *, config: object = None, **facts: object) -> IndexCard:
         """Write the index artefact: what is not there yet of its files, then the card.
 
         Args:
-            folder: Where to; for an approximate index, the folder it was built in.
+            folder: Folder to write; for an index built on disk, the one it was built in.
             config: The resolved settings.
             **facts: More for the card.
 
+        Returns:
+            The card as written.
+
         Raises:
-            ConfigError: If the files of an approximate index are not in the folder.
+            ConfigError: If the files of an index that was built on disk are not in the folder.
         """
-        files = dict(self.facts.get("files", {}))
+        folder, files = Path(folder), self.card.files
         if not files or not all((folder / name).is_file() for name in files):
             files = self._write_files(folder)
         files = {name: sha for name, sha in files.items() if not name.startswith("hidden-")}
-        known = {n: fact for n, fact in self.facts.items() if n not in (*ON_EVERY_CARD, *facts)}
-        card = artefact.write_card(
-            folder,
-            "index",
-            config=config,
-            parents={"embeddings": str(known.pop("embeddings"))},
-            files=files | write_hidden(folder, self.hidden),
-            **{**known, "hidden": 0 if self.hidden is None else int(self.hidden.sum())},
-            **facts,
+        known = {n: fact for n, fact in self.card.items() if n not in (*ON_EVERY_CARD, *facts)}
+        known["hidden"] = 0 if self.hidden is None else int(self.hidden.sum())
+        files |= write_ids(folder, self.ids, known=files) | write_hidden(folder, self.hidden)
+        parents = self.card.parents
+        self.card = IndexCard(
+            artefact.write_card(
+                folder, "index", config=config, parents=parents, files=files, **known, **facts
+            )
         )
-        delete_strays(folder, card["files"])
-        return card
+        self.sha256 = artefact.sha256_of(folder)
+        delete_strays(folder, self.card.files)
+        return self.card
 
     def _write_files(self, folder: Path) -> dict[str, str]:
-        if not isinstance(self.stored, FlatVectors):
+        names = [index_file(len(self.stored)), REDUCTION]
+        if isinstance(self.stored, FlatVectors):
+            write_faiss(self.stored.faiss_index, folder / names[0])
+        elif isinstance(self.stored, MemoryVectors) and isinstance(self.searcher, Approximate):
+            names += [vectors_file(0), TRAINED]
+            write_faiss(self.searcher.faiss_index, folder / names[0])
+            write_vectors(folder / vectors_file(0), self.stored.values)
+            write_empty(self.searcher.faiss_index, folder / TRAINED)
+        else:
             raise ConfigError(
                 f"an approximate index lives in the folder it was built in; copy that folder to "
                 f"{folder} instead"
             )
-        name = index_file(len(self.stored))
         self.reduction.save(folder / REDUCTION)
-        write_faiss(self.stored.faiss_index, folder / name)
-        return {one: artefact.sha256_of(folder / one) for one in (name, REDUCTION)}
+        return {one: artefact.sha256_of(folder / one) for one in names}
 
     def __len__(self) -> int:
         return len(self.searcher)
@@ -161,10 +204,12 @@ class Index:
         Raises:
             MismatchError: Naming both sides.
         """
-        if self.facts["embeddings"] != embeddings.sha256:
+        if self.card.embeddings != embeddings.sha256:
+            made = self.card.embeddings[:12]
+            origin = f"embeddings {made}" if made else "an array"
             raise MismatchError(
-                f"the index was built from embeddings {self.facts['embeddings'][:12]}, but "
-                f"{embeddings.folder} is {embeddings.sha256[:12]}; run index on these embeddings"
+                f"the index was built from {origin}, but {embeddings.folder} is "
+                f"{embeddings.sha256[:12]}; run index on these embeddings"
             )
 
     def check_encoder(self, folder: Path) -> None:
@@ -173,7 +218,7 @@ class Index:
         Raises:
             MismatchError: Naming both sides.
         """
-        given, expected = artefact.sha256_of(folder), str(self.facts["encoder"])
+        given, expected = artefact.sha256_of(folder), self.card.encoder
         if given != expected:
             raise MismatchError(
                 f"{folder} is encoder {given[:12]}, but the index holds embeddings made by "
@@ -181,13 +226,13 @@ class Index:
             )
 
     def vectors(self, rows: Array) -> Floats:
-        """Return the unit vectors of some rows, hidden ones too, shape (n, P)."""
+        """Unit vectors of some rows, hidden ones too, shape (n, P)."""
         if not len(rows):
             return np.empty((0, self.reduction.dim), np.float32)
         return self.stored.take(np.asarray(rows, np.int64))
 
     def restricted_to(self, rows: Ints) -> Index:
-        """Return an index over some rows only; its answers are still rows of the catalogue.
+        """Index over some rows only; its answers are still rows of the catalogue.
 
         It is exact, unless more than a million rows of an approximate index are asked for.
 
@@ -198,7 +243,7 @@ class Index:
         return self._among(rows, self.hidden, exact=len(rows) <= EXACT_ROWS)
 
     def hiding(self, hidden: Bools | None) -> Index:
-        """Return the index over the whole catalogue less some rows: no search returns them.
+        """Index over the whole catalogue less some rows: no search returns them.
 
         Args:
             hidden: Shape (N,); replaces what was hidden before. None: nothing.
@@ -214,20 +259,19 @@ class Index:
         return self._among(np.flatnonzero(~hidden), hidden, exact=False)
 
     def hides(self, hidden: Bools | None) -> bool:
-        """Say whether just these rows are hidden, shape (N,); None: no row."""
+        """Whether just these rows are hidden, shape (N,); None: no row."""
         wanted = np.zeros(0, bool) if hidden is None else hidden
         if self.hidden is None or not wanted.any():
             return self.hidden is None and not wanted.any()
         return np.array_equal(self.hidden, wanted)
 
     def describe(self) -> str:
-        """Return in a few words how it searches and how much it finds."""
-        if "recall_at_10" not in self.facts:
+        """How it searches and how much it finds."""
+        recall = self.card.recall_at_10
+        if recall is None:
             return "exact"
-        return (
-            f"{self.facts['index_type']} ({self.facts['factory']}), which finds "
-            f"{self.facts['recall_at_10']:.1%} of the ten nearest"
-        )
+        how = f"{self.card.index_type} ({self.card.factory})"
+        return f"{how}, which finds {recall:.1%} of the ten nearest"
 
     def _among(self, rows: Ints, hidden: Bools | None, *, exact: bool) -> Index:
         searcher: Searcher
@@ -235,13 +279,44 @@ class Index:
             searcher = self.searcher.among(rows)
         else:
             searcher = Exact.among(self.stored, rows, dim=self.reduction.dim)
-        return Index(self.reduction, self.stored, searcher, self.facts, hidden=hidden)
+        return Index(
+            *(self.reduction, self.stored, searcher, self.card),
+            ids=self.ids,
+            hidden=hidden,
+            sha256=self.sha256,
+        )
 
-    def search(self, queries: Floats, k: int) -> tuple[Floats, Ints]:
-        """Find the k nearest catalogue vectors of each query.
+    def search(
+        self,
+        X: ArrayLike,
+        k: int = 12,
+    ) -> tuple[Array, Floats]:
+        """Find the k nearest rows of each query.
 
         Args:
-            queries: In embedding space, shape (B, D).
+            X: Queries in embedding space, shape (B, D).
+            k: Neighbours per query.
+
+        Returns:
+            Their ids (B, k), and their distances, 1 - cosine, (B, k), increasing along k. Where
+            fewer than k were found, -1 or empty text, and infinity.
+
+        Raises:
+            ConfigError: If k is less than 1.
+            ShapeError: If the queries are not (B, D).
+            DataError: If a query is not finite.
+        """
+        distances, rows = self.nearest_rows(np.asarray(X, np.float32), k)
+        if self.ids is None:
+            return rows, distances
+        none = "" if self.ids.dtype.kind == "U" else -1
+        return np.where(rows < 0, none, self.ids[rows]).astype(self.ids.dtype), distances
+
+    def nearest_rows(self, queries: Floats, k: int) -> tuple[Floats, Ints]:
+        """Find the k nearest catalogue vectors of each query, by row.
+
+        Args:
+            queries: Embeddings, shape (B, D).
             k: Neighbours per query.
 
         Returns:

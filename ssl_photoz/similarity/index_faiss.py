@@ -1,28 +1,32 @@
-"""FAISS: searched, and as files that are written whole and read as data that may be hostile."""
+"""FAISS: its files, read as data that may be hostile, and what answers a query of unit vectors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import faiss as _faiss
 import numpy as np
 
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.core.types import Floats, Ints
+from ssl_photoz.core.types import Array, Bools, Floats, Ints
 
 faiss: Any = _faiss  # its own types lack much of what it has
 Faiss = Any
 WRITTEN_BYTES = 1 << 20
+GPU_MAX_K = 2048  # faiss refuses more neighbours than this on a GPU
+LISTED_PER_NEIGHBOUR = 8  # many neighbours asked: look through at least so many rows for each
+RERANKED_VALUES = 1 << 24  # floats gathered at a time: 64 MiB
 
 
 def search_faiss(
     index: Faiss, unit: Floats, k: int, *, parameters: Faiss = None
 ) -> tuple[Floats, Ints]:
-    """Return cosines (B, K) and positions (B, K) as FAISS finds them.
+    """Cosines (B, K) and positions (B, K) as FAISS finds them.
 
     Some libraries (pytorch_metric_learning is one) import ``faiss.contrib.torch_utils``, which
     puts another ``search`` in place that takes no parameters; the true one is still there.
@@ -33,7 +37,7 @@ def search_faiss(
 
 
 def unit_projector(matrix: Floats) -> Callable[[Floats], Floats]:
-    """Return what multiplies vectors (B, D) by a matrix (P, D) and scales them to unit length.
+    """What multiplies vectors (B, D) by a matrix (P, D) and scales them to unit length.
 
     FAISS does it, in the threads that search: those of NumPy spin on for a while after a product,
     and a search that follows takes up to half as long again.
@@ -63,7 +67,7 @@ def products_in_one_thread() -> Iterator[None]:
 
 
 def core_of(index: Faiss) -> Faiss:
-    """Return the index behind any transforms of the vectors."""
+    """Index behind any transforms of the vectors."""
     while isinstance(index, faiss.IndexPreTransform):
         index = faiss.downcast_index(index.index)
     return index
@@ -75,11 +79,18 @@ def write_faiss(index: Faiss, path: Path) -> None:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, WRITTEN_BYTES))
 
 
+def write_empty(index: Faiss, path: Path) -> None:
+    """Write a trained FAISS index without its vectors, to be filled with others."""
+    empty = faiss.clone_index(index)
+    empty.reset()
+    write_faiss(empty, path)
+
+
 def read_faiss(path: Path, *, mapped: bool) -> Faiss:
     """Read a FAISS index.
 
     Args:
-        path: What `write_faiss` wrote.
+        path: File that `write_faiss` wrote.
         mapped: Leave inverted lists on disk and map them; nothing can be added then.
 
     Raises:
@@ -104,3 +115,236 @@ def _check_lists(lists: Faiss, path: Path) -> None:
         raise ArtefactError(f"{path} keeps its lists in {lists.filename}: not written by index")
     # By default 32 threads start for every query, to fetch lists from a slow disk.
     lists.prefetch_nthread = 0
+
+
+class Vectors(Protocol):
+    """Where the unit vectors of catalogue rows come from."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def take(self, rows: Ints) -> Floats:
+        """Unit vectors of some rows, shape (n, P)."""
+        ...
+
+
+class Searcher(Protocol):
+    """Finds the rows whose unit vectors have the largest inner product with a query."""
+
+    def __len__(self) -> int:
+        """Among how many rows it searches."""
+        ...
+
+    def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
+        """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
+        ...
+
+
+class Exact:
+    """Looks at every vector; on the GPUs where there are any and they can answer.
+
+    Implements `Searcher`.
+
+    Attributes:
+        faiss_index: The flat index that is searched.
+    """
+
+    def __init__(self, flat: Faiss, rows: Ints | None = None) -> None:
+        self.faiss_index = flat
+        self._rows = rows
+        self._gpu: Faiss = None
+
+    @classmethod
+    def among(cls, vectors: Vectors, rows: Ints, *, dim: int) -> Exact:
+        """Search among some rows only, which are copied into memory."""
+        flat = faiss.IndexFlatIP(dim)
+        for start in range(0, len(rows), 1 << 16):
+            flat.add(vectors.take(rows[start : start + (1 << 16)]))
+        return cls(flat, rows)
+
+    def __len__(self) -> int:
+        return int(self.faiss_index.ntotal)
+
+    def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
+        """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
+        cosines, found = self._device(k).search(unit, k)
+        if self._rows is None or not len(self):
+            return cosines, found
+        return cosines, np.where(found < 0, -1, self._rows[found])
+
+    def _device(self, k: int) -> Faiss:
+        if k > GPU_MAX_K or getattr(faiss, "get_num_gpus", int)() == 0:
+            return self.faiss_index
+        if self._gpu is None:
+            self._gpu = faiss.index_cpu_to_all_gpus(self.faiss_index)
+        return self._gpu
+
+
+class Approximate:
+    """Looks through the likeliest part of a catalogue; re-ranks by the stored vectors.
+
+    Implements `Searcher`. Rows that are left out are skipped while searching, and more is looked
+    through in proportion.
+
+    Attributes:
+        faiss_index: The index that is searched.
+        effort: Lists visited, or candidates kept while walking a graph, for a few neighbours.
+    """
+
+    def __init__(
+        self,
+        faiss_index: Faiss,
+        vectors: Vectors,
+        *,
+        effort: int,
+        shortlist: int,
+        visible: Bools | None = None,
+    ) -> None:
+        self.faiss_index = faiss_index
+        self.effort = effort
+        self._vectors = vectors
+        self._shortlist = shortlist
+        self._visible = visible
+        self._rows = len(vectors) if visible is None else int(visible.sum())
+        self._core = core_of(faiss_index)
+        self._selector: dict[str, Faiss] = {} if visible is None else {"sel": _selector(visible)}
+        self._made: dict[int, Faiss] = {}
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def among(self, rows: Ints) -> Approximate:
+        """Search among some rows only."""
+        visible = np.zeros(len(self._vectors), bool)
+        visible[rows] = True
+        return self._changed(self.effort, visible)
+
+    def with_effort(self, effort: int) -> Approximate:
+        """Search the same rows, looking through more or less of them."""
+        return self._changed(effort, self._visible)
+
+    def efforts(self) -> list[int]:
+        """Efforts that make a difference to this index, increasing."""
+        if isinstance(self._core, faiss.IndexIVF):
+            return _steps(1, int(self._core.nlist))
+        return _steps(16, 2048) if isinstance(self._core, faiss.IndexHNSW) else [1]
+
+    def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
+        """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
+        asked = self.shortlisted(k)
+        parameters = self.parameters(asked)
+        cosines, found = search_faiss(self.faiss_index, unit, asked, parameters=parameters)
+        return self._rerank(unit, found, k) if self._shortlist else (cosines, found)
+
+    def shortlisted(self, k: int) -> int:
+        """How many candidates are asked of FAISS for k neighbours."""
+        return max(k, min(k * self._shortlist, self._rows))
+
+    def parameters(self, asked: int) -> Faiss:
+        """FAISS's parameters of a search for some number of candidates."""
+        if asked not in self._made:
+            self._made[asked] = self._make_parameters(asked)
+        return self._made[asked]
+
+    def _make_parameters(self, asked: int) -> Faiss:
+        share = max(self._rows, 1) / max(len(self._vectors), 1)
+        effort = math.ceil(self.effort / share)
+        if isinstance(self._core, faiss.IndexIVF):
+            lists = int(self._core.nlist)
+            least = math.ceil(LISTED_PER_NEIGHBOUR * asked * lists / max(self._rows, 1))
+            probes = min(max(effort, least), lists)
+            made = faiss.SearchParametersIVF(nprobe=probes, **self._selector)
+        elif isinstance(self._core, faiss.IndexHNSW):
+            effort = min(max(effort, 2 * asked), len(self._vectors))
+            made = faiss.SearchParametersHNSW(efSearch=effort, **self._selector)
+        elif self._selector:
+            made = faiss.SearchParameters(**self._selector)
+        else:
+            return None
+        if isinstance(self.faiss_index, faiss.IndexPreTransform):
+            made = faiss.SearchParametersPreTransform(index_params=made)
+        return made
+
+    def _rerank(self, unit: Floats, found: Ints, k: int) -> tuple[Floats, Ints]:
+        cosines = np.empty(found.shape, np.float32)
+        step = max(1, RERANKED_VALUES // (found.shape[1] * unit.shape[1]))
+        for start in range(0, len(unit), step):
+            some = found[start : start + step]
+            near = self._vectors.take(np.maximum(some, 0).ravel()).reshape(*some.shape, -1)
+            cosines[start : start + step] = (near @ unit[start : start + step, :, None])[..., 0]
+        cosines[found < 0] = -np.inf
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(cosines, best, axis=1), np.take_along_axis(found, best, axis=1)
+
+    def _changed(self, effort: int, visible: Bools | None) -> Approximate:
+        return Approximate(
+            self.faiss_index,
+            self._vectors,
+            effort=effort,
+            shortlist=self._shortlist,
+            visible=visible,
+        )
+
+
+class FlatVectors:
+    """The vectors of a flat index. Implements `Vectors`."""
+
+    def __init__(self, flat: Faiss) -> None:
+        self.faiss_index = flat
+
+    def __len__(self) -> int:
+        return int(self.faiss_index.ntotal)
+
+    def take(self, rows: Ints) -> Floats:
+        """Unit vectors of some rows, shape (n, P)."""
+        unit: Floats = self.faiss_index.reconstruct_batch(rows)
+        return unit
+
+
+class MemoryVectors:
+    """Unit vectors in memory, 16-bit as they would be on disk. Implements `Vectors`.
+
+    Attributes:
+        values: Shape (N, P), float16.
+    """
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Ints) -> Floats:
+        """Unit vectors of some rows, shape (n, P)."""
+        return self.values[rows].astype(np.float32)
+
+    def batches(self, size: int) -> Iterator[tuple[int, Floats]]:
+        """First row of each batch and its vectors, at most ``size`` at a time."""
+        for start in range(0, len(self.values), size):
+            yield start, self.values[start : start + size].astype(np.float32)
+
+
+def exact_neighbours(queries: Floats, vectors: Floats, k: int) -> tuple[Floats, Ints]:
+    """Find the k nearest of some unit vectors, by 1 - cosine, without building an index.
+
+    Args:
+        queries: Unit vectors, shape (B, P).
+        vectors: Unit vectors, shape (n, P), at least k.
+        k: Neighbours per query.
+
+    Returns:
+        Distances (B, K), increasing along K, and positions in ``vectors`` (B, K).
+    """
+    cosines, found = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return np.clip(1 - cosines, 0, 2).astype(np.float32), found
+
+
+def _selector(visible: Bools) -> Faiss:
+    return faiss.IDSelectorBitmap(np.packbits(visible, bitorder="little"))
+
+
+def _steps(least: int, most: int) -> list[int]:
+    """Whole numbers that grow by a half or a third each, from least to most."""
+    powers = [least * 2**n for n in range(max(1, (most // least).bit_length()))]
+    return sorted({step for one in powers for step in (one, one * 3 // 2) if step <= most} | {most})

@@ -1,62 +1,150 @@
 """The files of an index folder: their names, their checksums, opening them.
 
 ``index-<rows>.faiss``, ``reduction.safetensors``, card; of an approximate index also
-``vectors-<first row>.npy`` and ``trained.faiss``; of one that hides rows ``hidden-<sha>.npy``.
+``vectors-<first row>.npy`` and ``trained.faiss``; of one that names its rows ``ids-<rows>.npy``,
+of one that hides some ``hidden-<sha>.npy``.
 No file is changed once a card names it: growing or hiding writes others beside it, then the
 card, then deletes what the new card does not name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_photoz.core import artefact
+from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.core.types import Bools
+from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.index_faiss import read_faiss
-from ssl_photoz.similarity.index_search import Approximate, Exact, FlatVectors, Searcher
-from ssl_photoz.similarity.index_vectors import StoredVectors, Vectors
-from ssl_photoz.similarity.reduction import Reduction
+from ssl_photoz.similarity.index_faiss import (
+    Approximate,
+    Exact,
+    FlatVectors,
+    Searcher,
+    Vectors,
+    read_faiss,
+)
+from ssl_photoz.similarity.reduction import Reduction, VectorSource
 
 REDUCTION = "reduction.safetensors"
 TRAINED = "trained.faiss"
 PLAN = "plan.json"
 GROWING = "growing.json"
 OURS = (
-    *("index*.faiss", "lists-*.faiss", "vectors-*.npy", "hidden*.npy"),
+    *("index*.faiss", "lists-*.faiss", "vectors-*.npy", "hidden*.npy", "ids-*.npy"),
     *(".*.partial.faiss", ".*.partial.npy", PLAN, GROWING),
 )
 
 
+class IndexCard(artefact.Card):
+    """What the card of an index says."""
+
+    @property
+    def embeddings(self) -> str:
+        """Checksum of the embeddings that were indexed; empty for an array."""
+        return self.parents.get("embeddings", "")
+
+    @property
+    def encoder(self) -> str:
+        """Checksum of the encoder that made them; empty for an array."""
+        return str(self.get("encoder") or "")
+
+    @property
+    def shards(self) -> dict[str, str]:
+        """Name of each shard of the embeddings to its checksum, in order."""
+        return dict(self.get("shards") or {})
+
+    @property
+    def rows(self) -> int:
+        """Number of vectors, hidden ones too."""
+        return int(self["rows"])
+
+    @property
+    def hidden(self) -> int:
+        """Number of rows that no search returns."""
+        return int(self.get("hidden", 0))
+
+    @property
+    def index_type(self) -> str:
+        """``flat``, ``hnsw``, ``ivf_flat``, ``ivf_sq8``, ``ivf_pq`` or ``custom``."""
+        return str(self.get("index_type", "flat"))  # cards of version 0.1 do not say
+
+    @property
+    def factory(self) -> str:
+        """FAISS factory string of the index."""
+        return str(self.get("factory", "Flat"))
+
+    @property
+    def shortlist(self) -> int:
+        """Candidates re-ranked per neighbour asked."""
+        return int(self.get("shortlist", 0))
+
+    @property
+    def effort(self) -> int:
+        """Lists visited, or candidates kept while walking a graph, for a few neighbours."""
+        return int(self["effort"])
+
+    @property
+    def recall_wanted(self) -> float:
+        """Fraction of the ten nearest that a search should find."""
+        return float(self.get("recall_wanted", 1.0))
+
+    @property
+    def recall_at_10(self) -> float | None:
+        """Fraction that it was measured to find; None for exact search."""
+        recall = self.get("recall_at_10")
+        return None if recall is None else float(recall)
+
+    @property
+    def whiten(self) -> bool:
+        """Whether every component was scaled to unit variance."""
+        return bool(self.get("whiten", False))
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Name of each file of the folder to its checksum; empty before it is saved."""
+        return dict(self.get("files") or {})
+
+    @property
+    def quality(self) -> dict[str, Any] | None:
+        """Scores by redshift, see `ssl_photoz.similarity.quality.measure_quality`."""
+        return self.get("quality")
+
+
 def index_file(rows: int) -> str:
-    """Return the name of the FAISS file of so many rows."""
+    """Name of the FAISS file of so many rows."""
     return f"index-{rows:012d}.faiss"
 
 
 def vectors_file(first_row: int) -> str:
-    """Return the name of the shard of vectors that begins with a row."""
+    """Name of the shard of vectors that begins with a row."""
     return f"vectors-{first_row:012d}.npy"
 
 
 def lists_file(end_row: int) -> str:
-    """Return the name of the unmerged shard that ends before a row."""
+    """Name of the unmerged shard that ends before a row."""
     return f"lists-{end_row:012d}.faiss"
 
 
-def facts_of(embeddings: Embeddings, reduction: Reduction, *, whiten: bool) -> dict[str, Any]:
-    """Return what a card says of the embeddings, and of the vectors made of them."""
+def facts_of(source: VectorSource, reduction: Reduction, *, whiten: bool) -> dict[str, Any]:
+    """What a card says of the embeddings, and of the vectors made of them."""
     whitened = "each scaled to unit variance, " if whiten else ""
-    facts = {name: embeddings.card.get(name) for name in ("encoder", "simulated", "calibrated")}
+    facts: dict[str, Any] = {"parents": {}, "encoder": "", "simulated": False, "calibrated": True}
+    if isinstance(source, Embeddings):
+        facts = {
+            "parents": {"embeddings": source.sha256},
+            **{name: source.card.get(name) for name in ("encoder", "simulated", "calibrated")},
+            "shards": dict(sorted(source.card["shards"].items())),
+        }
     return {
         **facts,
-        "embeddings": embeddings.sha256,
-        "shards": dict(sorted(embeddings.card["shards"].items())),
-        "rows": len(embeddings),
+        "rows": len(source),
         "pca_dim": reduction.dim,
         "whiten": whiten,
         "metric": "1 - cosine",
@@ -80,19 +168,19 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
             )
 
 
-def open_searcher(folder: Path, facts: Mapping[str, Any], *, dim: int) -> tuple[Vectors, Searcher]:
+def open_searcher(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, Searcher]:
     """Open the vectors of an index and what searches them.
 
     Args:
         folder: The index folder.
-        facts: From its card: ``files``, ``rows``, ``index_type``, ``effort``, ``shortlist``.
+        card: Its card.
         dim: Length that the reduction gives a vector.
 
     Raises:
         ArtefactError: If the files do not fit the card or each other.
     """
-    names = sorted(facts["files"])
-    flat = facts.get("index_type", "flat") == "flat"  # cards of version 0.1 do not say
+    names = sorted(card.files)
+    flat = card.index_type == "flat"
     path = folder / _only(name for name in names if name.startswith("index"))
     index = read_faiss(path, mapped=not flat)
     stored: Vectors = FlatVectors(index)
@@ -100,15 +188,52 @@ def open_searcher(folder: Path, facts: Mapping[str, Any], *, dim: int) -> tuple[
         shards = [folder / name for name in names if name.startswith("vectors-")]
         stored = StoredVectors(shards)
     got = (int(index.ntotal), int(index.d), len(stored))
-    if got != (facts["rows"], dim, facts["rows"]):
+    if got != (card.rows, dim, card.rows):
         raise ArtefactError(
             f"{path} holds {got[0]} vectors of {got[1]} dimensions and {got[2]} are stored, the "
-            f"card says {facts['rows']} of {dim}; delete {folder} and run index again"
+            f"card says {card.rows} of {dim}; delete {folder} and run index again"
         )
     if flat:
         return stored, Exact(index)
-    effort, shortlist = int(facts["effort"]), int(facts["shortlist"])
-    return stored, Approximate(index, stored, effort=effort, shortlist=shortlist)
+    return stored, Approximate(index, stored, effort=card.effort, shortlist=card.shortlist)
+
+
+def write_ids(folder: Path, ids: Array | None, *, known: Mapping[str, str]) -> dict[str, str]:
+    """Write the name of each row, shape (N,); return the file's name and sha256, or nothing.
+
+    Args:
+        folder: The index folder.
+        ids: Integers or text.
+        known: Files that are there already, and are not written again.
+    """
+    if ids is None:
+        return {}
+    name = f"ids-{len(ids):012d}.npy"
+    if name in known:
+        return {name: known[name]}
+    with artefact.atomic_path(folder / name) as scratch:
+        np.save(scratch, ids, allow_pickle=False)
+    return {name: artefact.sha256_of(folder / name)}
+
+
+def read_ids(folder: Path, files: Iterable[str], *, rows: int) -> Array | None:
+    """Name of each row, mapped; None if the card names no such file.
+
+    Raises:
+        ArtefactError: If it is not one name per row.
+    """
+    names = [name for name in files if name.startswith("ids-")]
+    if not names:
+        return None
+    try:
+        ids: Array = np.load(folder / names[0], mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtefactError(f"{folder / names[0]} cannot be read ({error})") from None
+    if ids.shape != (rows,):
+        raise ArtefactError(
+            f"{folder / names[0]} holds names of shape {ids.shape}, expected ({rows},)"
+        )
+    return ids
 
 
 def write_hidden(folder: Path, hidden: Bools | None) -> dict[str, str]:
@@ -158,3 +283,84 @@ def _only(names: Iterable[str]) -> str:
     if len(found) != 1:
         raise ArtefactError(f"the card names {len(found)} index files, expected one")
     return found[0]
+
+
+class StoredVectors:
+    """Unit vectors in ``.npy`` shards of 16-bit floats, in the order of the catalogue.
+
+    Implements `Vectors`. Read, not mapped: one row of a mapped file can make 2 MiB resident.
+
+    Attributes:
+        dim: Length P of a vector.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Open some shards.
+
+        Raises:
+            ArtefactError: If there are none, or one is not a shard of vectors.
+        """
+        headers = [_header(path) for path in paths]
+        if len({dim for _, dim, _ in headers}) != 1:
+            raise ArtefactError(
+                f"{len(paths)} shards of vectors {sorted({dim for _, dim, _ in headers})} long, "
+                f"expected at least one and all alike; run index again"
+            )
+        self.dim = headers[0][1]
+        self._paths = list(paths)
+        self._rows = np.array([rows for rows, _, _ in headers])
+        self._ends = np.cumsum(self._rows)
+        self._offsets = np.array([offset for _, _, offset in headers])
+        self._files = np.array([os.open(path, os.O_RDONLY) for path in paths])
+        for file in self._files.tolist():
+            weakref.finalize(self, os.close, file)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def take(self, rows: Ints) -> Floats:
+        """Unit vectors of some rows, shape (n, P).
+
+        Raises:
+            ArtefactError: If a file was cut short while it was in use.
+        """
+        shard = np.searchsorted(self._ends, rows, side="right")
+        size = 2 * self.dim
+        places = self._offsets[shard] + (rows - self._ends[shard] + self._rows[shard]) * size
+        files = self._files[shard].tolist()
+        pieces = [os.pread(f, size, at) for f, at in zip(files, places.tolist(), strict=True)]
+        content = b"".join(pieces)
+        if len(content) != size * len(rows):
+            raise ArtefactError(f"{self._paths[0].parent} lost vectors while it was in use")
+        return np.frombuffer(content, np.float16).reshape(-1, self.dim).astype(np.float32)
+
+    def batches(self, size: int) -> Iterator[tuple[int, Floats]]:
+        """First row of each batch and its vectors, at most ``size`` at a time."""
+        first = 0
+        for path, rows, offset in zip(self._paths, self._rows, self._offsets, strict=True):
+            with path.open("rb") as file:
+                file.seek(int(offset))
+                for start in range(0, int(rows), size):
+                    count = min(size, int(rows) - start)
+                    flat = np.fromfile(file, np.float16, count * self.dim)
+                    yield first, flat.reshape(count, self.dim).astype(np.float32)
+                    first += count
+
+
+def write_vectors(path: Path, unit: Floats) -> None:
+    """Write one shard of unit vectors, shape (n, P), atomically."""
+    with atomic_path(path) as scratch:
+        np.save(scratch, np.ascontiguousarray(unit, np.float16), allow_pickle=False)
+
+
+def _header(path: Path) -> tuple[int, int, int]:
+    """Rows, dimensions and where in the file the first vector begins."""
+    try:
+        shard: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtefactError(f"{path} is not a shard of vectors ({error})") from None
+    if not isinstance(shard, np.memmap) or shard.ndim != 2 or shard.dtype != np.float16:
+        raise ArtefactError(f"{path} is not a shard of vectors: expected float16 of shape (n, P)")
+    if not len(shard) or np.isfortran(shard):
+        raise ArtefactError(f"{path} is not a shard of vectors: expected rows in C order")
+    return len(shard), int(shard.shape[1]), int(shard.offset)

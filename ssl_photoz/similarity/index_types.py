@@ -1,8 +1,8 @@
-"""Which FAISS index suits a catalogue: the ladder from exact to compressed.
+"""Which FAISS index suits a catalogue, from exact to compressed.
 
-Rung by rung: every vector looked at; a graph of neighbours; lists around centroids with whole
-vectors, with a byte per dimension, with product-quantised codes. The higher the rung, the
-fewer bytes a galaxy takes and the more the stored vectors must mend by re-ranking.
+In order: every vector looked at; a graph of neighbours; lists around centroids with whole vectors,
+with a byte per dimension, with product-quantised codes. Each takes fewer bytes a galaxy than the
+one before, and needs more re-ranking by the stored vectors.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True)
 class IndexType:
-    """One rung.
+    """One type of index.
 
     Attributes:
         name: One of `NAMES`, or ``custom`` for a FAISS factory string of the user's.
-        factory: What FAISS builds it from.
+        factory: FAISS factory string.
         shortlist: Candidates re-ranked per neighbour asked; 0 where FAISS's cosines are exact.
-        bytes_per_row: In memory when searching; 0 where it is not known.
+        bytes_per_row: Memory taken when searching; 0 where it is not known.
     """
 
     name: str
@@ -48,32 +48,32 @@ def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> Inde
         asked: ``auto``, one of `NAMES`, or a FAISS factory string such as ``OPQ32,IVF4096,PQ32np``.
         rows: Vectors to index.
         dim: Length of a vector.
-        memory_bytes: What the index may take when searched; ``auto`` keeps to it where a rung does.
+        memory_bytes: Memory that ``auto`` keeps to when searching, where a type does.
 
     Returns:
-        For ``auto`` the first rung that is quick at this size and fits the memory, or else the
+        For ``auto`` the first type that is quick at this size and fits the memory, or else the
         smallest one.
 
     Raises:
         ConfigError: If product quantisation is asked for fewer rows than it has codes.
     """
-    ladder = {one.name: one for one in _ladder(rows, dim)}
+    types = {one.name: one for one in _types(rows, dim)}
     if asked == "auto":
         limits = {"flat": FLAT_ROWS, "hnsw": HNSW_ROWS}
-        for one in ladder.values():
+        for one in types.values():
             if rows <= limits.get(one.name, rows) and rows * one.bytes_per_row <= memory_bytes:
                 return one
-        return ladder["ivf_pq" if rows >= PQ_LEAST_ROWS else "ivf_sq8"]
+        return types["ivf_pq" if rows >= PQ_LEAST_ROWS else "ivf_sq8"]
     if asked == "ivf_pq" and rows < PQ_LEAST_ROWS:
         raise ConfigError(
             f"index_type is ivf_pq, which needs at least {PQ_LEAST_ROWS} galaxies to learn its "
             f"codes, got {rows}; take index_type=flat"
         )
-    return ladder.get(asked) or IndexType("custom", asked, 10, 0)
+    return types.get(asked) or IndexType("custom", asked, 10, 0)
 
 
 def lists_for(rows: int) -> int:
-    """Return how many inverted lists suit a catalogue: the power of two nearest 4 sqrt(rows)."""
+    """How many inverted lists suit a catalogue: the power of two nearest 4 sqrt(rows)."""
     if rows < POINTS_PER_CENTROID:
         return 1
     wanted = round(math.log2(4 * math.sqrt(rows)))
@@ -82,7 +82,7 @@ def lists_for(rows: int) -> int:
 
 
 def available_bytes() -> float:
-    """Return half of the memory that programs may still take on this machine, in bytes."""
+    """Half of the memory that programs may still take on this machine, in bytes."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             kib = {line.split(":")[0]: int(line.split()[1]) for line in file}
@@ -91,7 +91,7 @@ def available_bytes() -> float:
         return MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _ladder(rows: int, dim: int) -> tuple[IndexType, ...]:
+def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
     lists = lists_for(rows)
     # np: no polysemous training, which takes minutes and serves a search that is not used here.
     codes = max(m for m in range(1, max(2, dim // 2 + 1)) if dim % m == 0)

@@ -1,14 +1,16 @@
-"""Rows of galaxy pictures with captions."""
+"""Answers on disk: rows of galaxy pictures with captions, and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.tables import require_suffix, write_table
 from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
@@ -16,6 +18,8 @@ from ssl_photoz.similarity.query import LookAlikes
 
 PANEL_INCHES = 1.25
 FRAME = "#d9480f"
+COLUMNS = 7
+LIKES, UNLIKES = 5, 2  # examples shown
 
 
 class Panel(NamedTuple):
@@ -36,9 +40,9 @@ def draw_montage(path: Path, panels: Sequence[Sequence[Panel]], *, title: str) -
     """Draw rows of panels and write them as a picture.
 
     Args:
-        path: Ends in .png.
+        path: File to write, .png.
         panels: One sequence of panels per row of the figure.
-        title: Above all.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
 
@@ -64,8 +68,9 @@ def draw_montage(path: Path, panels: Sequence[Sequence[Panel]], *, title: str) -
         figure.savefig(scratch, metadata={"Software": None})
 
 
-def look_alike_row(embeddings: Embeddings, catalogue: Catalogue, answer: LookAlikes) -> list[Panel]:
-    """Return the panels of one query: itself first, framed, then its look-alikes."""
+def look_alike_row(embeddings: Embeddings, answer: LookAlikes) -> list[Panel]:
+    """Panels of one query: itself first, framed, then its look-alikes."""
+    catalogue = answer.catalogue
     rows = answer.rows.tolist() if answer.query is None else [answer.query, *answer.rows.tolist()]
     pictures = iter(pictures_of(embeddings, rows))
     if answer.query is None:
@@ -79,7 +84,7 @@ def look_alike_row(embeddings: Embeddings, catalogue: Catalogue, answer: LookAli
 
 
 def pictures_of(embeddings: Embeddings, rows: Sequence[int] | Ints) -> Sequence[Array | None]:
-    """Return the thumbnails of some rows, or as many None if the store has none."""
+    """Thumbnails of some rows, or as many None if the store has none."""
     return embeddings.thumbnails(rows) if embeddings.has_thumbnails else [None] * len(rows)
 
 
@@ -89,14 +94,95 @@ def wrap(panels: Sequence[Panel], *, columns: int) -> list[list[Panel]]:
 
 
 def title_of(text: str, *, simulated: bool) -> str:
-    """Return a title that says so if the galaxies are simulated."""
+    """Title that says so if the galaxies are simulated."""
     return f"SIMULATED · {text}" if simulated else text
 
 
 def _redshift(catalogue: Catalogue, row: int) -> str:
-    """Return the measured redshift; without one, the predicted one with a name of its own."""
+    """Measured redshift; without one, the predicted one with a name of its own."""
     if np.isfinite(z := catalogue.z[row]):
         return f"z = {z:.3f}"
     if "z_phot" in catalogue.photoz and np.isfinite(z := catalogue.photoz["z_phot"][row]):
         return f"z_phot = {z:.3f}"
     return "no redshift"
+
+
+def save_answer(out: Path, embeddings: Embeddings, answer: LookAlikes) -> Path:
+    """Write one answer: the table at ``out`` and the montage beside it.
+
+    Args:
+        out: Ends in .parquet, .csv, .fits or .vot.
+        embeddings: Store that holds the pictures.
+        answer: An answer of `ssl_photoz.similarity.search.Search`.
+
+    Returns:
+        Path of the montage.
+
+    Raises:
+        ConfigError: If out has another suffix.
+    """
+    require_suffix(out)
+    simulated = embeddings.card.simulated
+    picture = out.with_suffix(".png")
+    panels = wrap(answer_panels(embeddings, answer), columns=COLUMNS)
+    title = title_of(f"Look-alikes of {_name(answer)}", simulated=simulated)
+    draw_montage(picture, panels, title=title)
+    write_table(out, answer.table(), simulated=simulated)
+    return picture
+
+
+def answer_panels(embeddings: Embeddings, answer: LookAlikes) -> list[Panel]:
+    """Panels of an answer: the query, or some of the examples, framed, come first."""
+    panels = look_alike_row(embeddings, answer)
+    if not len(answer.likes):
+        return panels
+    shown = [("like this", row) for row in answer.likes[:LIKES].tolist()]
+    shown += [("not like this", row) for row in answer.unlikes[:UNLIKES].tolist()]
+    pictures = pictures_of(embeddings, [row for _, row in shown])
+    framed = [
+        Panel(picture, f"{word}\n{answer.catalogue.id[row]}", framed=True)
+        for picture, (word, row) in zip(pictures, shown, strict=True)
+    ]
+    return [*framed, *panels[1:]]
+
+
+def _name(answer: LookAlikes) -> str:
+    if answer.query is not None:
+        return f"{answer.catalogue.id[answer.query]}"
+    if not len(answer.likes):
+        return "a cutout file"
+    unlike = f", unlike {len(answer.unlikes)}" if len(answer.unlikes) else ""
+    return f"a list of {len(answer.likes)}{unlike}"
+
+
+def make_gallery(
+    folder: Path, embeddings: Embeddings, answers: Sequence[LookAlikes]
+) -> dict[str, Any]:
+    """Write ``lookalikes.png``, one query a row, and ``lookalikes.parquet``.
+
+    Returns:
+        Facts for the card: ``simulated``, ``queries``, ``repeats_passed_over``.
+
+    Raises:
+        ConfigError: If the folder's name is that of a table.
+    """
+    if folder.suffix:
+        raise ConfigError(f"out is {folder}, expected a folder: examples= writes several files")
+    simulated = embeddings.card.simulated
+    panels = [look_alike_row(embeddings, answer) for answer in answers]
+    title = title_of(
+        "Look-alikes: the framed galaxy, then its neighbours, nearest first", simulated=simulated
+    )
+    draw_montage(folder / "lookalikes.png", panels, title=title)
+    queries = [answer.catalogue.id[answer.query] for answer in answers if answer.query is not None]
+    tables = [
+        {"query_id": np.full(len(answer.rows), query)} | answer.table()
+        for answer, query in zip(answers, queries, strict=True)
+    ]
+    joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    write_table(folder / "lookalikes.parquet", joined, simulated=simulated)
+    return {
+        "simulated": simulated,
+        "queries": [str(query) for query in queries],
+        "repeats_passed_over": [answer.repeats for answer in answers],
+    }

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Bools, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index, exact_neighbours
+from ssl_photoz.similarity.settings import QualityConfig
 
 MARK = "CONTAMINATED: "
 AT_1, AT_K = {"precision_at_1": "precision_at_1"}, {"precision_at_k": "precision_at_k"}
@@ -21,12 +21,8 @@ REFERENCES_PER_QUERY = 5
 def measure_quality(
     index: Index,
     embeddings: Embeddings,
+    config: QualityConfig = QualityConfig(),
     *,
-    k: int = 10,
-    bin_width: float = 0.02,
-    z_max: float = 0.05,
-    max_queries: int = 5000,
-    max_ranked: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any] | None:
     """Score labelled test galaxies by the labelled train galaxies that look most like them.
@@ -36,14 +32,9 @@ def measure_quality(
 
     Args:
         index: Built from the embeddings.
-        embeddings: With splits and redshifts.
-        k: Neighbours looked at.
-        bin_width: Width of a bin in ln(1+z).
-        z_max: Nearby means z < z_max.
-        max_queries: At most this many test galaxies, drawn with ``seed``.
-        max_ranked: Scores at R rank every reference, so they are taken on at most this many of
-            the queries and five times as many references.
-        seed: Of the draws; encoders of the same galaxies are then compared on the same ones.
+        embeddings: Store with splits and redshifts.
+        config: How they are scored.
+        seed: Seed of the draws; encoders of the same galaxies are then compared on the same ones.
 
     Returns:
         ``precision_at_1`` and ``precision_at_k``, mean fraction of hits; ``chance``, the same
@@ -52,32 +43,25 @@ def measure_quality(
         first R, and ``map_at_r``, mean average precision there [1], where R is the number of
         references in the query's bin. ``nearby``: ``queries``, ``chance``, ``precision_at_1``,
         ``r_precision`` and ``map_at_r`` of nearby queries, whose hits are nearby galaxies, and
-        ``not_nearby`` likewise, None where there are none; ``z_max``. ``contaminated``: how many
-        of the queries had their redshift shown to the encoder, by ``labels_seen`` on the card.
-        None altogether where a split has no redshifts.
-
-    Raises:
-        ConfigError: If k is less than 1, or bin_width or z_max is not positive.
+        ``not_nearby`` the same of the others, None where there are none; ``z_max``.
+        ``contaminated``: how many of the queries had their redshift shown to the encoder, by
+        ``labels_seen`` on the card. None altogether where a split has no redshifts.
 
     References:
         [1] Musgrave, Belongie & Lim 2020, arXiv:2003.08505.
     """
-    if k < 1 or bin_width <= 0 or z_max <= 0:
-        raise ConfigError(
-            f"k is {k}, bin_width {bin_width} and z_max {z_max}, expected k >= 1 and the others > 0"
-        )
     catalogue = Catalogue.read(embeddings)
     references = catalogue.rows_where("train", labelled=True)
-    queries = _draw(catalogue.rows_where("test", labelled=True), max_queries, seed)
+    queries = _draw(catalogue.rows_where("test", labelled=True), config.max_queries, seed)
     if not len(references) or not len(queries):
         return None
     labelled = np.isfinite(catalogue.z)
     bins = np.full(len(catalogue), -1)
-    bins[labelled] = np.floor(np.log1p(catalogue.z[labelled]) / bin_width)
-    k = min(k, len(references))
+    bins[labelled] = np.floor(np.log1p(catalogue.z[labelled]) / config.bin_width)
+    k = min(config.k, len(references))
     ranked = (
-        _draw(queries, max_ranked, seed),
-        _draw(references, REFERENCES_PER_QUERY * max_ranked, seed),
+        _draw(queries, config.max_ranked, seed),
+        _draw(references, REFERENCES_PER_QUERY * config.max_ranked, seed),
     )
     return {
         **_accuracy(index, AT_1 | AT_K, queries, references, bins, k=k),
@@ -85,17 +69,17 @@ def measure_quality(
         "queries": len(queries),
         "references": len(references),
         "k": k,
-        "bin_width_ln_1pz": bin_width,
+        "bin_width_ln_1pz": config.bin_width,
         **_accuracy(index, AT_R, *ranked, bins),
-        "nearby": _of_side(index, *ranked, catalogue.z < z_max, side=True),
-        "not_nearby": _of_side(index, *ranked, catalogue.z < z_max, side=False),
-        "z_max": z_max,
+        "nearby": _of_side(index, *ranked, catalogue.z < config.z_max, side=True),
+        "not_nearby": _of_side(index, *ranked, catalogue.z < config.z_max, side=False),
+        "z_max": config.z_max,
         "contaminated": _contaminated(embeddings, catalogue.id[queries]),
     }
 
 
 def quality_line(label: str, quality: dict[str, Any]) -> str:
-    """Return one encoder's figures in one line, to be printed below those of another.
+    """One encoder's figures in one line, to be printed below those of another.
 
     An encoder that has learnt from the redshifts of the queries is marked CONTAMINATED.
     """
@@ -123,7 +107,7 @@ def _accuracy(
     *,
     k: int | None = None,
 ) -> dict[str, float | None]:
-    """Return retrieval scores, None where no query's class has a reference."""
+    """Retrieval scores, None where no query's class has a reference."""
     found = _calculator(tuple(names.values()), k).get_accuracy(
         index.vectors(queries),
         classes[queries].astype(int),

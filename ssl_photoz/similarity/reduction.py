@@ -6,16 +6,62 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError, DataError, ShapeError
 from ssl_photoz.core.types import Floats, Ints
-from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.index_faiss import unit_projector
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 BATCH = 8192
+SAMPLE = 20_000
+
+
+class VectorSource(Protocol):
+    """Embeddings that are read a batch at a time: a folder of them, or an array."""
+
+    @property
+    def dim(self) -> int:
+        """Length D of an embedding."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of embeddings."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Floats]:
+        """Embeddings in order, at most ``size`` at a time."""
+        ...
+
+
+class ArraySource:
+    """Embeddings in an array (N, D). Implements `VectorSource`."""
+
+    def __init__(self, values: ArrayLike) -> None:
+        self.values = np.asarray(values)
+        if self.values.ndim != 2 or self.values.dtype.kind not in "fiu":
+            raise ShapeError(
+                f"embeddings are {self.values.dtype} of shape {self.values.shape}, expected "
+                f"numbers of shape (N, D)"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Length D of an embedding."""
+        return int(self.values.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def batches(self, size: int) -> Iterator[Floats]:
+        """Embeddings in order, float32, at most ``size`` at a time."""
+        for start in range(0, len(self.values), size):
+            yield np.asarray(self.values[start : start + size], np.float32)
 
 
 @dataclass(frozen=True)
@@ -60,12 +106,29 @@ class Reduction:
 
     @classmethod
     def fit_to(
-        cls, embeddings: Embeddings, *, pca_dim: int, sample: int = 20_000, seed: int = 0
+        cls, source: VectorSource, *, pca_dim: int, whiten: bool = False, seed: int = 0
     ) -> Reduction:
-        """Fit on at most ``sample`` rows of a store, drawn with ``seed``; bounded in memory."""
-        count = len(embeddings)
-        rows = np.random.default_rng(seed).choice(count, min(sample, count), replace=False)
-        return cls.fit(take_vectors(embeddings, np.sort(rows)), pca_dim=pca_dim)
+        """Fit on at most 20,000 rows, drawn with ``seed``; bounded in memory.
+
+        Args:
+            source: Embeddings.
+            pca_dim: Components to keep.
+            whiten: Whether components are scaled to unit variance.
+            seed: Seed of the draw.
+
+        Raises:
+            DataError: If there are fewer than two embeddings or some are not finite.
+        """
+        count = len(source)
+        rows = np.random.default_rng(seed).choice(count, min(SAMPLE, count), replace=False)
+        sample = take_vectors(source, np.sort(rows))
+        reduction = cls.fit(sample, pca_dim=pca_dim)
+        if not whiten:
+            return reduction
+        spread = ((sample - reduction.mean) @ reduction.projection.T).std(axis=0)
+        spread[spread < 1e-6 * spread.max()] = np.inf  # a component without variance stays out
+        projection = reduction.projection / spread[:, None]
+        return cls(reduction.mean, projection.astype(np.float32))
 
     @classmethod
     def load(cls, path: Path) -> Reduction:
@@ -113,23 +176,21 @@ class Reduction:
         return unit_projector(self.projection)
 
 
-def take_batches(embeddings: Embeddings, rows: Ints) -> Iterator[Floats]:
-    """Yield the embeddings of some rows, which must be increasing, a batch at a time."""
-    chosen = np.zeros(len(embeddings), bool)
+def take_batches(source: VectorSource, rows: Ints) -> Iterator[Floats]:
+    """Embeddings of some rows, which must be increasing, a batch at a time."""
+    chosen = np.zeros(len(source), bool)
     chosen[rows] = True
     first = 0
-    for batch in embeddings.batches(BATCH):
+    for batch in source.batches(BATCH):
         taken = batch[chosen[first : first + len(batch)]]
         first += len(batch)
         if len(taken):
             yield taken
 
 
-def take_vectors(embeddings: Embeddings, rows: Ints) -> Floats:
-    """Return the embeddings of some rows, which must be increasing, shape (n, D)."""
-    return np.concatenate(
-        [np.empty((0, embeddings.dim), np.float32), *take_batches(embeddings, rows)]
-    )
+def take_vectors(source: VectorSource, rows: Ints) -> Floats:
+    """Embeddings of some rows, which must be increasing, shape (n, D)."""
+    return np.concatenate([np.empty((0, source.dim), np.float32), *take_batches(source, rows)])
 
 
 def _require_finite(vectors: Floats) -> None:

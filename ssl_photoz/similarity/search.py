@@ -1,9 +1,9 @@
 """Look-alikes from Python; the program ``query`` asks through the same class.
 
-search = Search.open(index=Path("index"), embeddings=Path("embeddings"))
+search = Search.open(index="runs/mine/index", embeddings="runs/mine/embeddings")
 answer = search.like_these([id_1, id_2], unlike=[id_3], where="mag_r < 20", k=50)
-search.table(answer)
-search.save(answer, Path("answer.fits"))
+answer.ids, answer.distances, answer.table()
+search.save(answer, "answer.fits")
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 from ssl_photoz.catalog.where import rows_where
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.core.types import Array, Floats, Ints, PathLike
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.aims import Aim, Mode, aim_at
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
-from ssl_photoz.similarity.gallery import save_answer
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.query import NONE, LookAlikes, best_of, look_alikes
-from ssl_photoz.similarity.uploads import Listed, Missing, match_ids, read_list
+from ssl_photoz.similarity.lists import Listed, match_ids, read_list
+from ssl_photoz.similarity.montage import save_answer
+from ssl_photoz.similarity.query import NONE, LookAlikes, RelevanceFeedback, best_of, look_alikes
+from ssl_photoz.similarity.settings import FeedbackConfig, MatchConfig
 
 MAX_ANY = 1_000
-Galaxies = Path | Sequence[int | str]
+Galaxies = PathLike | Sequence[int | str]
 
 
 class Search:
@@ -37,21 +37,29 @@ class Search:
     that k come back if k pass.
 
     Attributes:
-        index: Where to search.
+        index: Index to search.
         embeddings: The store it was built from.
-        catalogue: Who the rows are.
+        catalogue: Catalogue of the rows.
     """
 
-    def __init__(self, index: Index, embeddings: Embeddings, *, photoz: Path | None = None) -> None:
+    def __init__(
+        self, index: Index, embeddings: Embeddings, *, photoz: PathLike | None = None
+    ) -> None:
         index.check_belongs(embeddings)
         self.index = index
         self.embeddings = embeddings
         catalogue = Catalogue.read(embeddings)
-        self.catalogue = catalogue if photoz is None else catalogue.with_photoz(photoz)
+        self.catalogue = catalogue if photoz is None else catalogue.with_photoz(Path(photoz))
         self._filtered: dict[str, Index] = {}
 
     @classmethod
-    def open(cls, *, index: Path, embeddings: Path, photoz: Path | None = None) -> Search:
+    def open(
+        cls,
+        *,
+        index: PathLike | Index,
+        embeddings: PathLike | Embeddings,
+        photoz: PathLike | None = None,
+    ) -> Search:
         """Open an index and the embeddings it was built from.
 
         Args:
@@ -79,25 +87,23 @@ class Search:
         ra: float,
         dec: float,
         *,
-        radius_arcsec: float = 2.0,
-        match: int = 1,
+        matching: MatchConfig = MatchConfig(),
         k: int = 12,
         where: str | None = None,
     ) -> LookAlikes:
         """Find galaxies like one at a position.
 
         Args:
-            ra: Degrees.
-            dec: Degrees.
-            radius_arcsec: How far from it the galaxy may be.
-            match: Which of the galaxies there: 1 the nearest, 2 the next; the notes of the answer
-                list them.
+            ra: Right ascension, degrees.
+            dec: Declination, degrees.
+            matching: Choice among the galaxies there; the notes of the answer list them.
             k: Galaxies wanted.
             where: Filter.
 
         Raises:
             DataError: If there are fewer galaxies within the radius.
         """
+        radius_arcsec, match = matching.radius_arcsec, matching.match
         rows, away = find_position(self.catalogue, ra, dec, radius_arcsec=radius_arcsec)
         if not 1 <= match <= len(rows):
             raise ConfigError(
@@ -124,7 +130,7 @@ class Search:
         answers = []
         for row, unit in zip(rows, self.index.vectors(rows), strict=True):
             own = np.array([row])
-            found = best_of(among, self.catalogue, Aim.at(unit), k=k, leave_out=own)
+            found = best_of(among, self.catalogue, RelevanceFeedback.at(unit), k=k, leave_out=own)
             answers.append(self._noted(replace(found, query=int(row)), where))
         return answers
 
@@ -140,7 +146,7 @@ class Search:
 
         Args:
             vector: Its embedding, by the encoder that made the store, shape (D,).
-            picture: Of it, (H, W, 3) uint8, for the montage.
+            picture: Its picture, (H, W, 3) uint8, for the montage.
             k: Galaxies wanted.
             where: Filter.
         """
@@ -151,23 +157,19 @@ class Search:
         self,
         galaxies: Galaxies,
         *,
-        mode: Mode = "centroid",
         unlike: Galaxies | None = None,
-        unlike_weight: float = 1.0,
-        radius_arcsec: float = 2.0,
-        missing: Missing = "refuse",
+        feedback: FeedbackConfig = FeedbackConfig(),
+        matching: MatchConfig = MatchConfig(),
         k: int = 12,
         where: str | None = None,
     ) -> LookAlikes:
         """Find galaxies like some and, if wished, unlike others; none of them is an answer.
 
         Args:
-            galaxies: Ids, or a table as `ssl_photoz.similarity.uploads.read_list` takes it.
-            mode: ``centroid``: like their mean; ``any``: like at least one of them.
-            unlike: Galaxies to keep away from, given likewise.
-            unlike_weight: How much they count: see `ssl_photoz.similarity.aims.aim_at`.
-            radius_arcsec: How far from a listed position its galaxy may be.
-            missing: ``refuse`` or ``skip`` listed galaxies that are not in the catalogue.
+            galaxies: Ids, or a table as `ssl_photoz.similarity.lists.read_list` takes it.
+            unlike: Galaxies to keep away from, ids or a table.
+            feedback: How likes and dislikes are combined.
+            matching: How a table is matched to the catalogue.
             k: Galaxies wanted.
             where: Filter.
 
@@ -175,38 +177,31 @@ class Search:
             ConfigError: If mode is ``any`` and the list is longer than 1,000.
             DataError: If a list cannot be used; says why.
         """
-        likes = self._listed(galaxies, radius_arcsec, missing)
-        unlikes = (
-            Listed(NONE, ()) if unlike is None else self._listed(unlike, radius_arcsec, missing)
-        )
-        if mode == "any" and len(likes.rows) > MAX_ANY:
+        likes = self._listed(galaxies, matching)
+        unlikes = Listed(NONE, ()) if unlike is None else self._listed(unlike, matching)
+        if feedback.mode == "any" and len(likes.rows) > MAX_ANY:
             raise ConfigError(
                 f"mode is any and the list has {len(likes.rows)} galaxies, expected at most "
                 f"{MAX_ANY}; give a shorter list, or mode=centroid"
             )
         away = self.index.vectors(unlikes.rows) if len(unlikes.rows) else None
-        aim = aim_at(
-            self.index.vectors(likes.rows), mode=mode, unlikes=away, unlike_weight=unlike_weight
-        )
+        wanted = RelevanceFeedback.combine(self.index.vectors(likes.rows), away, feedback)
         own = np.concatenate([likes.rows, unlikes.rows])
-        answer = best_of(self._among(where), self.catalogue, aim, k=k, leave_out=own)
+        answer = best_of(self._among(where), self.catalogue, wanted, k=k, leave_out=own)
         absent = (*likes.absent, *unlikes.absent)
         notes = [f"{len(absent)} listed galaxies are not here: {_some(absent)}"] if absent else []
         if away is not None:
-            notes.append(f"distance = 1 - (cosine to likes - {unlike_weight:g} cosine to dislikes)")
+            weight = feedback.unlike_weight
+            notes.append(f"distance = 1 - (cosine to likes - {weight:g} cosine to dislikes)")
         answer = replace(answer, likes=likes.rows, unlikes=unlikes.rows, notes=tuple(notes))
         return self._noted(answer, where)
 
-    def table(self, answer: LookAlikes) -> dict[str, Array]:
-        """Return an answer as columns: see `LookAlikes.table`."""
-        return answer.table(self.catalogue)
-
-    def save(self, answer: LookAlikes, out: Path) -> Path:
+    def save(self, answer: LookAlikes, out: PathLike) -> Path:
         """Write an answer as a table, and its pictures beside it; return the pictures' path."""
-        return save_answer(out, self.embeddings, self.catalogue, answer)
+        return save_answer(Path(out), self.embeddings, answer)
 
     def column(self, name: str) -> Array:
-        """Return a column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
+        """Column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
 
         Raises:
             ArtefactError: If there is no such column.
@@ -219,7 +214,7 @@ class Search:
         return values
 
     def _among(self, where: str | None) -> Index:
-        """Return the index over the galaxies that pass; the last one is kept."""
+        """Index over the galaxies that pass; the last one is kept."""
         if where is None:
             return self.index
         if where not in self._filtered:
@@ -232,10 +227,10 @@ class Search:
         note = f"among the {len(self._among(where))} of {len(self.catalogue)} with {where}"
         return replace(answer, notes=(*answer.notes, note))
 
-    def _listed(self, galaxies: Galaxies, radius_arcsec: float, missing: Missing) -> Listed:
-        if isinstance(galaxies, Path):
-            return read_list(galaxies, self.catalogue, radius_arcsec=radius_arcsec, missing=missing)
-        return match_ids(np.array(galaxies), self.catalogue, missing=missing)
+    def _listed(self, galaxies: Galaxies, matching: MatchConfig) -> Listed:
+        if isinstance(galaxies, str | Path):
+            return read_list(Path(galaxies), self.catalogue, matching)
+        return match_ids(np.array(galaxies), self.catalogue, matching)
 
 
 def _some(names: Sequence[str]) -> str:

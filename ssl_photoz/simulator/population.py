@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.lowz_cuts import select_lowz
 from ssl_photoz.core.types import Bools, Doubles
 from ssl_photoz.simulator import structure
 from ssl_photoz.simulator.colours import BLUEST_TYPE, REDDEST_TYPE, ColourTable
@@ -197,13 +198,7 @@ def targeting_chance(r_mag: Doubles) -> Doubles:
 
 
 def low_redshift_cuts(galaxies: Galaxies) -> Bools:
-    """Apply the low-redshift colour and surface-brightness cuts, shape (N,).
-
-    References:
-        Darragh-Ford et al. 2023, ApJ 954, 149, without the terms in the measurement errors.
-    """
-    r = galaxies.mag[:, 1]
+    """Whether galaxies pass the cuts for z < 0.03, without measurement errors, shape (N,)."""
+    r_mag = galaxies.mag[:, 1]
     major_arcsec = galaxies.radius_arcsec / np.sqrt(galaxies.axis_ratio)
-    mu_eff = r + 2.5 * np.log10(2 * np.pi * major_arcsec**2)
-    blue = galaxies.mag[:, 0] - r + 0.06 * (r - 14) < 0.99
-    return np.asarray(blue & (mu_eff - 0.7 * (r - 14) > 16.8))
+    return select_lowz(r_mag, galaxies.mag[:, 0] - r_mag, major_arcsec).selected

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from ssl_photoz.embeddings.store import write_embeddings
-from ssl_photoz.photoz.bias import corrected, head
+from ssl_photoz.photoz.bias import head, steps
 from ssl_photoz.photoz.labels import Labelled
+from ssl_photoz.photoz.networks import MLP
 
 CENTRE, SPREAD, NOISE = 0.12, 0.025, 0.025  # of ln(1+z)
 
@@ -50,11 +52,8 @@ def survey():
 @pytest.fixture
 def quick(monkeypatch):
     """Small heads, few steps, few folds."""
-    monkeypatch.setattr(head, "HIDDEN", 32)
-    monkeypatch.setattr(head, "MEMBERS", 1)
-    monkeypatch.setattr(head, "DROPOUT", 0.0)
-    monkeypatch.setattr(head, "STEPS", 160)
-    monkeypatch.setattr(corrected, "FOLDS", 2)
+    monkeypatch.setattr(head, "PERCEPTRONS", MLP(hidden=32, members=1, dropout=0.0, steps=160))
+    monkeypatch.setattr(steps, "FOLDS", 2)
 
 
 @pytest.fixture
@@ -82,4 +81,4 @@ def make_store(tmp_path):
 @pytest.fixture
 def hasty(quick, monkeypatch):
     """Hardly any steps, where it is no matter how good heads are."""
-    monkeypatch.setattr(head, "STEPS", 20)
+    monkeypatch.setattr(head, "PERCEPTRONS", clone(head.PERCEPTRONS).set_params(steps=20))

@@ -7,8 +7,8 @@ from ssl_photoz.photoz.bias.calibration import (
     resampling_weights,
 )
 from ssl_photoz.photoz.bias.cells import Cells
-from ssl_photoz.photoz.bias.corrected import calibrate
-from ssl_photoz.photoz.bias.residuals import curve, describe, size, total_variation
+from ssl_photoz.photoz.bias.outcome import curve, describe, size, total_variation
+from ssl_photoz.photoz.bias.steps import calibrate
 
 
 def planted(phot, magnitude):

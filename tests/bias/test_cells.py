@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.photoz.bias.bins import Bins
-from ssl_photoz.photoz.bias.cells import Cells, balance_weights, most_per_cell, nearly_balanced
-from ssl_photoz.photoz.bias.channels import membership, rows_for
+from ssl_photoz.photoz.bias.cells import (
+    Bins,
+    Cells,
+    balance_weights,
+    membership,
+    most_per_cell,
+    nearly_balanced,
+    rows_for,
+)
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.33, 0.8, 1.0])

@@ -2,17 +2,23 @@ import json
 
 import numpy as np
 import pytest
-from ssl_photoz.recipes.probe import pdf, probe
-from ssl_photoz.recipes.probe.correct import Settings, main
+from ssl_photoz.recipes.probe import probe
+from ssl_photoz.recipes.probe.correct import correct
 from ssl_photoz.recipes.probe.predict import predict
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.photoz.artefact import read_predictions
+from ssl_photoz.photoz.settings import CorrectionConfig, DensityConfig, SampleConfig
 from ssl_photoz.reports.page import write_report
 
 pytestmark = pytest.mark.usefixtures("hasty")
 STEPS = ("uncorrected", "channels", "balanced", "extended", "calibrated")
+
+
+def main(embeddings, out, predictions=None, *, magnitude="mag_r", seed=0, **correction):
+    given = {"sample": SampleConfig(magnitude=magnitude, seed=seed)}
+    return correct(embeddings, out, predictions, correction=CorrectionConfig(**correction), **given)
 
 
 @pytest.fixture
@@ -21,11 +27,8 @@ def make(make_store, tmp_path):
     store = make_store(simulated=True)
 
     def run(name="correct", **keywords):
-        settings = Settings(
-            embeddings=store.folder, out=tmp_path / name, **{"bins": 20, "channels": 2, **keywords}
-        )
-        main(settings)
-        return store, settings.out
+        main(store.folder, tmp_path / name, **{"bins": 20, "channels": 2, **keywords})
+        return store, tmp_path / name
 
     return run
 
@@ -69,7 +72,7 @@ def test_the_test_split_decides_nothing(make_store, tmp_path):
     for name, change in (("a", None), ("b", spoil)):
         store = make_store(f"embeddings-{name}", change=change)
         steps = ("balanced", "calibrated")
-        main(Settings(embeddings=store.folder, out=tmp_path / name, bins=20, steps=steps))
+        main(embeddings=store.folder, out=tmp_path / name, bins=20, steps=steps)
         tables.append(read_predictions(tmp_path / name))
     for step in ("uncorrected", "balanced", "calibrated"):
         np.testing.assert_array_equal(*(table[f"z_phot_{step}"] for table in tables))
@@ -77,13 +80,14 @@ def test_the_test_split_decides_nothing(make_store, tmp_path):
 
 def test_a_table_of_predict_is_calibrated_and_one_of_pdf_balanced(make_store, tmp_path, capsys):
     store = make_store(simulated=True)
-    probe.main(probe.Settings(embeddings=store.folder, out=tmp_path / "probe", probes=("ridge",)))
+    probe.probe(store.folder, tmp_path / "probe", probes=("ridge",))
     asked = {"embeddings": store.folder, "out": tmp_path / "photoz.parquet", "which": "ridge"}
     predict(tmp_path / "probe", rows="all", **asked)
-    pdf.main(pdf.Settings(embeddings=store.folder, out=tmp_path / "pdf", method="knn"))
+    densities = DensityConfig(method="knn")
+    probe.probe(store.folder, tmp_path / "pdf", density=True, densities=densities)
     for path, step in ((asked["out"], "calibrated"), (tmp_path / "pdf/pdfs.parquet", "balanced")):
         out = tmp_path / step
-        main(Settings(embeddings=store.folder, out=out, predictions=path, steps=(step,)))
+        main(embeddings=store.folder, out=out, predictions=path, steps=(step,))
         predictions = read_predictions(out)
         assert not np.array_equal(predictions[f"z_phot_{step}"], predictions["z_phot_uncorrected"])
     before = read_predictions(tmp_path / "probe")
@@ -105,11 +109,11 @@ def test_what_cannot_be_done_is_refused(make, make_store, tmp_path):
 
     store = make_store("dark", change=lose)
     with pytest.raises(DataError, match="no finite magnitude"):
-        main(Settings(embeddings=store.folder, out=tmp_path / "dark-out"))
+        main(embeddings=store.folder, out=tmp_path / "dark-out")
 
     def lose_in_the_test(columns):
         columns["mag_r"][columns["split"] == "test"] = np.nan
 
     store = make_store("dim", change=lose_in_the_test)
     with pytest.raises(DataError, match="no finite magnitude"):
-        main(Settings(embeddings=store.folder, out=tmp_path / "dim-out"))
+        main(embeddings=store.folder, out=tmp_path / "dim-out")

@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_photoz.photoz.bias.bins import Bins
-from ssl_photoz.photoz.bias.cells import Cells
-from ssl_photoz.photoz.bias.channels import membership, rows_for
+from ssl_photoz.photoz.base import to_target
+from ssl_photoz.photoz.bias.cells import Bins, Cells, membership, rows_for
 from ssl_photoz.photoz.bias.head import Head, Sample
 from ssl_photoz.photoz.bias.labels import Labels
-from ssl_photoz.photoz.protocol import to_target
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ssl_photoz.photoz.bias.corrected import correct
-from ssl_photoz.photoz.bias.residuals import describe
-from ssl_photoz.photoz.bias.steps import STEPS, Recipe
-from ssl_photoz.photoz.protocol import to_redshift
+from ssl_photoz.photoz.base import to_redshift
+from ssl_photoz.photoz.bias.outcome import describe
+from ssl_photoz.photoz.bias.steps import Recipe, correct_features
+from ssl_photoz.photoz.settings import STEPS, CorrectionConfig
 
 pytestmark = pytest.mark.usefixtures("quick")
 SEEDS = range(3)
@@ -14,11 +14,10 @@ SEEDS = range(3)
 
 def run(survey, steps, *, seed=0, point="mean", target=None, sizes=(1800, 500, 1800)):
     train, val, test = (survey(n, seed=10 * seed + i) for i, n in enumerate(sizes, 1))
-    recipe = Recipe.of(train, bins=40, channels=3, kept=0.3, point=point, seed=seed)
+    config = CorrectionConfig(steps=steps, bins=40, channels=3, kept=0.3, point=point)
+    recipe = Recipe.of(train, config, seed=seed)
     test = test if target is None else target(test)
-    answers = correct(
-        train, val, test, steps, recipe=recipe, expected="magnitudes", train_calibrates=True
-    )
+    answers = correct_features(train, val, test, recipe=recipe, train_calibrates=True)
     return test, answers
 
 

@@ -3,16 +3,18 @@ import pytest
 
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.cells import Cells
 from ssl_photoz.photoz.bias.steps import Recipe
 from ssl_photoz.photoz.bias.tables import Estimates, balanced_density, correct_estimates
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.metrics import residuals
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target
+from ssl_photoz.photoz.settings import CorrectionConfig
 
 
-def recipe_of(train):
-    return Recipe.of(train, bins=40, channels=2, kept=0.3, point="mean", seed=0)
+def recipe_of(train, *steps):
+    config = CorrectionConfig(steps=steps, bins=40, channels=2, kept=0.3)
+    return Recipe.of(train, config, seed=0)
 
 
 @pytest.fixture
@@ -44,9 +46,7 @@ def test_any_table_can_be_calibrated_on_its_validation_galaxies(splits, tmp_path
     predicted, some = correct_estimates(
         Estimates.read(path),
         splits,
-        ("calibrated",),
-        recipe=recipe_of(splits["train"]),
-        expected="magnitudes",
+        recipe=recipe_of(splits["train"], "calibrated"),
     )
     assert set(some["test"].id) == set(splits["test"].id)
     before, after = (predicted[step]["test"] for step in ("uncorrected", "calibrated"))
@@ -63,7 +63,7 @@ def test_balanced_densities_are_those_of_another_prior():
     rng = np.random.default_rng(0)
     train = rng.normal(0.2, 0.03, 400_000)
     cells = Cells(np.array([18.0]), np.linspace(0.0, 0.42, 300))
-    recipe = Recipe(None, cells, 2, 1e-9, "mean", 0)
+    recipe = Recipe(None, cells, CorrectionConfig(kept=1e-9), 0)
     counts = np.histogram(to_target(train), np.concatenate([[-9], cells.target_edges, [9]]))[0]
     weights = 1 / np.maximum(np.stack([counts, counts]), 1)
     likelihood = np.exp(-0.5 * ((grid - 0.23) / 0.02) ** 2)
@@ -77,13 +77,12 @@ def test_balanced_densities_are_those_of_another_prior():
 
 def test_steps_that_need_features_or_densities_are_refused(splits):
     estimates = Estimates(splits["test"].id, drawn_in(splits["test"]), None)
-    given = {"recipe": recipe_of(splits["train"]), "expected": "magnitudes"}
     with pytest.raises(ConfigError, match="fit a head to features"):
-        correct_estimates(estimates, splits, ("channels",), **given)
+        correct_estimates(estimates, splits, recipe=recipe_of(splits["train"], "channels"))
     with pytest.raises(ConfigError, match="needs densities"):
-        correct_estimates(estimates, splits, ("balanced",), **given)
+        correct_estimates(estimates, splits, recipe=recipe_of(splits["train"], "balanced"))
     with pytest.raises(DataError, match="0 galaxies of the validation split"):
-        correct_estimates(estimates, splits, ("calibrated",), **given)
+        correct_estimates(estimates, splits, recipe=recipe_of(splits["train"], "calibrated"))
 
 
 def test_other_tables_are_refused(tmp_path):

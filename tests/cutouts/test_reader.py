@@ -156,6 +156,8 @@ def test_slices_are_pixels(make_file):
     np.testing.assert_array_equal(cutouts[-1], images[-1])
     assert cutouts[[]].shape == cutouts[12:].shape == (0, 3, 16, 16)
     assert len(list(cutouts)) == len(cutouts) == 12
+    np.testing.assert_array_equal(np.asarray(cutouts), images)
+    assert "12 of 16 px in g,r,z, 0.262 arcsec/px, float32" in repr(cutouts)
     with pytest.raises(IndexError):
         cutouts[12]
 

@@ -10,12 +10,13 @@ from ssl_photoz.dwarfs.calibration import calibrate
 from ssl_photoz.dwarfs.heads import (
     PENALTIES,
     RIDGES,
+    VoteHead,
     choose_settings,
     fit_logistic,
     fit_one_class,
     fit_perceptron,
+    weigh_votes,
 )
-from ssl_photoz.dwarfs.votes import VoteHead, weigh_votes
 from ssl_photoz.similarity.reduction import Reduction
 
 DIM = 12
@@ -52,10 +53,10 @@ def test_the_logistic_head_is_that_of_scikit_learn(sample):
     head = fit_logistic(**sample)
     assert head.chosen[0] in PENALTIES
     scaler = StandardScaler().fit(sample["vectors"])
-    rival = LogisticRegression(C=head.chosen[0], max_iter=500)
-    rival.fit(scaler.transform(sample["vectors"]), sample["labels"][:, 0])
+    reference = LogisticRegression(C=head.chosen[0], max_iter=500)
+    reference.fit(scaler.transform(sample["vectors"]), sample["labels"][:, 0])
     test, _ = clouds(300, 2)
-    expected = rival.decision_function(scaler.transform(test))
+    expected = reference.decision_function(scaler.transform(test))
     np.testing.assert_allclose(head.score(test)[:, 0], expected, atol=0.02)
 
 
@@ -109,10 +110,10 @@ def test_unknown_answers_change_nothing(sample):
 
 def test_votes_agree_with_a_distance_weighted_classifier(sample):
     head, reduce = vote_head(sample, ks=(10,))
-    rival = KNeighborsClassifier(10, weights="distance", metric="cosine", algorithm="brute")
-    rival.fit(reduce(sample["vectors"]), sample["labels"][:, 0])
+    reference = KNeighborsClassifier(10, weights="distance", metric="cosine", algorithm="brute")
+    reference.fit(reduce(sample["vectors"]), sample["labels"][:, 0])
     test = clouds(200, 2)[0]
-    expected = rival.predict_proba(reduce(test))[:, 1]
+    expected = reference.predict_proba(reduce(test))[:, 1]
     np.testing.assert_allclose(head.score(reduce(test))[:, 0], expected, atol=1e-3)
 
 

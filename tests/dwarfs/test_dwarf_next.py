@@ -2,11 +2,15 @@ import csv
 
 import numpy as np
 import pytest
-from ssl_photoz.recipes.probe import dwarfs, next_looks
+from ssl_photoz.recipes.probe import dwarfs as program
 
+from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.dwarfs.next_looks import farthest_first, propose_looks
+from ssl_photoz.dwarfs.candidates import farthest_first, propose_looks
+from ssl_photoz.dwarfs.settings import DwarfConfig
 from ssl_photoz.similarity.index import Index
+
+NEAR = DwarfConfig(z_max=0.08, also=())
 
 
 def test_each_is_the_one_farthest_from_those_taken():
@@ -51,15 +55,15 @@ def made(make_store, tmp_path):
     store = make_store(n=600, labelled=1.0, change=change)
     Index.build(store).save(tmp_path / "index")
     folders = {"index": tmp_path / "index", "embeddings": store.folder}
-    dwarfs.main(dwarfs.Settings(**folders, out=tmp_path / "d", z_max=0.08, also=()))
+    program.dwarfs(**folders, out=tmp_path / "d", dwarf=NEAR)
     return store, folders, secret["z"]
 
 
 def test_verdicts_filled_in_come_back_as_labels(made, tmp_path, capsys):
     store, folders, secret = made
     looks = tmp_path / "looks.csv"
-    asked = {**folders, "dwarfs": tmp_path / "d", "n": 12}
-    next_looks.main(next_looks.Settings(**asked, out=looks))
+    asked = {**folders, "candidates": tmp_path / "d", "propose": 12}
+    assert program.dwarfs(**asked, out=looks) == looks
     lines = list(csv.DictReader(looks.open()))
     assert len(lines) == 12
     row_of = {str(one): row for row, one in enumerate(store.column("id").tolist())}
@@ -74,10 +78,9 @@ def test_verdicts_filled_in_come_back_as_labels(made, tmp_path, capsys):
         writer = csv.DictWriter(file, lines[0])
         writer.writeheader()
         writer.writerows(lines)
-    given = {**folders, "z_max": 0.08, "also": (), "verdicts": looks}
-    dwarfs.main(dwarfs.Settings(**given, out=tmp_path / "again"))
-    card = dwarfs.runs.read_card(tmp_path / "again", "dwarfs")
-    learnt = card["metrics"]["verdicts"]
+    given = {**folders, "dwarf": NEAR, "verdicts": looks}
+    again = program.dwarfs(**given, out=tmp_path / "again")
+    learnt = again.card.metrics["verdicts"]
     wanted = sum(line["verdict"] == "dwarf" for line in lines)
     assert learnt == {
         "dwarf": wanted, "not_dwarf": 11 - wanted, "junk": 1, "not_used": 0, "not_found": 0,
@@ -88,23 +91,42 @@ def test_verdicts_filled_in_come_back_as_labels(made, tmp_path, capsys):
     assert lines[0]["id"] not in listed
     assert listed[lines[1]["id"]]["verdict"] == lines[1]["verdict"]
     more = tmp_path / "more.csv"
-    next_looks.main(next_looks.Settings(**asked, out=more, verdicts=looks))
+    program.dwarfs(**asked, out=more, verdicts=looks)
     assert not {line["id"] for line in csv.DictReader(more.open())} & {line["id"] for line in lines}
     with pytest.raises(ConfigError, match=r"expected a \.csv"):
-        next_looks.main(next_looks.Settings(**asked, out=tmp_path / "looks.fits"))
+        program.dwarfs(**asked, out=tmp_path / "looks.fits")
 
 
 def test_nothing_to_look_at_and_strange_embeddings_are_said(made, make_store, tmp_path):
     store, folders, _ = made
     other = make_store("other", seed=5)
     Index.build(other).save(tmp_path / "other_index")
-    given = {"dwarfs": tmp_path / "d", "out": tmp_path / "looks.csv"}
+    given = {"candidates": tmp_path / "d", "propose": 50, "out": tmp_path / "looks.csv"}
     there = {"index": tmp_path / "other_index", "embeddings": other.folder}
     with pytest.raises(MismatchError, match="run dwarfs on these embeddings"):
-        next_looks.main(next_looks.Settings(**given, **there))
+        program.dwarfs(**given, **there)
     everyone = tmp_path / "all.csv"
     ids = store.column("id").tolist()
     everyone.write_text("id,verdict\n" + "".join(f"{one},not_dwarf\n" for one in ids))
     with pytest.raises(DataError, match="can be looked at"):
-        next_looks.main(next_looks.Settings(**given, **folders, verdicts=everyone))
+        program.dwarfs(**given, **folders, verdicts=everyone)
     assert not (tmp_path / "looks.csv").exists()
+
+
+def test_the_verb_of_version_0_1_proposes_the_same(made, tmp_path, capsys):
+    _, folders, _ = made
+    now, before = tmp_path / "now.csv", tmp_path / "before.csv"
+    program.dwarfs(**folders, candidates=str(tmp_path / "d"), propose=7, out=str(now))
+    given = [f"{name}={folder}" for name, folder in folders.items()]
+    assert cli.main(["next", *given, f"dwarfs={tmp_path / 'd'}", f"out={before}", "n=7"]) == 0
+    assert "next is now dwarfs" in capsys.readouterr().err
+    assert before.read_bytes() == now.read_bytes()
+
+
+def test_a_proposal_beside_a_list_is_written_once(made, tmp_path, capsys):
+    _, folders, _ = made
+    for _ in range(2):
+        program.dwarfs(**folders, out=tmp_path / "d", dwarf=NEAR, propose=5)
+    looks = tmp_path / "d" / "next_looks.csv"
+    assert len(list(csv.DictReader(looks.open()))) == 5
+    assert "is not written again" in capsys.readouterr().out

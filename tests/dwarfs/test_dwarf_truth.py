@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.errors import ArtefactError, ConfigError
+from ssl_photoz.dwarfs.settings import DwarfConfig
 from ssl_photoz.dwarfs.truth import learn_verdicts, read_truth, words_of
 from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.similarity.catalogue import Catalogue
@@ -24,7 +25,7 @@ def store(make_store):
 
 
 def test_redshifts_answer(store):
-    truth = read_truth(store, z_max=0.05, also=(0.03, 0.05))
+    truth = read_truth(store, DwarfConfig(z_max=0.05, also=(0.03, 0.05)))
     assert truth.names == ("z0p05", "z0p03")
     expected = [[1, 1], [1, 0], [0, 0], [NAN, NAN], [1, 1], [NAN, NAN]]
     np.testing.assert_array_equal(truth.labels[:6], expected)
@@ -32,20 +33,22 @@ def test_redshifts_answer(store):
 
 
 def test_a_dwarf_is_nearby_and_all_that_was_asked(store):
-    flagged = read_truth(store, z_max=0.05, flag="is_dwarf")
+    flagged = read_truth(store, DwarfConfig(z_max=0.05, flag="is_dwarf", also=()))
     assert flagged.names == ("dwarf", "z0p05")
     np.testing.assert_array_equal(flagged.labels[:6, 0], [1, 0, 0, NAN, 0, NAN])
-    light = read_truth(store, z_max=0.05, stellar_mass_max=8.5)
+    light = read_truth(store, DwarfConfig(z_max=0.05, stellar_mass_max=8.5, also=()))
     np.testing.assert_array_equal(light.labels[:6, 0], [1, 1, 0, NAN, NAN, NAN])
-    faint = read_truth(store, z_max=0.05, abs_mag_min=-18.0)
+    faint = read_truth(store, DwarfConfig(z_max=0.05, abs_mag_min=-18.0, also=()))
     np.testing.assert_array_equal(faint.labels[:3, 0], [1, 0, 0])
-    both = read_truth(store, z_max=0.05, stellar_mass_max=8.5, flag="is_dwarf")
+    both = read_truth(
+        store, DwarfConfig(z_max=0.05, stellar_mass_max=8.5, flag="is_dwarf", also=())
+    )
     np.testing.assert_array_equal(both.labels[:6, 0], [1, 0, 0, NAN, 0, NAN])
     assert both.says[0] == "z < 0.05, is_dwarf, stellar mass < 8.5"
     with pytest.raises(ArtefactError, match="no column 'is_faint'"):
-        read_truth(store, z_max=0.05, flag="is_faint")
+        read_truth(store, DwarfConfig(z_max=0.05, flag="is_faint", also=()))
     with pytest.raises(ConfigError, match="expected redshifts above 0"):
-        read_truth(store, z_max=0.05, also=(0.0,))
+        read_truth(store, DwarfConfig(z_max=0.05, also=(0.0,)))
 
 
 def say(store, **words):
@@ -62,7 +65,10 @@ def test_verdicts_answer_in_the_train_split_alone(make_store):
         columns["split"][:6] = ["train", "train", "test", "train", "train", "val"]
 
     store = make_store(change=change)
-    catalogue, before = Catalogue.read(store), read_truth(store, z_max=0.05, also=(0.03,))
+    catalogue, before = (
+        Catalogue.read(store),
+        read_truth(store, DwarfConfig(z_max=0.05, also=(0.03,))),
+    )
     said = say(store, r0="dwarf", r1="not_dwarf", r2="dwarf", r3="dwarf", r4="junk", r5="junk")
     said["no such id"] = Verdict("no such id", "", "", "dwarf", "")
     after, counts = learn_verdicts(before, catalogue, said)

@@ -6,9 +6,10 @@ from sklearn.metrics import average_precision_score
 
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.dwarfs.fitting import fit_dwarf_search
+from ssl_photoz.dwarfs.purity import magnitude_strata, measure_strata
 from ssl_photoz.dwarfs.scores import gain_over_cuts
 from ssl_photoz.dwarfs.search import METHODS, candidate_rows
-from ssl_photoz.dwarfs.strata import magnitude_strata, measure_strata
+from ssl_photoz.dwarfs.settings import ClassifierConfig, DwarfConfig
 from ssl_photoz.dwarfs.truth import read_truth
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
@@ -16,8 +17,8 @@ from ssl_photoz.similarity.index import Index
 
 def fit(store, z_max=0.08, also=(0.2,), **options):
     catalogue = Catalogue.read(store)
-    truth = read_truth(store, z_max=z_max, also=also)
-    return fit_dwarf_search(store, catalogue, Index.build(store), truth, **options), truth
+    truth, config = read_truth(store, DwarfConfig(z_max, also)), ClassifierConfig(**options)
+    return fit_dwarf_search(store, catalogue, Index.build(store), truth, config), truth
 
 
 def score(search, store, rows, **options):

@@ -1,5 +1,4 @@
 import csv
-from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,12 +7,13 @@ from ssl_photoz.recipes.probe import dwarfs as program
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, MismatchError
+from ssl_photoz.dwarfs.settings import DwarfConfig, EvaluationConfig
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 
 
 @pytest.fixture
-def settings(make_store, tmp_path):
+def given(make_store, tmp_path):
     def add(columns, vectors):
         n = len(vectors)
         z = np.nan_to_num(columns["z"], nan=0.2)
@@ -26,13 +26,16 @@ def settings(make_store, tmp_path):
     store = make_store(n=500, pictures=True, change=add)
     Index.build(store).save(tmp_path / "index")
     extra = {"cuts": ("mag_r", "mag_g"), "magnitude": "mag_r", "population": "population"}
-    paths = tmp_path / "index", store.folder, tmp_path / "d"
-    return program.Settings(*paths, z_max=0.08, also=(0.2,), top=50, **extra)
+    return {
+        **{"index": tmp_path / "index", "embeddings": store.folder, "out": tmp_path / "d"},
+        **{"dwarf": DwarfConfig(z_max=0.08, also=(0.2,)), "evaluation": EvaluationConfig(**extra)},
+        "top": 50,
+    }
 
 
-def test_the_program_writes_every_file_once(settings, capsys):
-    program.main(settings)
-    out = settings.out
+def test_the_program_writes_every_file_once(given, capsys):
+    made = program.dwarfs(**given)
+    out = given["out"]
     table = pq.read_table(out / "candidates.parquet").to_pydict()
     assert table["rank"] == list(range(1, 51))
     assert all(np.isnan(table["z"]))
@@ -60,15 +63,17 @@ def test_the_program_writes_every_file_once(settings, capsys):
     said = capsys.readouterr().out
     assert "z < 0.08" in said
     assert "cuts" in said
-    program.main(settings)
+    again = program.dwarfs(**given)
+    assert again.card.metrics == made.card.metrics == metrics
+    assert again.table()["id"].tolist() == table["id"]
     assert "already made" in capsys.readouterr().out
     with pytest.raises(MismatchError, match=r"z_max = 0\.08, asked for 0\.05"):
-        program.main(replace(settings, z_max=0.05))
+        program.dwarfs(**{**given, "dwarf": DwarfConfig(z_max=0.05, also=(0.2,))})
 
 
-def test_the_list_has_each_object_once_and_none_that_is_known(settings):
-    program.main(replace(settings, top=1000))
-    table = pq.read_table(settings.out / "candidates.parquet").to_pydict()
+def test_the_list_has_each_object_once_and_none_that_is_known(given):
+    program.dwarfs(**{**given, "top": 1000})
+    table = pq.read_table(given["out"] / "candidates.parquet").to_pydict()
     assert len({0, 1} & set(table["row"])) == 1
     assert len(set(table["id"])) == len(table["id"])
 
@@ -79,7 +84,7 @@ def test_no_test_dwarf_gives_candidates_without_purity(make_store, tmp_path, cap
 
     store = make_store(change=hide)
     Index.build(store).save(tmp_path / "index")
-    program.main(program.Settings(tmp_path / "index", store.folder, tmp_path / "d", z_max=0.08))
+    program.dwarfs(tmp_path / "index", store, tmp_path / "d", dwarf=DwarfConfig(z_max=0.08))
     assert "purity is not known" in capsys.readouterr().out
     assert artefact.read_json(tmp_path / "d" / "metrics.json")["average_precision"] is None
     assert not (tmp_path / "d" / "purity_completeness.png").exists()
@@ -93,16 +98,17 @@ def test_an_encoder_that_saw_the_answers_is_refused_or_marked(make_store, tmp_pa
     artefact.write_json(store.folder / "card.json", {**card, "labels_seen": seen})
     again = type(store).open(store.folder)
     Index.build(again).save(tmp_path / "index")
-    given = program.Settings(tmp_path / "index", store.folder, tmp_path / "d", z_max=0.08)
+    given = {"index": tmp_path / "index", "embeddings": store.folder, "out": tmp_path / "d"}
+    given["dwarf"] = DwarfConfig(z_max=0.08)
     with pytest.raises(ContaminatedError, match="learnt from the redshifts of 4 galaxies"):
-        program.main(given)
-    program.main(replace(given, contaminated="allow"))
+        program.dwarfs(**given)
+    program.dwarfs(**given, contaminated="allow")
     assert "CONTAMINATED: z < 0.08" in capsys.readouterr().out
     assert artefact.read_json(tmp_path / "d" / "metrics.json")["contaminated"] == 4
 
 
 def test_settings_that_cannot_be_meant_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="expected columns of r, g"):
-        program.Settings(tmp_path, tmp_path, tmp_path, cuts=("mag_r",))
+        EvaluationConfig(cuts=("mag_r",))
     with pytest.raises(ConfigError, match="top is 0"):
-        program.Settings(tmp_path, tmp_path, tmp_path, top=0)
+        program.dwarfs(tmp_path, tmp_path, tmp_path, top=0)

@@ -3,12 +3,13 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.dwarfs.base_rate import probability_at_base_rate, purity_at_base_rate
 from ssl_photoz.dwarfs.purity import (
     PurityCurve,
     draw_purity,
     measure_purity,
     measure_selection,
+    probability_at_base_rate,
+    purity_at_base_rate,
 )
 
 

@@ -69,13 +69,13 @@ def test_every_row_and_reject_of_each_in_order(make, tmp_path):
 def test_an_index_of_the_first_grows_to_the_whole(make, tmp_path, capsys):
     first, second = make("a", seed=1), make("b", seed=2)
     index = tmp_path / "index"
-    index_program.main(index_program.Settings(embeddings=first.folder, out=index))
+    index_program.index(first.folder, index)
     both = (first.folder, second)
     join(both, tmp_path / "all")
     assert "160 galaxies of 2 folders" in capsys.readouterr().out
-    index_program.main(index_program.Settings(embeddings=tmp_path / "all", out=index))
+    index_program.index(tmp_path / "all", index)
     assert "adding to" in capsys.readouterr().out
-    _, found = Index.load(index).search(second.vectors(), 1)
+    _, found = Index.load(index).nearest_rows(second.vectors(), 1)
     assert (found[:, 0] == np.arange(80) + 80).all()
     join(both, tmp_path / "all")
     assert "already made" in capsys.readouterr().out

@@ -12,8 +12,8 @@ from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.embeddings.linear_map import fit_coral, fit_procrustes, fit_shift
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.labels import read_labelled
-from ssl_photoz.photoz.linear import Ridge
 from ssl_photoz.photoz.metrics import summarise
+from ssl_photoz.photoz.regressors import Ridge
 
 DIM = 6
 
@@ -127,10 +127,9 @@ def test_a_probe_of_one_survey_is_of_use_for_the_other(
     assert "SIMULATED: 400 embeddings" in capsys.readouterr().out
     made = Embeddings.open(tmp_path / "out")
     train, val, _ = read_labelled(south).values()
-    probe = Ridge.fit(train.features, train.z, val_features=val.features, val_z=val.z)
+    probe = Ridge().fit(train.features, train.z, validation=(val.features, val.z))
     home, plain, mapped = (
-        summarise(probe.predict(some.vectors()).z_phot, some.column("z"))
-        for some in (south, north, made)
+        summarise(probe.predict(some.vectors()), some.column("z")) for some in (south, north, made)
     )
     assert mapped.rmse < 0.6 * plain.rmse
     assert abs(mapped.bias) < 0.2 * abs(plain.bias)

@@ -14,14 +14,14 @@ from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.explorer.app import make_app
-from ssl_photoz.explorer.galaxies import Galaxies
-from ssl_photoz.explorer.journal import Journal
-from ssl_photoz.explorer.rows import Rows
+from ssl_photoz.explorer.galaxies import Galaxies, Journal
 from ssl_photoz.explorer.run import open_run
+from ssl_photoz.explorer.stored import Rows
 from ssl_photoz.explorer.uploads import Uploads
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import write_densities
 from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.settings import IndexConfig
 
 ROWS, WIDE = 60, 10  # galaxies stand on a grid, ten to a row of the map
 UNPLACED = 7
@@ -90,7 +90,7 @@ def run_folder(tmp_path_factory):
         shard_rows=25,
     )
     embeddings = Embeddings.open(store)
-    Index.build(embeddings, pca_dim=16).save(folder / "index")
+    Index.build(embeddings, config=IndexConfig(pca_dim=16)).save(folder / "index")
     rows = np.arange(ROWS)
     x = np.where(rows == UNPLACED, np.nan, rows % WIDE).astype("f4")
     places = {"row": rows, "id": embeddings.column("id"), "x": x, "y": (rows // WIDE).astype("f4")}

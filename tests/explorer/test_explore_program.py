@@ -8,15 +8,15 @@ import sys
 import urllib.request
 
 import pytest
-from ssl_photoz.recipes.probe.explore import Settings, main
+from ssl_photoz.recipes.probe.explore import explore
 
 from ssl_photoz.core.errors import ConfigError
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from ssl_photoz.recipes.probe.explore import Settings, main
-main(Settings(run=Path(sys.argv[1]), verdicts=Path(sys.argv[2]), port=0))
+from ssl_photoz.recipes.probe.explore import explore
+explore(sys.argv[1], verdicts=sys.argv[2], port=0)
 """
 
 
@@ -38,16 +38,16 @@ def test_a_port_that_is_taken_is_said_at_once(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port}.*give port=0"):
-            main(Settings(run=tmp_path, port=port))
+            explore(tmp_path, port=port)
 
 
 @pytest.mark.parametrize("wrong", [{"port": 70_000}, {"k": 0}, {"upload_mb": 0}, {"memory_gb": 0}])
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ConfigError):
-        Settings(**wrong)
+        explore(**wrong)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ConfigError, match=r"pip install 'ssl-photoz\[explorer\]'"):
-        main(Settings())
+        explore()

@@ -6,10 +6,12 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ssl_photoz.recipes.survey import fetch as recipe
 
 from ssl_photoz import __version__, cli
-from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.fetching.settings import FrameConfig, ServiceConfig
 
 SIDE = 16
 QUICK = [
@@ -229,7 +231,6 @@ def test_another_catalogue_or_setting_is_refused(service, make_catalogue, tmp_pa
 
 def test_many_objects_are_sent_to_the_coadds():
     from ssl_photoz.fetching.gathering import advice
-    from ssl_photoz.fetching.settings import ServiceConfig
 
     said = advice(250_000, ServiceConfig(per_second=5))
     assert "at least 13.9 h" in said
@@ -251,3 +252,18 @@ def test_another_pixel_scale_text_ids_and_simulations_are_marked(
         assert cutouts.source.pixscale_arcsec == 0.5
         assert cutouts.source.bands == ("r",)
     assert "not calibrated" in capsys.readouterr().out
+
+
+def test_the_function_takes_text_and_gives_the_cutouts(service, make_catalogue, tmp_path):
+    path, table = make_catalogue()
+    config = ServiceConfig(url=service.url, per_second=500)
+    for _ in range(2):
+        cutouts = recipe.fetch(
+            str(path), str(tmp_path / "c.h5"), frame=FrameConfig(size_px=SIDE), service=config
+        )
+        assert cutouts.id.tolist() == table["TARGETID"].tolist()
+        assert cutouts[:2].shape == (2, 3, SIDE, SIDE)
+    with pytest.raises(ConfigError, match="size_px is 0"):
+        FrameConfig(size_px=0)
+    with pytest.raises(ConfigError, match="workers is 0"):
+        recipe.fetch(path, tmp_path / "c.h5", workers=0)

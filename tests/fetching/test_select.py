@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from ssl_photoz.recipes.survey import select as recipe
 
 from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError, DataError
@@ -223,3 +224,12 @@ def test_nothing_selected_is_an_error(columns, tmp_path):
     with pytest.raises(DataError, match="no row of"):
         select(f"catalogue={tmp_path / 'c.fits'}", f"out={tmp_path / 's.fits'}")
     assert not (tmp_path / "s.fits").exists()
+
+
+def test_the_function_takes_text_and_gives_the_path(columns, dwarfs, tmp_path):
+    Table(columns).write(tmp_path / "c.fits")
+    out = recipe.select(str(tmp_path / "c.fits"), str(tmp_path / "s.csv"), dwarfs=str(dwarfs[0]))
+    assert out == tmp_path / "s.csv"
+    assert out.exists()
+    with pytest.raises(ConfigError, match="per_group is 0"):
+        recipe.select(tmp_path / "c.fits", out, per_group=0)

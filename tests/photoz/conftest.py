@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from ssl_photoz.recipes.probe.probe import Settings, main
+from ssl_photoz.recipes.probe.probe import probe
 
 from ssl_photoz.embeddings.store import write_embeddings
+from ssl_photoz.photoz.settings import SampleConfig
 
 DIM = 6
 
@@ -50,8 +51,6 @@ def fitted(tmp_path_factory):
     """Embeddings of simulated galaxies and a probe folder fitted to them: read only."""
     folder = tmp_path_factory.mktemp("fitted")
     store = write(folder / "embeddings", simulated=True)
-    settings = Settings(
-        embeddings=store.folder, out=folder / "probe", probes=("knn", "ridge"), magnitude="mag_r"
-    )
-    main(settings)
-    return store, settings.out
+    sample = SampleConfig(magnitude="mag_r")
+    probe(store.folder, folder / "probe", probes=("knn", "ridge"), sample=sample)
+    return store, folder / "probe"

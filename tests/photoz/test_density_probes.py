@@ -5,13 +5,12 @@ import pytest
 import torch
 from scipy import stats
 
-from ssl_photoz.photoz import density_experiment, diagnostics
+from ssl_photoz.photoz import diagnostics, experiment
 from ssl_photoz.photoz.density import grid_for
-from ssl_photoz.photoz.density_experiment import fit_calibrated, score_calibrated
-from ssl_photoz.photoz.knn import KNN
+from ssl_photoz.photoz.experiment import fit_calibrated, score_calibrated
+from ssl_photoz.photoz.knn import NeighbourDensity, kernels, unevenness
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.mixture import Mixture
-from ssl_photoz.photoz.neighbour_density import NeighbourDensity, kernels, unevenness
+from ssl_photoz.photoz.networks import Mixture
 
 
 def labelled(features, z, *, first=0):
@@ -21,8 +20,8 @@ def labelled(features, z, *, first=0):
 
 def neighbours(features, z, **keywords):
     half = len(z) // 2
-    knn = KNN.fit(features[:half], z[:half], val_features=features[half:], val_z=z[half:])
-    return NeighbourDensity.fit(knn, **keywords)
+    probe = NeighbourDensity(**keywords)
+    return probe.fit(features[:half], z[:half], validation=(features[half:], z[half:]))
 
 
 def test_kernels_are_a_weighted_kernel_density_estimate():
@@ -57,8 +56,7 @@ def test_k_is_large_where_galaxies_are_alike_and_small_where_redshift_runs_fast(
 def test_a_galaxy_is_not_its_own_neighbour(galaxies):
     features, z = galaxies(200)
     z[0] *= 1.5
-    knn = KNN.fit(features, z, val_features=features, val_z=z, ids=np.arange(200))
-    probe = NeighbourDensity.fit(knn, ks=(4,))
+    probe = NeighbourDensity(ks=(4,)).fit(features, z, validation=(features, z), ids=np.arange(200))
     assert probe.density(features[:1]).median()[0] == pytest.approx(z[0], abs=1e-3)
     assert probe.density(features[:1], ids=np.array([0])).median()[0] < 0.9 * z[0]
 
@@ -68,7 +66,7 @@ def test_pit_of_labelled_galaxies_is_that_of_their_left_out_density(galaxies):
     probe = neighbours(features, z, ks=(16,))
     ids = np.arange(300)
     pit = probe.density(features[:300], ids=ids).cdf_at(z[:300])
-    np.testing.assert_allclose(pit, probe.pit[:, 0], atol=0.01)
+    np.testing.assert_allclose(pit, probe.pit_[:, 0], atol=0.01)
 
 
 def test_a_mixture_learns_widths_that_differ():
@@ -76,14 +74,8 @@ def test_a_mixture_learns_widths_that_differ():
     features = rng.normal(size=(4_000, 3)).astype("f4")
     sigma = np.where(features[:, 0] > 0, 0.01, 0.04)
     z = np.expm1(0.3 + 0.03 * features[:, 1] + sigma * rng.normal(size=4_000))
-    mixture = Mixture.fit(
-        features[:3_000],
-        z[:3_000],
-        val_features=features[3_000:],
-        val_z=z[3_000:],
-        hidden=32,
-        steps=300,
-    )
+    mixture = Mixture(hidden=32, steps=300)
+    mixture.fit(features[:3_000], z[:3_000], validation=(features[3_000:], z[3_000:]))
     density = mixture.density(features[3_000:])
     low, high = np.log1p(density.interval())
     told = (high - low) / (2 * stats.norm.ppf(0.84))
@@ -98,15 +90,9 @@ def test_wrong_labels_bend_nothing(galaxies):
     wrong = z.copy()
     wrong[:40] = 0.6
     fits = [
-        Mixture.fit(
-            features[:2_000],
-            some[:2_000],
-            val_features=features[2_000:],
-            val_z=z[2_000:],
-            grid=grid_for(wrong),
-            hidden=32,
-            steps=300,
-        ).density(features[2_000:])
+        Mixture(grid=grid_for(wrong), hidden=32, steps=300)
+        .fit(features[:2_000], some[:2_000], validation=(features[2_000:], z[2_000:]))
+        .density(features[2_000:])
         for some in (z, wrong)
     ]
     clean, dirty = (float(np.mean(diagnostics.crps(fit, z[2_000:]))) for fit in fits)
@@ -117,7 +103,7 @@ def test_fitting_leaves_the_global_generator_alone_and_repeats_itself(galaxies):
     features, z = galaxies(300)
     before = torch.random.get_rng_state()
     fits = [
-        Mixture.fit(features, z, val_features=features, val_z=z, hidden=8, steps=40, seed=3)
+        Mixture(hidden=8, steps=40, seed=3).fit(features, z, validation=(features, z))
         for _ in range(2)
     ]
     assert torch.equal(before, torch.random.get_rng_state())
@@ -127,7 +113,7 @@ def test_fitting_leaves_the_global_generator_alone_and_repeats_itself(galaxies):
 
 @pytest.mark.parametrize(("method", "n"), [("knn", 4_000), ("mlp", 600)])
 def test_calibrated_densities_are_calibrated(galaxies, monkeypatch, method, n):
-    monkeypatch.setattr(density_experiment, "FOLDS", 2)
+    monkeypatch.setattr(experiment, "FOLDS", 2)
     features, z = galaxies(n + 2_500, noise=0.02)
     train, val, test = (
         labelled(features[some], z[some], first=some.start)

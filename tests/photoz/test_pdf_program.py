@@ -6,13 +6,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ssl_photoz.recipes.probe.pdf import Settings, main
+from ssl_photoz.recipes.probe.probe import probe
 
+from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, MismatchError
-from ssl_photoz.photoz import qp_export
+from ssl_photoz.photoz import density_table
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import read_densities
+from ssl_photoz.photoz.settings import DensityConfig, SampleConfig
+
+
+def main(embeddings, out, *, method="mlp", seeing=None, rows="test", qp=False, **sample):
+    densities = DensityConfig(method=method, seeing=seeing, rows=rows, qp=qp)
+    return probe(embeddings, out, density=True, densities=densities, sample=SampleConfig(**sample))
 
 
 @pytest.fixture
@@ -21,11 +28,8 @@ def make(make_store, tmp_path):
     store = make_store(simulated=True)
 
     def run(name="pdf", **keywords):
-        settings = Settings(
-            embeddings=store.folder, out=tmp_path / name, **{"method": "knn", **keywords}
-        )
-        main(settings)
-        return store, settings.out
+        main(store.folder, tmp_path / name, **{"method": "knn", **keywords})
+        return store, tmp_path / name
 
     return run
 
@@ -81,7 +85,7 @@ def test_the_test_split_decides_nothing(make_store, tmp_path):
     tables = []
     for name, change in (("a", None), ("b", spoil)):
         store = make_store(f"embeddings-{name}", change=change)
-        main(Settings(embeddings=store.folder, out=tmp_path / name, method="knn"))
+        main(embeddings=store.folder, out=tmp_path / name, method="knn")
         tables.append(read_densities(tmp_path / name / "pdfs.parquet")[1].values)
     np.testing.assert_array_equal(*tables)
 
@@ -92,7 +96,7 @@ def test_labels_that_the_encoder_has_seen_do_not_calibrate(make_store, tmp_path)
         return store.column("id")[train].tolist()
 
     store = make_store(labels_seen=seen_ids(make_store("before")))
-    main(Settings(embeddings=store.folder, out=tmp_path / "pdf", method="knn"))
+    main(embeddings=store.folder, out=tmp_path / "pdf", method="knn")
     assert artefact.read_card(tmp_path / "pdf", "pdf")["calibrators"]["which"] == "validation"
 
 
@@ -118,10 +122,35 @@ def test_qp_takes_identifiers_that_are_text(tmp_path):
     qp = pytest.importorskip("qp", reason="the extra qp is not installed")
     density = Density.of(np.linspace(0, 1, 50), np.ones((2, 50)))
     names = np.array(["NGC 1", "NGC 22"], dtype=object)
-    qp_export.write_qp(tmp_path / "qp.hdf5", density, id=names, z_phot=density.median())
+    density_table.write_qp(tmp_path / "qp.hdf5", density, id=names, z_phot=density.median())
     assert qp.read(str(tmp_path / "qp.hdf5")).ancil["id"].tolist() == names.tolist()
 
 
 def test_without_qp_the_export_is_skipped_and_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(qp_export, "find_spec", lambda name: None)
-    assert qp_export.export(tmp_path, wanted=True).startswith("skipped: qp is not installed")
+    monkeypatch.setattr(density_table, "find_spec", lambda name: None)
+    assert density_table.export_qp(tmp_path, wanted=True).startswith("skipped: qp is not installed")
+
+
+def test_the_former_verb_still_does_it(make_store, tmp_path, capsys):
+    """A card of version 0.1 holds the same settings, so that its folder is known again."""
+    store = make_store()
+    arguments = [f"embeddings={store.folder}", f"out={tmp_path / 'pdf'}", "method=knn", "seed=3"]
+    assert cli.main(["pdf", *arguments, "labels=100"]) == 0
+    said = capsys.readouterr()
+    assert "densities in" in said.out
+    assert said.err.startswith("note: pdf is now probe density=true\n")
+    card = artefact.read_card(tmp_path / "pdf", "pdf")
+    assert set(card["config"]) == {
+        *("embeddings", "out", "method", "features", "label", "magnitude", "seeing", "labels"),
+        *("rows", "qp", "contaminated", "seed"),
+    }
+    told = probe(
+        store,
+        str(tmp_path / "pdf"),
+        density=True,
+        densities=DensityConfig(method="knn"),
+        sample=SampleConfig(labels=100, seed=3),
+    )
+    assert "already made" in capsys.readouterr().out
+    assert told.card.rows == len(told.densities()[1]) == told.metrics["test"]["n"]
+    assert told.card.method == "knn"

@@ -8,15 +8,22 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 from ssl_photoz.recipes.probe.predict import predict
-from ssl_photoz.recipes.probe.probe import Settings, main
+from ssl_photoz.recipes.probe.probe import probe
 
 from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz import artefact as artefact_of_probes
+from ssl_photoz.photoz import figures
 from ssl_photoz.photoz.metrics import summarise
+from ssl_photoz.photoz.settings import SampleConfig
 
 FAST = {"probes": ("knn", "ridge")}
+
+
+def main(embeddings, out, *, probes=("knn", "ridge", "mlp"), versus=(), **sample):
+    return probe(embeddings, out, probes=probes, versus=versus, sample=SampleConfig(**sample))
 
 
 def read_metrics(folder):
@@ -58,9 +65,9 @@ def test_the_test_split_decides_nothing(make_store, tmp_path):
 
     for name, change in (("a", None), ("b", spoil)):
         store = make_store(f"embeddings-{name}", change=change)
-        main(Settings(embeddings=store.folder, out=tmp_path / name, **FAST))
-    for probe in FAST["probes"]:
-        one, other = ((tmp_path / n / f"{probe}.safetensors").read_bytes() for n in "ab")
+        main(embeddings=store.folder, out=tmp_path / name, **FAST)
+    for name in FAST["probes"]:
+        one, other = ((tmp_path / n / f"{name}.safetensors").read_bytes() for n in "ab")
         assert one == other
 
 
@@ -76,14 +83,12 @@ def test_the_same_probe_is_found_in_a_rival_folder(make_store, tmp_path):
     store = make_store(simulated=True)
     for name, features in (("good", "embedding"), ("poor", "aperture")):
         main(
-            Settings(
-                embeddings=store.folder,
-                out=tmp_path / name,
-                features=features,
-                label=name,
-                versus=(tmp_path / "good",) if name == "poor" else (),
-                **FAST,
-            )
+            embeddings=store.folder,
+            out=tmp_path / name,
+            features=features,
+            label=name,
+            versus=(tmp_path / "good",) if name == "poor" else (),
+            **FAST,
         )
     rows = [r for r in read_metrics(tmp_path / "poor")["versus"] if r["rival"] == "good"]
     assert {row["rival_probe"] for row in rows} == {"knn", "ridge"}
@@ -98,11 +103,11 @@ def test_the_same_probe_is_found_in_a_rival_folder(make_store, tmp_path):
 def test_fitting_again_is_no_work_and_other_settings_are_refused(fitted, capsys):
     store, folder = fitted
     before = (folder / "knn.safetensors").stat().st_mtime_ns
-    main(Settings(embeddings=store.folder, out=folder, magnitude="mag_r", **FAST))
+    main(embeddings=store.folder, out=folder, magnitude="mag_r", **FAST)
     assert "already made" in capsys.readouterr().out
     assert (folder / "knn.safetensors").stat().st_mtime_ns == before
     with pytest.raises(MismatchError, match="seed"):
-        main(Settings(embeddings=store.folder, out=folder, magnitude="mag_r", seed=1, **FAST))
+        main(embeddings=store.folder, out=folder, magnitude="mag_r", seed=1, **FAST)
 
 
 def test_labels_that_are_no_redshifts_are_counted_and_left_out(make_store, tmp_path, capsys):
@@ -110,7 +115,7 @@ def test_labels_that_are_no_redshifts_are_counted_and_left_out(make_store, tmp_p
         labelled = np.flatnonzero(np.isfinite(columns["z"]))
         columns["z"][labelled[:4]] = [0, -1, -9999, np.inf]
 
-    main(Settings(embeddings=make_store(change=spoil).folder, out=tmp_path / "probe", **FAST))
+    main(embeddings=make_store(change=spoil).folder, out=tmp_path / "probe", **FAST)
     assert "without redshift 300; refused 4" in capsys.readouterr().out
     counts = artefact.read_card(tmp_path / "probe", "probe")["labels"]
     assert sum(counts.values()) == 596
@@ -118,10 +123,10 @@ def test_labels_that_are_no_redshifts_are_counted_and_left_out(make_store, tmp_p
 
 def test_few_labels_can_be_asked_for(make_store, tmp_path):
     store = make_store()
-    main(Settings(embeddings=store.folder, out=tmp_path / "few", labels=40, **FAST))
+    main(embeddings=store.folder, out=tmp_path / "few", labels=40, **FAST)
     assert artefact.read_card(tmp_path / "few", "probe")["labels"]["train"] == 40
     with pytest.raises(DataError, match="labels=100000, expected 10 to"):
-        main(Settings(embeddings=store.folder, out=tmp_path / "many", labels=100_000, **FAST))
+        main(embeddings=store.folder, out=tmp_path / "many", labels=100_000, **FAST)
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -130,7 +135,7 @@ def test_a_split_without_labels_is_refused(make_store, tmp_path, split):
         columns["z"][columns["split"] == split] = np.nan
 
     with pytest.raises(DataError, match=f"0 usable redshifts .* in its {split} split"):
-        main(Settings(embeddings=make_store(change=empty).folder, out=tmp_path / "probe"))
+        main(embeddings=make_store(change=empty).folder, out=tmp_path / "probe")
     assert not (tmp_path / "probe").exists()
 
 
@@ -139,15 +144,15 @@ def test_nan_features_are_refused(make_store, tmp_path):
         features[1::3, 0] = np.nan
 
     with pytest.raises(DataError, match="NaN or infinite features"):
-        main(Settings(embeddings=make_store(change=spoil).folder, out=tmp_path / "probe"))
+        main(embeddings=make_store(change=spoil).folder, out=tmp_path / "probe")
 
 
 def test_missing_columns_are_named(make_store, tmp_path):
     store = make_store(change=lambda columns, _: columns.pop("aperture"))
     with pytest.raises(ArtefactError, match="no 'aperture' vectors"):
-        main(Settings(embeddings=store.folder, out=tmp_path / "probe", features="both"))
+        main(embeddings=store.folder, out=tmp_path / "probe", features="both")
     with pytest.raises(ArtefactError, match="mag_z"):
-        main(Settings(embeddings=store.folder, out=tmp_path / "probe", magnitude="mag_z"))
+        main(embeddings=store.folder, out=tmp_path / "probe", magnitude="mag_z")
 
 
 def read_table(path):
@@ -246,3 +251,23 @@ def test_the_command_line_takes_lists_and_refuses_unknown_probes(make_store, tmp
     assert cli.main(["probe", *arguments, "probes=[forest]"]) == 2
     assert cli.main(["probe", *arguments, "probes=[]"]) == 2
     assert "expected any of knn, ridge, svr, mlp" in capsys.readouterr().err
+
+
+def test_it_hands_back_its_folder_open(make_store, tmp_path, galaxies):
+    store = make_store(simulated=True)
+    made = probe(store, str(tmp_path / "probe"), probes=("ridge",))
+    assert made.card.simulated
+    assert made.card.labels == made.metrics["labels"]
+    told = made.predictions()
+    features = store.vectors()[np.isin(store.column("id"), told["id"])]
+    np.testing.assert_allclose(made.photoz().predict(features), told["z_phot_ridge"], rtol=1e-6)
+
+
+def test_every_probe_has_a_name_and_a_colour(make_store, tmp_path):
+    for styles in (figures.NAMES, figures.COLOURS, figures.MARKERS):
+        assert set(artefact_of_probes.PROBES) <= set(styles)
+    made = probe(
+        make_store(), tmp_path / "probe", probes=("blend",), sample=SampleConfig(labels=40)
+    )
+    assert (tmp_path / "probe" / "zphot_zspec.png").exists()
+    assert "blend" in made.metrics["probes"]

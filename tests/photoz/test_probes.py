@@ -1,6 +1,6 @@
 """The probes against closed forms, a rival library, and each other."""
 
-from dataclasses import replace
+from copy import copy
 
 import numpy as np
 import pytest
@@ -10,21 +10,21 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsRegressor
 
 from ssl_photoz.core.errors import DataError, ShapeError
-from ssl_photoz.photoz.artefact import PROBES
+from ssl_photoz.photoz.artefact import EVERY_PROBE, PROBES
+from ssl_photoz.photoz.base import tuning_score
 from ssl_photoz.photoz.blend import Blend
 from ssl_photoz.photoz.features import Standardise
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.knn import KNN, Recipe, weigh
-from ssl_photoz.photoz.linear import Ridge
-from ssl_photoz.photoz.mean import Mean
 from ssl_photoz.photoz.metrics import summarise
-from ssl_photoz.photoz.mlp import MLP
-from ssl_photoz.photoz.protocol import tuning_score
+from ssl_photoz.photoz.networks import MLP
+from ssl_photoz.photoz.regressors import Mean, Ridge
 
 QUICK = {
     **{"mean": {}, "knn": {}, "ridge": {}, "svr": {}, "boosting": {}},
     "mlp": {"hidden": 16, "members": 1, "steps": 300},
-    "blend": {},
+    "mixture": {"hidden": 16, "members": 1, "steps": 300},
+    **{"blend": {}, "neighbours": {}},
 }
 
 
@@ -39,7 +39,9 @@ def fit(splits):
 
     def fit(probe, **keywords):
         (features, z), (val_features, val_z), _ = splits
-        return probe.fit(features, z, val_features=val_features, val_z=val_z, **keywords)
+        ids = keywords.pop("ids", None)
+        given = {"validation": (val_features, val_z), "ids": ids}
+        return probe(**keywords).fit(features, z, **given)
 
     return fit
 
@@ -50,7 +52,7 @@ def standard(features, like):
 
 def test_mean_answers_the_mean_of_ln_one_plus_z(fit, splits):
     (_, z), _, (features, _) = splits
-    answers = fit(Mean).predict(features).z_phot
+    answers = fit(Mean).predict(features)
     np.testing.assert_allclose(answers, np.exp(np.log(1 + z).mean()) - 1, rtol=1e-12)
     assert len(answers) == len(features)
 
@@ -63,34 +65,36 @@ def test_ridge_solves_the_normal_equations(fit, splits):
     weights = np.linalg.solve(gram, x.T @ (y - y.mean()))
     line = standard(test.astype(float), features) @ weights + y.mean()
     expected = np.exp(np.clip(line, y.min(), y.max())) - 1
-    np.testing.assert_allclose(probe.predict(test).z_phot, expected, atol=1e-5)
+    np.testing.assert_allclose(probe.predict(test), expected, atol=1e-5)
 
 
 def test_ridge_is_the_same_whether_penalties_are_solved_together_or_alone(fit):
     chosen = fit(Ridge)
-    np.testing.assert_allclose(chosen.weights, fit(Ridge, alphas=(chosen.alpha,)).weights)
+    alpha = chosen.chosen_["alpha_per_galaxy"]
+    np.testing.assert_allclose(chosen.weights_, fit(Ridge, alphas=(alpha,)).weights_)
 
 
 def test_ridge_with_more_features_than_galaxies_shrinks_rather_than_memorises():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(80, 300)).astype("f4")
     z = np.expm1(0.2 + 0.03 * features[:, 0] + 0.02 * rng.normal(size=80))
-    probe = Ridge.fit(features[:50], z[:50], val_features=features[50:], val_z=z[50:])
-    assert probe.alpha > 0.01
-    assert summarise(probe.predict(features[50:]).z_phot, z[50:]).rmse < 1.1 * z[50:].std()
+    probe = Ridge().fit(features[:50], z[:50], validation=(features[50:], z[50:]))
+    assert probe.chosen_["alpha_per_galaxy"] > 0.01
+    assert summarise(probe.predict(features[50:]), z[50:]).rmse < 1.1 * z[50:].std()
 
 
 @pytest.mark.parametrize("cosine", [False, True])
 def test_knn_agrees_with_scikit_learn(fit, splits, cosine):
     (features, z), _, (test, _) = splits
-    probe = replace(fit(KNN), recipe=Recipe(k=7, dim=4, cosine=cosine, median=False))
+    probe = fit(KNN)
+    probe.recipe_ = Recipe(k=7, dim=4, cosine=cosine, median=False)
     pca = PCA(4, svd_solver="full").fit(standard(features.astype(float), features))
     place = [pca.transform(standard(x.astype(float), features)) for x in (features, test)]
     if cosine:
         place = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in place]
     rival = KNeighborsRegressor(7, weights="distance").fit(place[0], np.log(1 + z))
     _, rows = rival.kneighbors(place[1])
-    answer = probe.predict(test)
+    answer = probe.estimate(test)
     assert np.mean(answer.neighbours == rows) > 0.995  # float32 may swap near ties
     np.testing.assert_allclose(answer.z_phot, np.expm1(rival.predict(place[1])), atol=1e-4)
 
@@ -103,13 +107,13 @@ def test_knn_keeps_the_recipe_that_is_best_on_validation(galaxies):
         np.hstack([np.repeat(x[:, :2], 20, axis=1), rng.normal(size=(len(x), 30))]).astype("f4")
         for x in (features, val)
     ]
-    probe = KNN.fit(copies[0], z, val_features=copies[1], val_z=val_z, dims=(2, 32))
-    assert probe.recipe.dim == 2
+    probe = KNN(dims=(2, 32)).fit(copies[0], z, validation=(copies[1], val_z))
+    assert probe.recipe_.dim == 2
     for k in (4, 64):
-        rival = replace(probe, recipe=probe.recipe._replace(k=k))
+        rival = copy(probe)
+        rival.recipe_ = probe.recipe_._replace(k=k)
         scores = [
-            tuning_score(np.log1p(p.predict(copies[1]).z_phot), np.log1p(val_z))
-            for p in (probe, rival)
+            tuning_score(np.log1p(p.predict(copies[1])), np.log1p(val_z)) for p in (probe, rival)
         ]
         assert scores[0] <= scores[1]
 
@@ -137,18 +141,18 @@ def test_a_galaxy_is_never_its_own_neighbour(fit, splits, kind):
     (features, z), _, _ = splits
     ids = (np.arange(len(z)) // 2 + 2**60).astype(str if kind is object else kind).astype(kind)
     probe = fit(KNN, ids=ids)
-    seen = probe.predict(features, ids=ids)
+    seen = probe.estimate(features, ids=ids)
     assert not (seen.neighbours == ids[:, None]).any()
-    assert seen.neighbours.shape == (len(z), probe.recipe.k)
-    leaked = probe.predict(features)
+    assert seen.neighbours.shape == (len(z), probe.recipe_.k)
+    leaked = probe.estimate(features)
     assert (leaked.neighbours[:, 0] == ids).mean() > 0.99
     assert summarise(seen.z_phot, z).sigma_nmad > 2 * summarise(leaked.z_phot, z).sigma_nmad
 
 
 def test_mlp_bends_where_ridge_cannot(fit, splits):
     _, _, (features, z) = splits
-    mlp = summarise(fit(MLP).predict(features).z_phot, z)
-    ridge = summarise(fit(Ridge).predict(features).z_phot, z)
+    mlp = summarise(fit(MLP).predict(features), z)
+    ridge = summarise(fit(Ridge).predict(features), z)
     assert mlp.sigma_nmad < 0.6 * ridge.sigma_nmad
     # The noise on ln(1+z) is 0.01, and nothing can do better than that.
     assert 0.009 < mlp.sigma_nmad < 0.02
@@ -160,39 +164,39 @@ def test_mlp_repeats_and_leaves_the_global_generator_alone(fit, splits):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first = fit(MLP, **small).predict(features).z_phot
+    first = fit(MLP, **small).predict(features)
     assert torch.equal(torch.rand(1), expected)
-    assert np.array_equal(first, fit(MLP, **small).predict(features).z_phot)
-    other = fit(MLP, **small, seed=1).predict(features).z_phot
+    assert np.array_equal(first, fit(MLP, **small).predict(features))
+    other = fit(MLP, **small, seed=1).predict(features)
     assert not np.array_equal(first, other)
 
 
 def test_a_blend_is_the_mean_of_its_parts_in_ln_one_plus_z(fit, splits):
     _, (val, val_z), (test, _) = splits
     parts = {name: fit(PROBES[name], seed=3) for name in ("ridge", "svr", "mlp")}
-    said = np.log1p([part.predict(test).z_phot for part in parts.values()])
-    for blend in (fit(Blend, seed=3), Blend.of({**parts, "knn": fit(KNN)}, val, val_z)):
-        np.testing.assert_allclose(np.log1p(blend.predict(test).z_phot), said.mean(axis=0))
-        assert blend.chosen["ridge_alpha_per_galaxy"] == parts["ridge"].alpha
+    said = np.log1p([part.predict(test) for part in parts.values()])
+    for blend in (fit(Blend, seed=3), Blend.of({**parts, "knn": fit(KNN)}, (val, val_z))):
+        np.testing.assert_allclose(np.log1p(blend.predict(test)), said.mean(axis=0))
+        assert blend.chosen_["ridge_alpha_per_galaxy"] == parts["ridge"].chosen_["alpha_per_galaxy"]
 
 
 def test_a_blend_is_better_than_its_parts_where_their_errors_differ(fit, splits):
     _, _, (test, test_z) = splits
     blend = fit(Blend)
     errors = [
-        np.mean((np.log1p(probe.predict(test).z_phot) - np.log1p(test_z)) ** 2)
-        for probe in (blend, *blend.parts.values())
+        np.mean((np.log1p(probe.predict(test)) - np.log1p(test_z)) ** 2)
+        for probe in (blend, *blend.parts_.values())
     ]
     assert errors[0] < np.mean(errors[1:])
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", EVERY_PROBE)
 def test_a_saved_probe_predicts_the_same(fit, splits, name):
     _, _, (features, _) = splits
-    probe = fit(PROBES[name], ids=np.arange(1200) + 7, **QUICK[name])
+    probe = fit(EVERY_PROBE[name], ids=np.arange(1200) + 7, **QUICK[name])
     arrays = {key: np.ascontiguousarray(array) for key, array in probe.arrays().items()}
     before, after = (
-        p.predict(features) for p in (probe, PROBES[name].from_arrays(load(save(arrays))))
+        p.estimate(features) for p in (probe, EVERY_PROBE[name].from_arrays(load(save(arrays))))
     )
     for field in ("z_phot", "z_lo", "z_hi", "neighbours"):
         np.testing.assert_array_equal(getattr(before, field), getattr(after, field))
@@ -203,8 +207,8 @@ def test_intervals_hold_68_per_cent(galaxies, name):
     (features, z), (val, val_z), (test, test_z) = (
         galaxies(n, seed=s) for n, s in ((1500, 4), (1500, 5), (3000, 6))
     )
-    probe = PROBES[name].fit(features, z, val_features=val, val_z=val_z, **QUICK[name])
-    answer = probe.predict(test)
+    probe = PROBES[name](**QUICK[name]).fit(features, z, validation=(val, val_z))
+    answer = probe.estimate(test)
     assert np.mean((answer.z_lo <= test_z) & (test_z <= answer.z_hi)) == pytest.approx(
         0.68, abs=0.05
     )
@@ -246,15 +250,15 @@ def test_interval_follows_the_spread_it_is_given():
 @pytest.mark.parametrize("name", PROBES)
 def test_probes_stay_within_the_redshifts_they_know(fit, splits, name):
     (_, z), _, _ = splits
-    answer = fit(PROBES[name], **QUICK[name]).predict(np.full((1, 6), 50.0, "f4"))
+    answer = fit(PROBES[name], **QUICK[name]).estimate(np.full((1, 6), 50.0, "f4"))
     assert z.min() * (1 - 1e-9) <= answer.z_phot[0] <= z.max() * (1 + 1e-9)
 
 
 def test_a_feature_that_does_not_vary_is_harmless(fit, splits):
     (features, z), (val, val_z), (test, _) = splits
     flat = [np.hstack([x, np.full((len(x), 1), 3.3, "f4")]) for x in (features, val, test)]
-    with_flat = Ridge.fit(flat[0], z, val_features=flat[1], val_z=val_z).predict(flat[2])
-    np.testing.assert_allclose(with_flat.z_phot, fit(Ridge).predict(test).z_phot, atol=1e-6)
+    with_flat = Ridge().fit(flat[0], z, validation=(flat[1], val_z)).predict(flat[2])
+    np.testing.assert_allclose(with_flat, fit(Ridge).predict(test), atol=1e-6)
 
 
 def test_standardise_clips_what_is_ten_sigma_off():
@@ -275,4 +279,4 @@ def test_probes_refuse_other_dimensions_and_nan(fit, splits, name):
         probe.predict(test)
     features[0, 0] = np.inf
     with pytest.raises(DataError, match="infinite"):
-        PROBES[name].fit(features, z, val_features=val, val_z=val_z)
+        PROBES[name]().fit(features, z, validation=(val, val_z))

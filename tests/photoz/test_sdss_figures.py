@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ssl_photoz.photoz.base import Prediction
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.protocol import Prediction
 from ssl_photoz.photoz.scores import score, table
 
 

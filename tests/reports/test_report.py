@@ -249,9 +249,9 @@ def test_no_figure_where_there_is_nothing_to_draw(history: list[dict[str, float]
     assert curves.draw_history(history) == b""
 
 
-def test_yardsticks_are_quoted_in_the_columns_of_the_table(tmp_path: Path) -> None:
+def test_references_are_quoted_in_the_columns_of_the_table(tmp_path: Path) -> None:
     (tmp_path / "y.yaml").write_text("rows: [{label: a, sigma_nmad: 0.0151, outliers_05: 0.027}]")
-    (row,) = scores.read_yardsticks(tmp_path / "y.yaml")
+    (row,) = scores.read_references(tmp_path / "y.yaml")
     cells = dict(zip([column.key for column in scores.METRICS], row.cells, strict=True))
     assert cells["sigma_nmad"] == "0.0151"
     assert cells["outliers_05"] == "2.7"
@@ -270,10 +270,10 @@ def test_yardsticks_are_quoted_in_the_columns_of_the_table(tmp_path: Path) -> No
         ("rows: [{label: a, r2: good}]", "numbers for any of"),
     ],
 )
-def test_wrong_yardsticks_are_said(tmp_path: Path, text: str, says: str) -> None:
+def test_wrong_references_are_said(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "y.yaml").write_text(text)
     with pytest.raises(ConfigError, match=says):
-        scores.read_yardsticks(tmp_path / "y.yaml")
+        scores.read_references(tmp_path / "y.yaml")
 
 
 def test_densities_are_shown_calibrated_and_as_fitted(run: Path, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
-from ssl_photoz.similarity.index import Index, exact_neighbours, search_rows
+from ssl_photoz.similarity.index import Index, exact_neighbours
 from ssl_photoz.similarity.reduction import Reduction
+from ssl_photoz.similarity.settings import IndexConfig
 
 
-def rival(vectors, dim, queries, k):
+def reference(vectors, dim, queries, k):
     """Cosine neighbours by scikit-learn, from standardising to searching."""
     scaler = StandardScaler().fit(vectors.astype(np.float64))
     pca = PCA(dim, svd_solver="full").fit(scaler.transform(vectors))
@@ -23,10 +24,10 @@ def rival(vectors, dim, queries, k):
 @pytest.mark.parametrize("dim", [5, 12])
 def test_search_agrees_with_scikit_learn(make_store, dim):
     store = make_store()
-    index = Index.build(store, pca_dim=dim)
+    index = Index.build(store, config=IndexConfig(pca_dim=dim))
     queries = np.random.default_rng(1).normal(size=(20, 12)).astype(np.float32)
-    distances, rows = index.search(queries, 15)
-    expected, neighbours = rival(store.vectors(), dim, queries, 15)
+    distances, rows = index.nearest_rows(queries, 15)
+    expected, neighbours = reference(store.vectors(), dim, queries, 15)
     np.testing.assert_array_equal(rows, neighbours)
     np.testing.assert_allclose(distances, expected, atol=2e-6)
     assert np.all(np.diff(distances, axis=1) >= 0)
@@ -34,12 +35,14 @@ def test_search_agrees_with_scikit_learn(make_store, dim):
 
 def test_a_saved_index_answers_as_before(make_store, tmp_path):
     store = make_store()
-    index = Index.build(store, pca_dim=6)
+    index = Index.build(store, config=IndexConfig(pca_dim=6))
     card = index.save(tmp_path / "index", config={"pca_dim": 6})
     loaded = Index.load(tmp_path / "index")
     loaded.check_belongs(store)
     queries = store.vectors()[:9]
-    for before, after in zip(index.search(queries, 4), loaded.search(queries, 4), strict=True):
+    for before, after in zip(
+        index.nearest_rows(queries, 4), loaded.nearest_rows(queries, 4), strict=True
+    ):
         np.testing.assert_array_equal(before, after)
     assert (card["rows"], card["pca_dim"], card["simulated"]) == (300, 6, True)
     assert card["parents"] == {"embeddings": store.sha256}
@@ -47,7 +50,7 @@ def test_a_saved_index_answers_as_before(make_store, tmp_path):
 
 def test_every_row_finds_itself_first(make_store):
     store = make_store()
-    distances, rows = Index.build(store).search(store.vectors(), 1)
+    distances, rows = Index.build(store).nearest_rows(store.vectors(), 1)
     np.testing.assert_array_equal(rows[:, 0], np.arange(300))
     np.testing.assert_allclose(distances, 0, atol=1e-6)
 
@@ -56,8 +59,8 @@ def test_a_part_of_the_catalogue_answers_with_catalogue_rows(make_store):
     store = make_store()
     index = Index.build(store)
     part = np.arange(3, 300, 7)
-    distances, rows = index.restricted_to(part).search(store.vectors()[:30], 5)
-    all_distances, all_rows = index.search(store.vectors()[:30], 300)
+    distances, rows = index.restricted_to(part).nearest_rows(store.vectors()[:30], 5)
+    all_distances, all_rows = index.nearest_rows(store.vectors()[:30], 300)
     for i in range(30):
         inside = np.isin(all_rows[i], part)
         np.testing.assert_array_equal(rows[i], all_rows[i][inside][:5])
@@ -68,8 +71,8 @@ def test_exact_neighbours_agree_with_scikit_learn():
     unit = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     distances, found = exact_neighbours(unit[:40], unit, 6)
-    rival = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(unit)
-    expected, neighbours = rival.kneighbors(unit[:40])
+    reference = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(unit)
+    expected, neighbours = reference.kneighbors(unit[:40])
     np.testing.assert_array_equal(found, neighbours)
     np.testing.assert_allclose(distances, expected, atol=1e-6)
 
@@ -78,17 +81,10 @@ def test_missing_neighbours_are_minus_one_at_infinity(make_store):
     store = make_store()
     index = Index.build(store)
     for count in (2, 0):
-        distances, rows = index.restricted_to(np.arange(count)).search(store.vectors()[:3], 4)
+        distances, rows = index.restricted_to(np.arange(count)).nearest_rows(store.vectors()[:3], 4)
         assert np.all(rows[:, count:] == -1)
         assert np.all(np.isinf(distances[:, count:]))
         assert np.all(rows[:, :count] >= 0)
-
-
-def test_rows_are_searched_in_the_order_asked(make_store):
-    store = make_store()
-    rows = np.array([4, 100, 299])
-    _, found = search_rows(Index.build(store), store, rows, 2)
-    np.testing.assert_array_equal(found[:, 0], rows)
 
 
 def test_a_constant_dimension_does_no_harm(make_store):
@@ -96,7 +92,7 @@ def test_a_constant_dimension_does_no_harm(make_store):
         vectors[:, 3] = 7.0
 
     store = make_store(change=flatten)
-    distances, rows = Index.build(store).search(store.vectors()[:5], 3)
+    distances, rows = Index.build(store).nearest_rows(store.vectors()[:5], 3)
     assert np.isfinite(distances).all()
     np.testing.assert_array_equal(rows[:, 0], np.arange(5))
 
@@ -149,8 +145,8 @@ def test_an_index_of_version_0_1_still_opens(make_store, tmp_path):
         del card[name]
     artefact.write_json(folder / "card.json", card)
     for before, after in zip(
-        index.search(store.vectors()[:9], 4),
-        Index.load(folder).search(store.vectors()[:9], 4),
+        index.nearest_rows(store.vectors()[:9], 4),
+        Index.load(folder).nearest_rows(store.vectors()[:9], 4),
         strict=True,
     ):
         np.testing.assert_array_equal(before, after)
@@ -160,11 +156,11 @@ def test_wrong_queries_are_refused(make_store):
     store = make_store()
     index = Index.build(store)
     with pytest.raises(ShapeError, match=r"expected \(B, 12\)"):
-        index.search(np.zeros((2, 11), np.float32), 3)
+        index.nearest_rows(np.zeros((2, 11), np.float32), 3)
     with pytest.raises(DataError, match="1 of 2 embeddings hold NaN"):
-        index.search(np.array([[0.0] * 12, [np.nan] * 12], np.float32), 3)
+        index.nearest_rows(np.array([[0.0] * 12, [np.nan] * 12], np.float32), 3)
     with pytest.raises(ConfigError, match="k is 0"):
-        index.search(store.vectors()[:1], 0)
+        index.nearest_rows(store.vectors()[:1], 0)
 
 
 def test_embeddings_that_cannot_be_indexed_are_refused(make_store):
@@ -194,6 +190,6 @@ def test_a_gpu_is_asked_where_there_is_one_unless_k_is_too_large_for_it(make_sto
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", Device, raising=False)
     for k in (3, 5000):
-        _, rows = index.search(store.vectors()[:2], k)
+        _, rows = index.nearest_rows(store.vectors()[:2], k)
         assert rows[:, 0].tolist() == [0, 1]
     assert asked == [3]

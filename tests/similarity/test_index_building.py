@@ -10,8 +10,8 @@ from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.similarity import index as index_module
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index
-from ssl_photoz.similarity.index_recall import recall_of
+from ssl_photoz.similarity.index_building import build_index, recall_of
+from ssl_photoz.similarity.settings import IndexConfig
 
 ROWS, DIM = 4000, 24
 TYPES = ("flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq")
@@ -40,9 +40,9 @@ def made(store, tmp_path_factory):
     """An index folder of every type."""
     folder = tmp_path_factory.mktemp("indexes")
     for name in (*TYPES, CUSTOM):
-        build_index(folder / name, store, index_type=name, pca_dim=16, shard_rows=1500).save(
-            folder / name
-        )
+        build_index(
+            folder / name, store, IndexConfig(index_type=name, pca_dim=16), shard_rows=1500
+        ).save(folder / name)
     return folder
 
 
@@ -50,15 +50,15 @@ def truth(index, queries, k):
     """Rows by scikit-learn, among the vectors that the index says it compares."""
     unit = index.reduction.apply(queries)
     everything = index.vectors(np.arange(ROWS))
-    rival = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(everything)
-    return rival.kneighbors(unit)
+    reference = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(everything)
+    return reference.kneighbors(unit)
 
 
 @pytest.mark.parametrize("name", [*TYPES, CUSTOM])
 def test_every_type_finds_the_true_neighbours_at_their_true_distance(store, made, name):
     index = Index.load(made / name)
     queries = np.random.default_rng(1).normal(size=(100, DIM)).astype("f4") + store.vectors()[:100]
-    distances, rows = index.search(queries, 10)
+    distances, rows = index.nearest_rows(queries, 10)
     expected, neighbours = truth(index, queries, 10)
     assert recall_of(rows, neighbours) >= 0.95
     same = rows == neighbours
@@ -70,7 +70,7 @@ def test_every_type_finds_the_true_neighbours_at_their_true_distance(store, made
 @pytest.mark.parametrize("name", [*TYPES, CUSTOM])
 def test_a_row_finds_itself_first(store, made, name):
     index = Index.load(made / name)
-    distances, rows = index.search(store.vectors()[:200], 1)
+    distances, rows = index.nearest_rows(store.vectors()[:200], 1)
     assert (rows[:, 0] == np.arange(200)).mean() >= 0.99
     assert np.median(distances) < 1e-3
 
@@ -79,15 +79,15 @@ def test_a_row_finds_itself_first(store, made, name):
 def test_a_batch_answers_as_its_queries_do_alone(store, made, name):
     index = Index.load(made / name)
     queries = store.vectors()[:20]
-    together, rows = index.search(queries, 5)
-    alone = [index.search(one[None], 5) for one in queries]
+    together, rows = index.nearest_rows(queries, 5)
+    alone = [index.nearest_rows(one[None], 5) for one in queries]
     assert np.mean(rows == np.concatenate([found for _, found in alone])) >= 0.95
     np.testing.assert_allclose(together, np.concatenate([d for d, _ in alone]), atol=1e-3)
 
 
 def test_flat_on_disk_is_the_index_that_is_built_in_memory(store, made):
     queries = store.vectors()[::50]
-    here, there = Index.build(store, pca_dim=16), Index.load(made / "flat")
+    here, there = Index.build(store, config=IndexConfig(pca_dim=16)), Index.load(made / "flat")
     for one, other in zip(here.search(queries, 7), there.search(queries, 7), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -101,14 +101,16 @@ def test_the_card_says_what_was_built_and_its_recall_is_true(store, made, name):
     assert card["recall_at_10"] >= card["recall_wanted"] == 0.99
     index = Index.load(made / name)
     asked = np.arange(5, ROWS, 9)
-    _, rows = index.search(store.vectors()[asked], 11)
+    _, rows = index.nearest_rows(store.vectors()[asked], 11)
     _, neighbours = truth(index, store.vectors()[asked], 11)
     measured = recall_of(rows, neighbours, own=asked)
     assert measured == pytest.approx(card["recall_at_10"], abs=0.02)
 
 
 def test_less_recall_is_less_effort(store, tmp_path):
-    index = build_index(tmp_path / "i", store, index_type="ivf_flat", pca_dim=16, recall=0.3)
+    index = build_index(
+        tmp_path / "i", store, IndexConfig(index_type="ivf_flat", pca_dim=16, recall=0.3)
+    )
     card = index.save(tmp_path / "i")
     assert card["effort"] < 4
     assert 0.3 <= card["recall_at_10"] < 1
@@ -119,7 +121,7 @@ def test_a_part_is_exact_whatever_the_type(store, made, name):
     index = Index.load(made / name)
     part = np.arange(7, ROWS, 11)
     queries = store.vectors()[:40]
-    distances, rows = index.restricted_to(part).search(queries, 6)
+    distances, rows = index.restricted_to(part).nearest_rows(queries, 6)
     unit = index.reduction.apply(queries)
     apart = 1 - unit @ index.vectors(part).T
     np.testing.assert_allclose(distances, np.sort(apart, axis=1)[:, :6], atol=1e-5)
@@ -133,8 +135,8 @@ def test_a_large_part_is_searched_without_a_copy(store, made, name, every, monke
     index = Index.load(made / name)
     part = np.arange(0, ROWS, every)
     searched = index.restricted_to(part)
-    _, rows = searched.search(store.vectors()[:60], 10)
-    _, exact = index.search(store.vectors()[:60], ROWS)
+    _, rows = searched.nearest_rows(store.vectors()[:60], 10)
+    _, exact = index.nearest_rows(store.vectors()[:60], ROWS)
     true = np.array([row[np.isin(row, part)][:10] for row in exact])
     assert len(searched) == len(part)
     assert np.isin(rows[rows >= 0], part).all()
@@ -142,16 +144,16 @@ def test_a_large_part_is_searched_without_a_copy(store, made, name, every, monke
 
 
 def test_it_searches_beside_libraries_that_replace_the_search_of_faiss(store, made):
-    expected = Index.load(made / "ivf_sq8").search(store.vectors()[:9], 5)
+    expected = Index.load(made / "ivf_sq8").nearest_rows(store.vectors()[:9], 5)
     importlib.import_module("faiss.contrib.torch_utils")  # as pytorch_metric_learning does
     index = Index.load(made / "ivf_sq8")
-    for before, after in zip(expected, index.search(store.vectors()[:9], 5), strict=True):
+    for before, after in zip(expected, index.nearest_rows(store.vectors()[:9], 5), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_all_rows_come_back_when_all_are_asked_for(store, made):
     for name in ("ivf_flat", "ivf_sq8", "ivf_pq"):
-        _, rows = Index.load(made / name).search(store.vectors()[:2], ROWS + 3)
+        _, rows = Index.load(made / name).nearest_rows(store.vectors()[:2], ROWS + 3)
         assert rows.shape == (2, ROWS + 3)
         for found in rows:
             np.testing.assert_array_equal(np.sort(found[:ROWS]), np.arange(ROWS))
@@ -179,7 +181,7 @@ def test_a_killed_build_goes_on_to_the_same_answers(store, made, tmp_path, name,
         return add(self, vectors)
 
     monkeypatch.setattr(target, "add", dies_at_the_third)
-    build = {"index_type": name, "pca_dim": 16, "shard_rows": 1500}
+    build = {"config": IndexConfig(index_type=name, pca_dim=16), "shard_rows": 1500}
     with pytest.raises(KeyboardInterrupt):
         build_index(tmp_path / "i", store, **build)
     with pytest.raises(ArtefactError, match=r"no card\.json"):
@@ -190,27 +192,34 @@ def test_a_killed_build_goes_on_to_the_same_answers(store, made, tmp_path, name,
     resumed = Index.load(tmp_path / "i")
     names = {path.name.split("-")[0] for path in (tmp_path / "i").iterdir()}
     assert not {"lists", "plan.json"} & names
-    same = whole.search(store.vectors()[:100], 5)[1] == resumed.search(store.vectors()[:100], 5)[1]
+    same = (
+        whole.nearest_rows(store.vectors()[:100], 5)[1]
+        == resumed.nearest_rows(store.vectors()[:100], 5)[1]
+    )
     assert same.mean() >= (0.97 if name == "hnsw" else 1)
 
 
 def test_other_work_in_the_folder_is_not_gone_on_with(store, made, tmp_path):
     """What another build of other settings left is cleared away."""
     folder = tmp_path / "i"
-    build_index(folder, store, index_type="ivf_sq8", pca_dim=8, shard_rows=1500)
-    index = build_index(folder, store, index_type="ivf_flat", pca_dim=16, shard_rows=2500)
+    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8), shard_rows=1500)
+    index = build_index(
+        folder, store, IndexConfig(index_type="ivf_flat", pca_dim=16), shard_rows=2500
+    )
     index.save(folder)
     loaded = Index.load(folder)
     assert loaded.reduction.dim == 16
     np.testing.assert_array_equal(
-        loaded.search(store.vectors()[:50], 3)[1],
-        Index.load(made / "ivf_flat").search(store.vectors()[:50], 3)[1],
+        loaded.nearest_rows(store.vectors()[:50], 3)[1],
+        Index.load(made / "ivf_flat").nearest_rows(store.vectors()[:50], 3)[1],
     )
 
 
 def test_whitened_components_have_unit_variance(store, tmp_path):
-    index = build_index(tmp_path / "i", store, index_type="flat", pca_dim=12, whiten=True)
-    plain = build_index(tmp_path / "p", store, index_type="flat", pca_dim=12)
+    index = build_index(
+        tmp_path / "i", store, IndexConfig(index_type="flat", pca_dim=12, whiten=True)
+    )
+    plain = build_index(tmp_path / "p", store, IndexConfig(index_type="flat", pca_dim=12))
     reduced = (store.vectors() - index.reduction.mean) @ index.reduction.projection.T
     np.testing.assert_allclose(reduced.std(axis=0), 1, atol=0.01)
     raw = (store.vectors() - plain.reduction.mean) @ plain.reduction.projection.T
@@ -224,8 +233,8 @@ def test_whitening_leaves_out_what_does_not_vary(tmp_path, make_store):
         vectors[:, 3:] = vectors[:, :1]
 
     store = make_store(change=flatten)
-    index = build_index(tmp_path / "i", store, whiten=True)
-    distances, rows = index.search(store.vectors()[:5], 3)
+    index = build_index(tmp_path / "i", store, IndexConfig(whiten=True))
+    distances, rows = index.nearest_rows(store.vectors()[:5], 3)
     assert np.isfinite(distances).all()
     np.testing.assert_array_equal(rows[:, 0], np.arange(5))
 
@@ -247,7 +256,7 @@ def test_an_approximate_index_is_not_saved_elsewhere(made, tmp_path):
 )
 def test_impossible_indexes_are_refused(store, tmp_path, asked, complaint):
     with pytest.raises(ConfigError, match=complaint):
-        build_index(tmp_path / "i", store, **asked)
+        build_index(tmp_path / "i", store, IndexConfig(**asked))
 
 
 def test_embeddings_that_are_not_finite_are_refused(make_store, tmp_path):
@@ -256,4 +265,4 @@ def test_embeddings_that_are_not_finite_are_refused(make_store, tmp_path):
 
     store = make_store(change=poison)
     with pytest.raises(DataError, match="2 of 300 embeddings hold NaN or infinity"):
-        build_index(tmp_path / "i", store, index_type="ivf_flat")
+        build_index(tmp_path / "i", store, IndexConfig(index_type="ivf_flat"))

@@ -8,6 +8,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
+from ssl_photoz.similarity.settings import IndexConfig
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def store(make_store):
 @pytest.mark.parametrize("prefix", ["index-", "vectors-", "trained", "reduction"])
 def test_a_damaged_file_of_an_approximate_index_is_refused(store, tmp_path, prefix):
     folder = tmp_path / "i"
-    build_index(folder, store, index_type="ivf_sq8", pca_dim=8).save(folder)
+    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8)).save(folder)
     (path,) = folder.glob(f"{prefix}*")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -39,7 +40,7 @@ def reseal(folder, name, content):
 @pytest.mark.parametrize("prefix", ["index-", "vectors-"])
 def test_a_truncated_file_with_a_right_checksum_is_refused(store, tmp_path, prefix, cut):
     folder = tmp_path / "i"
-    build_index(folder, store, index_type="ivf_sq8", pca_dim=8).save(folder)
+    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8)).save(folder)
     (path,) = folder.glob(f"{prefix}*")
     reseal(folder, path.name, path.read_bytes()[:cut])
     with pytest.raises(ArtefactError):
@@ -48,7 +49,7 @@ def test_a_truncated_file_with_a_right_checksum_is_refused(store, tmp_path, pref
 
 def test_a_pickle_is_not_unpickled(store, tmp_path):
     folder = tmp_path / "i"
-    build_index(folder, store, index_type="ivf_sq8", pca_dim=8).save(folder)
+    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8)).save(folder)
     (path,) = folder.glob("vectors-*")
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     reseal(folder, path.name, (tmp_path / "evil.npy").read_bytes())
@@ -58,8 +59,8 @@ def test_a_pickle_is_not_unpickled(store, tmp_path):
 
 def test_files_that_do_not_belong_together_are_refused(store, tmp_path):
     folder, wider = tmp_path / "i", tmp_path / "wider"
-    build_index(wider, store, index_type="ivf_sq8", pca_dim=12).save(wider)
-    build_index(folder, store, index_type="ivf_sq8", pca_dim=8).save(folder)
+    build_index(wider, store, IndexConfig(index_type="ivf_sq8", pca_dim=12)).save(wider)
+    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8)).save(folder)
     (path,) = folder.glob("index-*")
     (other,) = wider.glob("index-*")
     reseal(folder, path.name, other.read_bytes())
@@ -69,7 +70,7 @@ def test_files_that_do_not_belong_together_are_refused(store, tmp_path):
 
 def test_a_card_that_points_outside_is_refused(store, tmp_path):
     folder = tmp_path / "i"
-    build_index(folder, store, index_type="flat", pca_dim=8).save(folder)
+    build_index(folder, store, IndexConfig(index_type="flat", pca_dim=8)).save(folder)
     card = artefact.read_json(folder / "card.json")
     card["files"]["../secret"] = "0"
     artefact.write_json(folder / "card.json", card)
@@ -79,7 +80,7 @@ def test_a_card_that_points_outside_is_refused(store, tmp_path):
 
 def test_an_index_whose_lists_lie_in_another_file_is_refused(store, tmp_path):
     folder = tmp_path / "i"
-    build_index(folder, store, index_type="ivf_flat", pca_dim=8).save(folder)
+    build_index(folder, store, IndexConfig(index_type="ivf_flat", pca_dim=8)).save(folder)
     (path,) = folder.glob("index-*")
     index = faiss.read_index(str(path))
     elsewhere = faiss.OnDiskInvertedLists(index.nlist, index.code_size, str(folder / "other"))

@@ -15,9 +15,9 @@ from ssl_photoz.core.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
 from ssl_photoz.similarity import index_building
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index, grow_index
-from ssl_photoz.similarity.index_hiding import rows_to_hide
-from ssl_photoz.similarity.index_recall import recall_of
+from ssl_photoz.similarity.index_building import build_index, grow_index, recall_of
+from ssl_photoz.similarity.lists import rows_to_hide
+from ssl_photoz.similarity.settings import IndexConfig
 
 SHARD, DIM = 600, 16
 TYPES = ("flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq")
@@ -62,17 +62,17 @@ def make_shards(tmp_path):
 def test_a_grown_index_finds_old_and_new_rows(make_shards, tmp_path, name):
     old, new = make_shards("old", 2), make_shards("new", 3)
     folder = tmp_path / "index"
-    build_index(folder, old, index_type=name, shard_rows=500).save(folder)
+    build_index(folder, old, IndexConfig(index_type=name), shard_rows=500).save(folder)
     before = {path.name for path in folder.iterdir()}
     grow_index(folder, new, shard_rows=500).save(folder)
     index = Index.load(folder)
     index.check_belongs(new)
     assert len(index) == 3 * SHARD
-    _, rows = index.search(new.vectors(), 1)
+    _, rows = index.nearest_rows(new.vectors(), 1)
     assert (rows[:, 0] == np.arange(3 * SHARD)).mean() >= 0.98
     unit = index.reduction.apply(new.vectors())
     true = np.argsort(-unit @ unit.T, axis=1)[:, :10]
-    assert recall_of(index.search(new.vectors(), 10)[1], true) >= 0.95
+    assert recall_of(index.nearest_rows(new.vectors(), 10)[1], true) >= 0.95
     untouched = {"reduction.safetensors", "trained.faiss", "vectors-000000000000.npy"} & before
     assert untouched <= {path.name for path in folder.iterdir()}
     assert len(list(folder.glob("index-*"))) == 1
@@ -81,7 +81,7 @@ def test_a_grown_index_finds_old_and_new_rows(make_shards, tmp_path, name):
 def test_growing_trains_nothing_again(make_shards, tmp_path, monkeypatch):
     old, new = make_shards("old", 2), make_shards("new", 3)
     folder = tmp_path / "index"
-    build_index(folder, old, index_type="ivf_sq8").save(folder)
+    build_index(folder, old, IndexConfig(index_type="ivf_sq8")).save(folder)
     kept = {path: artefact.sha256_of(path) for path in folder.glob("[rtv]*")}
     monkeypatch.setattr(index_building, "train", None)
     grow_index(folder, new).save(folder)
@@ -94,8 +94,8 @@ def test_growth_cut_short_leaves_the_old_index_and_goes_on(
 ):
     old, new = make_shards("old", 2), make_shards("new", 4)
     folder = tmp_path / "index"
-    build_index(folder, old, index_type=name).save(folder)
-    before = Index.load(folder).search(old.vectors()[:50], 5)[1]
+    build_index(folder, old, IndexConfig(index_type=name)).save(folder)
+    before = Index.load(folder).nearest_rows(old.vectors()[:50], 5)[1]
 
     def fail(*_, **__):
         raise KeyboardInterrupt
@@ -108,12 +108,12 @@ def test_growth_cut_short_leaves_the_old_index_and_goes_on(
                     grow_index(folder, new, shard_rows=500)
         index = Index.load(folder)
         index.check_belongs(old)
-        np.testing.assert_array_equal(index.search(old.vectors()[:50], 5)[1], before)
+        np.testing.assert_array_equal(index.nearest_rows(old.vectors()[:50], 5)[1], before)
     monkeypatch.setattr(index_building, "write_shards", fail)  # they are there
     grow_index(folder, new, shard_rows=500).save(folder)
     index = Index.load(folder)
     assert len(index) == 4 * SHARD
-    assert (index.search(new.vectors(), 1)[1][:, 0] == np.arange(4 * SHARD)).mean() >= 0.98
+    assert (index.nearest_rows(new.vectors(), 1)[1][:, 0] == np.arange(4 * SHARD)).mean() >= 0.98
     assert not list(folder.glob("lists-*"))
     assert not (folder / "growing.json").exists()
 
@@ -123,7 +123,7 @@ def test_growth_that_was_begun_with_other_embeddings_is_not_gone_on_with(
 ):
     old, new, longer = make_shards("old", 1), make_shards("new", 2), make_shards("longer", 3)
     folder = tmp_path / "index"
-    build_index(folder, old, index_type="ivf_sq8").save(folder)
+    build_index(folder, old, IndexConfig(index_type="ivf_sq8")).save(folder)
     with monkeypatch.context() as patch:
         patch.setattr(index_building, "tune", None)
         with pytest.raises(TypeError):
@@ -131,12 +131,12 @@ def test_growth_that_was_begun_with_other_embeddings_is_not_gone_on_with(
     grow_index(folder, new).save(folder)
     index = Index.load(folder)
     assert len(index) == 2 * SHARD
-    assert (index.search(new.vectors(), 1)[1][:, 0] == np.arange(2 * SHARD)).mean() >= 0.98
+    assert (index.nearest_rows(new.vectors(), 1)[1][:, 0] == np.arange(2 * SHARD)).mean() >= 0.98
 
 
 def test_only_what_continues_the_indexed_rows_is_added(make_shards, tmp_path):
     folder = tmp_path / "index"
-    build_index(folder, make_shards("old", 2), index_type="flat").save(folder)
+    build_index(folder, make_shards("old", 2), IndexConfig(index_type="flat")).save(folder)
     others = [
         make_shards("shorter", 1),
         make_shards("different", 3, seed=1),
@@ -152,17 +152,17 @@ def test_hidden_rows_are_never_found_and_the_others_still_are(make_shards, tmp_p
     store = make_shards("e", 2)
     folder = tmp_path / "index"
     hidden = store.column("is_star")
-    build_index(folder, store, index_type=name).hiding(hidden).save(folder)
+    build_index(folder, store, IndexConfig(index_type=name)).hiding(hidden).save(folder)
     index = Index.load(folder)
     visible = np.flatnonzero(~hidden)
     assert len(index) == len(visible)
-    _, rows = index.search(store.vectors(), 10)
+    _, rows = index.nearest_rows(store.vectors(), 10)
     assert not hidden[rows].any()
     unit = index.reduction.apply(store.vectors())
     true = visible[np.argsort(-unit @ unit[visible].T, axis=1)[:, :10]]
     assert recall_of(rows, true) >= 0.95
     part = np.arange(0, len(store), 3)
-    _, among = index.restricted_to(part).search(store.vectors()[:50], 10)
+    _, among = index.restricted_to(part).nearest_rows(store.vectors()[:50], 10)
     assert np.isin(among, part[~hidden[part]]).all()
     np.testing.assert_allclose(index.vectors(np.flatnonzero(hidden)), unit[hidden], atol=1e-3)
 
@@ -170,11 +170,11 @@ def test_hidden_rows_are_never_found_and_the_others_still_are(make_shards, tmp_p
 @pytest.mark.parametrize("name", ["flat", "ivf_flat"])
 def test_what_is_hidden_can_be_shown_again(make_shards, tmp_path, name):
     store = make_shards("e", 2)
-    index = build_index(tmp_path / "index", store, index_type=name)
+    index = build_index(tmp_path / "index", store, IndexConfig(index_type=name))
     hidden = store.column("is_star")
     again = index.hiding(hidden).hiding(None)
     for before, after in zip(
-        index.search(store.vectors(), 3), again.search(store.vectors(), 3), strict=True
+        index.nearest_rows(store.vectors(), 3), again.nearest_rows(store.vectors(), 3), strict=True
     ):
         np.testing.assert_array_equal(before, after)
     assert index.hiding(hidden).hides(hidden)
@@ -210,8 +210,10 @@ def test_the_same_command_builds_hides_grows_and_then_has_nothing_to_do(
     old, new = make_shards("old", 2), make_shards("new", 3)
     out = tmp_path / "index"
 
-    def run(store, **asked):
-        program.main(program.Settings(store.folder, out, index_type="ivf_sq8", **asked))
+    def run(store, *, pca_dim=128, **asked):
+        config = IndexConfig(index_type="ivf_sq8", pca_dim=pca_dim)
+        made = program.index(store.folder, out, search=config, **asked)
+        assert made.card.embeddings == store.sha256
         return capsys.readouterr().out
 
     assert "1200 of 1200 galaxies searchable" in run(old)
@@ -242,12 +244,14 @@ def test_a_build_survives_sigkill(make_shards, tmp_path):
     code = (
         "import sys; from pathlib import Path; import time\n"
         "from ssl_photoz.embeddings.store import Embeddings\n"
-        "from ssl_photoz.similarity import index_building, index_shards\n"
-        "write = index_shards.write_faiss\n"
-        "index_shards.write_faiss = lambda *given: (write(*given), time.sleep(0.05))\n"
+        "from ssl_photoz.similarity import index_building\n"
+        "from ssl_photoz.similarity.settings import IndexConfig\n"
+        "write = index_building.write_faiss\n"
+        "index_building.write_faiss = lambda *given: (write(*given), time.sleep(0.05))\n"
         "out = Path(sys.argv[2])\n"
-        "given = {'index_type': 'ivf_sq8', 'shard_rows': 300}\n"
-        "index_building.build_index(out, Embeddings.open(Path(sys.argv[1])), **given).save(out)\n"
+        "config = IndexConfig(index_type='ivf_sq8')\n"
+        "store = Embeddings.open(sys.argv[1])\n"
+        "index_building.build_index(out, store, config, shard_rows=300).save(out)\n"
     )
     command = [sys.executable, "-c", code, str(store.folder), str(tmp_path / "killed")]
     for shards in (2, 7):
@@ -260,13 +264,17 @@ def test_a_build_survives_sigkill(make_shards, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (tmp_path / "killed" / "card.json").exists()
-    build_index(tmp_path / "killed", store, index_type="ivf_sq8", shard_rows=300).save(
+    build_index(tmp_path / "killed", store, IndexConfig(index_type="ivf_sq8"), shard_rows=300).save(
         tmp_path / "killed"
     )
-    build_index(tmp_path / "whole", store, index_type="ivf_sq8").save(tmp_path / "whole")
+    build_index(tmp_path / "whole", store, IndexConfig(index_type="ivf_sq8")).save(
+        tmp_path / "whole"
+    )
     killed, whole = (Index.load(tmp_path / name) for name in ("killed", "whole"))
     for one, other in zip(
-        killed.search(store.vectors()[:99], 4), whole.search(store.vectors()[:99], 4), strict=True
+        killed.nearest_rows(store.vectors()[:99], 4),
+        whole.nearest_rows(store.vectors()[:99], 4),
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)
     assert not [path for path in (tmp_path / "killed").iterdir() if "partial" in path.name]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.similarity.index_vectors import StoredVectors, write_vectors
+from ssl_photoz.similarity.index_files import StoredVectors, write_vectors
 
 SIZES = (5, 1, 30, 7)
 

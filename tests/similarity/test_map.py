@@ -7,9 +7,9 @@ from ssl_photoz.recipes.probe import map as program
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.similarity.map import lay_out, reduce_all
-from ssl_photoz.similarity.map_figure import one_per_cell
-from ssl_photoz.similarity.map_sample import spread_sample
+from ssl_photoz.similarity.map import lay_out, reduce_all, spread_sample
+from ssl_photoz.similarity.map_files import one_per_cell
+from ssl_photoz.similarity.settings import MapConfig
 
 
 def test_one_galaxy_per_cell_the_most_central():
@@ -40,7 +40,7 @@ def test_too_few_galaxies_are_refused():
     with pytest.raises(DataError, match="5 galaxies are too few"):
         lay_out(np.eye(5, dtype=np.float32))
     with pytest.raises(DataError, match="10 galaxies are too few"):
-        lay_out(islands(40)[0], fit_limit=10)
+        lay_out(islands(40)[0], MapConfig(fit_limit=10))
 
 
 def test_a_rare_far_island_is_not_lost_in_the_sample():
@@ -65,7 +65,7 @@ def test_identical_galaxies_can_be_sampled():
 
 def test_separate_clumps_stay_separate_also_for_those_that_were_placed():
     vectors, clump = islands(200, 200)
-    places, fitted = lay_out(vectors, fit_limit=150)
+    places, fitted = lay_out(vectors, MapConfig(fit_limit=150))
     assert fitted.sum() == 150
     middles = np.array([places[clump == one].mean(axis=0) for one in (0, 1)])
     gap = np.linalg.norm(middles[0] - middles[1])
@@ -76,7 +76,7 @@ def test_separate_clumps_stay_separate_also_for_those_that_were_placed():
 def test_the_map_keeps_neighbours_and_comes_out_the_same_twice(make_store, tmp_path, capsys):
     store = make_store(pictures=True)
     for name in ("one", "two"):
-        program.main(program.Settings(store.folder, tmp_path / name, pca_dim=8, fit_limit=250))
+        program.map(store, tmp_path / name, layout=MapConfig(pca_dim=8, fit_limit=250))
     tables = [pq.read_table(tmp_path / name / "map.parquet") for name in ("one", "two")]
     one, two = ((tmp_path / name / "map.parquet").read_bytes() for name in ("one", "two"))
     assert one == two
@@ -93,5 +93,7 @@ def test_the_map_keeps_neighbours_and_comes_out_the_same_twice(make_store, tmp_p
         image = imread(tmp_path / "one" / picture)
         assert image[..., :3].std() > 0.05
         assert image.tobytes() == imread(tmp_path / "two" / picture).tobytes()
-    program.main(program.Settings(store.folder, tmp_path / "one", pca_dim=8, fit_limit=250))
+    again = program.map(store, str(tmp_path / "one"), layout=MapConfig(pca_dim=8, fit_limit=250))
+    assert again.card.measured.trustworthiness == card["measured"]["trustworthiness"]
+    np.testing.assert_array_equal(again.table()["x"], places[:, 0])
     assert "already made" in capsys.readouterr().out

@@ -3,7 +3,7 @@ import pytest
 from sklearn.manifold import trustworthiness
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.similarity.map_quality import measure_trust
+from ssl_photoz.similarity.map import measure_trust
 
 
 def scattered(n, seed=0):

@@ -7,6 +7,7 @@ from ssl_photoz.recipes.probe import map as program
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError
+from ssl_photoz.similarity.settings import MapConfig
 
 STIL_READS = {  # scalars of TOPCAT's Parquet reader: no 16-bit floats, no unsigned 64-bit numbers
     *(pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16()),
@@ -40,7 +41,7 @@ def predictions(store, tmp_path):
 
 
 def made(store, out, **settings):
-    program.main(program.Settings(store.folder, out, pca_dim=8, epochs=10, **settings))
+    program.map(store.folder, out, layout=MapConfig(pca_dim=8, epochs=10), **settings)
     return pq.read_table(out / "map.parquet")
 
 
@@ -101,4 +102,4 @@ def test_a_magnitude_that_is_none_is_refused(store, tmp_path, name, complaint):
 
 def test_settings_that_umap_would_stumble_over_are_refused():
     with pytest.raises(ConfigError, match="n_neighbors is 1"):
-        program.Settings("a", "b", n_neighbors=1)
+        MapConfig(n_neighbors=1)

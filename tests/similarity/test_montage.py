@@ -45,7 +45,7 @@ def test_the_query_comes_first_and_captions_tell(make_store):
     catalogue = Catalogue.read(store)
     row = int(np.flatnonzero(np.isfinite(catalogue.z))[0])
     found = look_alikes(Index.build(store), catalogue, store.vectors()[row], k=9, row=row)
-    panels = look_alike_row(store, catalogue, found)
+    panels = look_alike_row(store, found)
     assert [panel.framed for panel in panels] == [True] + [False] * 9
     assert f"z = {catalogue.z[row]:.3f}" in panels[0].caption
     for panel, one, distance in zip(panels[1:], found.rows, found.distances, strict=True):
@@ -61,7 +61,7 @@ def test_a_predicted_redshift_is_captioned_as_such_where_none_is_measured(make_s
     row = int(np.flatnonzero(np.isfinite(measured.z))[0])
     catalogue = replace(measured, photoz={"z_phot": np.linspace(0.2, 0.3, len(measured))})
     found = look_alikes(Index.build(store), catalogue, store.vectors()[row], k=9, row=row)
-    captions = [panel.caption for panel in look_alike_row(store, catalogue, found)][1:]
+    captions = [panel.caption for panel in look_alike_row(store, found)][1:]
     known = np.isfinite(measured.z[found.rows])
     assert 0 < known.sum() < len(known)
     for caption, one, measured_there in zip(captions, found.rows, known, strict=True):
@@ -74,7 +74,7 @@ def test_a_store_without_pictures_still_has_a_montage(make_store, tmp_path):
     store = make_store()
     catalogue = Catalogue.read(store)
     found = look_alikes(Index.build(store), catalogue, store.vectors()[0], k=4, row=0)
-    panels = look_alike_row(store, catalogue, found)
+    panels = look_alike_row(store, found)
     draw_montage(tmp_path / "m.png", wrap(panels, columns=3), title="t")
     assert share_of(pixels(tmp_path / "m.png"), (225, 225, 225)) > 0.2
 

@@ -4,6 +4,7 @@ import pytest
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.quality import measure_quality, quality_line
+from ssl_photoz.similarity.settings import QualityConfig
 
 
 def by_hand(store, k, width):
@@ -25,7 +26,7 @@ def by_hand(store, k, width):
 
 def test_scores_agree_with_a_slow_loop(make_store):
     store = make_store(n=400)
-    scores = measure_quality(Index.build(store), store, k=7, bin_width=0.02)
+    scores = measure_quality(Index.build(store), store, QualityConfig(k=7, bin_width=0.02))
     at_1, at_k, chance = by_hand(store, 7, 0.02)
     assert scores["precision_at_1"] == pytest.approx(at_1, abs=1e-6)
     assert scores["precision_at_k"] == pytest.approx(at_k, abs=1e-6)
@@ -38,7 +39,7 @@ def test_noise_scores_as_chance(make_store):
         vectors[:] = np.random.default_rng(5).normal(size=vectors.shape)
 
     store = make_store(n=2000, labelled=1.0, change=forget)
-    scores = measure_quality(Index.build(store), store, k=10, bin_width=0.05)
+    scores = measure_quality(Index.build(store), store, QualityConfig(k=10, bin_width=0.05))
     error = np.sqrt(scores["chance"] / (10 * scores["queries"]))
     assert scores["precision_at_k"] == pytest.approx(scores["chance"], abs=5 * error)
 
@@ -50,14 +51,14 @@ def test_no_redshifts_no_score(make_store):
 
 def test_queries_are_limited(make_store):
     store = make_store()
-    scores = measure_quality(Index.build(store), store, k=3, max_queries=20)
+    scores = measure_quality(Index.build(store), store, QualityConfig(k=3, max_queries=20))
     assert scores["queries"] == 20
 
 
 def test_wrong_settings_are_refused(make_store):
     store = make_store()
     with pytest.raises(ConfigError, match="bin_width 0"):
-        measure_quality(Index.build(store), store, bin_width=0.0)
+        measure_quality(Index.build(store), store, QualityConfig(bin_width=0.0))
 
 
 def ranked_by_hand(store, classes, wanted):
@@ -79,7 +80,7 @@ def ranked_by_hand(store, classes, wanted):
 def test_scores_at_r_agree_with_a_slow_loop(make_store):
     store = make_store(n=400)
     z = store.column("z")
-    scores = measure_quality(Index.build(store), store, bin_width=0.05, z_max=0.12)
+    scores = measure_quality(Index.build(store), store, QualityConfig(bin_width=0.05, z_max=0.12))
     bins, near = np.floor(np.log1p(z) / 0.05), z < 0.12
     at_r = [scores["r_precision"], scores["map_at_r"]]
     assert at_r == pytest.approx(ranked_by_hand(store, bins, np.full(400, True)), abs=1e-5)
@@ -105,6 +106,6 @@ def test_one_line_per_encoder_marks_what_has_seen_the_answers(make_store):
     scores = measure_quality(Index.build(good), good)
     assert scores["contaminated"] == scores["queries"]
     assert quality_line("good", scores).startswith("CONTAMINATED: good:")
-    none = measure_quality(Index.build(good), good, z_max=1e-6)
+    none = measure_quality(Index.build(good), good, QualityConfig(z_max=1e-06))
     assert none["nearby"] is None
     assert "P@1     -" in quality_line("good", none)

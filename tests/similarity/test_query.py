@@ -20,7 +20,7 @@ def answer(store, row, k):
 def test_look_alikes_are_the_neighbours_without_the_query(make_store):
     store = make_store()
     found = answer(store, 7, 10)
-    distances, rows = Index.build(store).search(store.vectors()[7:8], 11)
+    distances, rows = Index.build(store).nearest_rows(store.vectors()[7:8], 11)
     assert rows[0, 0] == 7
     np.testing.assert_array_equal(found.rows, rows[0, 1:])
     np.testing.assert_allclose(found.distances, distances[0, 1:])

@@ -6,8 +6,9 @@ from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_building import build_index
+from ssl_photoz.similarity.lists import read_list
 from ssl_photoz.similarity.search import Search
-from ssl_photoz.similarity.uploads import read_list
+from ssl_photoz.similarity.settings import FeedbackConfig, IndexConfig, MatchConfig
 
 ARCSEC = 1 / 3600
 LIKES, UNLIKES = [3, 50, 71, 200], [9, 120]
@@ -41,7 +42,9 @@ def test_the_centroid_of_a_list_is_the_mean_direction(search):
 def test_any_of_a_list_means_the_best_of_them(search, k):
     units = search.index.vectors(np.arange(300)).astype("f8")
     score = (units @ units[LIKES].T).max(axis=1)
-    found = search.like_these(search.catalogue.id[LIKES].tolist(), mode="any", k=k)
+    found = search.like_these(
+        search.catalogue.id[LIKES].tolist(), feedback=FeedbackConfig("any"), k=k
+    )
     assert found.rows.tolist() == expected_order(search, score, without=LIKES)[:k]
     np.testing.assert_allclose(found.distances, 1 - score[found.rows], atol=1e-6)
 
@@ -54,7 +57,10 @@ def test_these_but_not_those(search, mode, weight):
     score = (units @ likes.T).max(axis=1) - weight * (units @ unit(units[UNLIKES].mean(axis=0)))
     ids = search.catalogue.id
     found = search.like_these(
-        ids[LIKES].tolist(), mode=mode, unlike=ids[UNLIKES].tolist(), unlike_weight=weight, k=30
+        ids[LIKES].tolist(),
+        unlike=ids[UNLIKES].tolist(),
+        feedback=FeedbackConfig(mode, weight),
+        k=30,
     )
     assert found.rows.tolist() == expected_order(search, score, without=LIKES + UNLIKES)[:30]
     np.testing.assert_allclose(found.distances, 1 - score[found.rows], atol=1e-6)
@@ -78,11 +84,13 @@ def test_shreds_of_the_examples_are_no_answers(make_store):
 
     store = make_store(change=shred)
     search = Search(Index.build(store), store)
-    found = search.like_these(search.catalogue.id[[0, 50]].tolist(), mode="any", k=10)
+    found = search.like_these(
+        search.catalogue.id[[0, 50]].tolist(), feedback=FeedbackConfig("any"), k=10
+    )
     assert not {0, 1, 2, 50} & set(found.rows.tolist())
     assert found.likes.tolist() == [0, 2]  # the first of that id
     assert found.repeats == 2
-    assert "2 passed over: the same object again" in found.describe(search.catalogue)
+    assert "2 passed over: the same object again" in found.describe()
 
 
 def test_a_position_with_several_galaxies_names_them(make_store):
@@ -92,16 +100,16 @@ def test_a_position_with_several_galaxies_names_them(make_store):
     store = make_store(change=crowd)
     search = Search(Index.build(store), store)
     ids = search.catalogue.id
-    first = search.like_position(40.0, 5.0 + 1 * ARCSEC, radius_arcsec=10)
+    first = search.like_position(40.0, 5.0 + 1 * ARCSEC, matching=MatchConfig(10))
     assert first.query == 0
     assert first.notes == (
         f'2 galaxies within 10", nearest first: {ids[0]} (1.00"), {ids[1]} (3.00"); number 1 was '
         f"taken, match= takes another",
     )
-    second = search.like_position(40.0, 5.0 + 1 * ARCSEC, radius_arcsec=10, match=2)
+    second = search.like_position(40.0, 5.0 + 1 * ARCSEC, matching=MatchConfig(10, match=2))
     np.testing.assert_array_equal(second.rows, search.like_id(ids[1]).rows)
     with pytest.raises(ConfigError, match="match is 3, expected 1 to 2"):
-        search.like_position(40.0, 5.0, radius_arcsec=10, match=3)
+        search.like_position(40.0, 5.0, matching=MatchConfig(10, match=3))
 
 
 def list_file(tmp_path, suffix, columns):
@@ -156,9 +164,9 @@ def test_malformed_lists_are_refused_clearly(search, tmp_path, text, says):
 def test_unknown_galaxies_can_be_skipped_and_are_named(search, tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("id\n1\n{}\n{}\n".format(*search.catalogue.id[LIKES[:2]]))
-    found = search.like_these(path, missing="skip")
+    found = search.like_these(path, matching=MatchConfig(missing="skip"))
     assert found.likes.tolist() == LIKES[:2]
-    assert "1 listed galaxies are not here: 1" in found.describe(search.catalogue)
+    assert "1 listed galaxies are not here: 1" in found.describe()
 
 
 def test_lists_that_ask_for_nothing_are_refused(search, monkeypatch):
@@ -168,10 +176,10 @@ def test_lists_that_ask_for_nothing_are_refused(search, monkeypatch):
     with pytest.raises(DataError, match="the list of galaxies is empty"):
         search.like_these([])
     with pytest.raises(ConfigError, match="unlike_weight is -1"):
-        search.like_these(ids, unlike=ids[:1], unlike_weight=-1)
+        FeedbackConfig(unlike_weight=-1)
     monkeypatch.setattr("ssl_photoz.similarity.search.MAX_ANY", 3)
     with pytest.raises(ConfigError, match="the list has 4 galaxies, expected at most 3"):
-        search.like_these(ids, mode="any")
+        search.like_these(ids, feedback=FeedbackConfig("any"))
 
 
 def test_predicted_redshifts_come_with_the_answer(search, tmp_path):
@@ -183,10 +191,10 @@ def test_predicted_redshifts_come_with_the_answer(search, tmp_path):
     answer = told.like_id(catalogue.id[0], where="z_phot < 0.2", k=20)
     assert (answer.rows < 200).all()
     assert (answer.rows % 2 == 0).all()
-    table = told.table(answer)
+    table = answer.table()
     np.testing.assert_allclose(table["z_phot"], 0.001 * answer.rows, rtol=1e-6)
     np.testing.assert_array_equal(table["z_spec"], catalogue.z[answer.rows])
-    unknown = told.table(told.like_id(catalogue.id[0], where="id > 0", k=299))
+    unknown = told.like_id(catalogue.id[0], where="id > 0", k=299).table()
     assert np.isnan(unknown["z_phot"]).sum() == 150
     write_table(path, {"id": np.array([1]), "z_phot": z_phot[:1]}, simulated=True)
     with pytest.raises(MismatchError, match="none of them among these 300"):
@@ -198,10 +206,16 @@ def test_predicted_redshifts_come_with_the_answer(search, tmp_path):
 
 def test_an_approximate_index_answers_nearly_the_same_and_filters_exactly(make_store, tmp_path):
     store = make_store(n=3000)
-    built = build_index(tmp_path / "i", store, index_type="ivf_flat", pca_dim=12)
-    exact, quick = Search(Index.build(store, pca_dim=12), store), Search(built, store)
+    built = build_index(tmp_path / "i", store, IndexConfig(index_type="ivf_flat", pca_dim=12))
+    exact, quick = (
+        Search(Index.build(store, config=IndexConfig(pca_dim=12)), store),
+        Search(built, store),
+    )
     ids = exact.catalogue.id[LIKES].tolist()
-    for asked in ({"mode": "any"}, {"unlike": exact.catalogue.id[UNLIKES].tolist()}):
+    for asked in (
+        {"feedback": FeedbackConfig("any")},
+        {"unlike": exact.catalogue.id[UNLIKES].tolist()},
+    ):
         answers = [one.like_these(ids, k=50, **asked) for one in (exact, quick)]
         assert len(np.intersect1d(*(answer.rows for answer in answers))) >= 45
         assert (np.diff(answers[1].distances) >= 0).all()

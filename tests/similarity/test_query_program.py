@@ -7,12 +7,13 @@ import pytest
 from astropy.table import Table
 from ssl_photoz.recipes.probe import query
 
+from ssl_photoz import cli
 from ssl_photoz.catalog.tables import read_table, write_table
 from ssl_photoz.core import artefact
-from ssl_photoz.core.config import parse
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.search import Search
+from ssl_photoz.similarity.settings import FeedbackConfig, MatchConfig, TargetConfig
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def made(make_store, tmp_path):
 
 def ask(folders, *arguments):
     given = [f"{name}={folder}" for name, folder in folders.items()]
-    query.main(parse(query.Settings, [*given, *arguments], prog="query"))
+    return cli.run("query", [*given, *arguments])
 
 
 def test_the_program_and_python_give_identical_answers(made, tmp_path, capsys):
@@ -45,7 +46,10 @@ def test_the_program_and_python_give_identical_answers(made, tmp_path, capsys):
         f"like={likes}": search.like_these(ids[:4].tolist()),
         f"like={likes} mode=any unlike={dislikes} unlike_weight=0.5 where='{where}'": (
             search.like_these(
-                ids[:4].tolist(), mode="any", unlike=dislikes, unlike_weight=0.5, where=where
+                ids[:4].tolist(),
+                unlike=dislikes,
+                feedback=FeedbackConfig("any", 0.5),
+                where=where,
             )
         ),
     }
@@ -55,9 +59,9 @@ def test_the_program_and_python_give_identical_answers(made, tmp_path, capsys):
         ask(folders, f"out={out}", f"photoz={photoz}", *arguments)
         assert out.with_suffix(".png").stat().st_size > 10_000
         said, table = capsys.readouterr().out, pq.read_table(out).to_pydict()
-        assert answer.describe(search.catalogue) in said
+        assert answer.describe() in said
         assert table.pop("simulated") == [True] * len(answer.rows)
-        expected = search.table(answer)
+        expected = answer.table()
         assert list(table) == list(expected)
         for name, values in expected.items():
             np.testing.assert_array_equal(np.array(table[name]), values, err_msg=name)
@@ -134,9 +138,9 @@ def test_an_index_of_other_embeddings_is_refused(made, make_store, tmp_path):
     ],
 )
 def test_queries_that_are_no_query_are_refused(tmp_path, asked, says):
-    given = {"index": tmp_path, "embeddings": tmp_path, "out": tmp_path / "t.csv"} | asked
+    given = {"index": tmp_path, "embeddings": tmp_path, "out": tmp_path / "t.csv"}
     with pytest.raises(ConfigError, match=says):
-        query.Settings(**given)
+        query.query(**given, target=TargetConfig(**asked))
 
 
 @pytest.mark.parametrize(
@@ -155,9 +159,15 @@ def test_queries_that_are_no_query_are_refused(tmp_path, asked, says):
 def test_wrong_values_are_refused_and_nothing_is_written(made, tmp_path, asked, says, monkeypatch):
     store, folders = made
     monkeypatch.chdir(tmp_path)
-    given = {**folders, "out": Path("answer.csv")} | asked
     if not {"ra", "examples"} & set(asked):
-        given["id"] = str(store.column("id")[0])
+        asked = {**asked, "id": str(store.column("id")[0])}
+    grouped = ("id", "ra", "dec", "examples")
+    given = {**folders, "out": Path("answer.csv")}
+    given |= {name: value for name, value in asked.items() if name in ("k", "where", "out")}
     with pytest.raises(ConfigError, match=says):
-        query.main(query.Settings(**given))
+        query.query(
+            **given,
+            target=TargetConfig(**{n: v for n, v in asked.items() if n in grouped}),
+            matching=MatchConfig(asked.get("radius_arcsec", 2.0)),
+        )
     assert not list(tmp_path.glob("answer*"))

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.training.supervised.artefact import load_network, save_weights
 from ssl_photoz.training.supervised.build import build, make_network
 from ssl_photoz.training.supervised.heads import RegressionHead, head_for
+from ssl_photoz.training.supervised.predict import answer
 from ssl_photoz.training.supervised.settings import (
     CapsuleConfig,
     HeadConfig,
@@ -167,3 +170,48 @@ def test_no_band_and_an_unknown_band_cannot_be_left_out(galaxies):
     for wrong in (("g", "r", "z"), ("u",)):
         with pytest.raises(ConfigError, match="expected some, not all"):
             make(head, without=wrong)
+
+
+PIXELS = {"softening": [0.03] * 3, "calibrated": True}
+CAPSULES = {"types": 2, "atoms": 4, "classes": 2, "dim": 6, "routings": 3}
+ENCODERS_OF_0_1 = {
+    "backbone": "resnet18",
+    "stem": "small",
+    "bands": ["g", "r", "z"],
+    "pixscale_arcsec": 0.262,
+    "crop_px": 32,
+    **PIXELS,
+}
+REGRESSION = {"kind": "regression", "centre": 0.1, "scale": 0.1, "low": 0.01, "high": 0.3}
+NEARBY = {"kind": "nearby", "z_max": 0.03, "share": 0.2, "near": 0.02, "far": 0.2}
+PLANS_OF_0_1 = [
+    {"kind": "small_cnn", "arguments": {**PIXELS, "binning": 1}, "head": REGRESSION},
+    {
+        "kind": "capsules",
+        "arguments": {**PIXELS, "crop_px": 32, **CAPSULES, "margin": 0.5, "reconstruction": 0.1},
+        "head": {"kind": "bins", "edges": [0.0, 0.1, 0.2], "shares": [0.5, 0.5]},
+    },
+    {
+        "kind": "resnet",
+        "arguments": ENCODERS_OF_0_1,
+        "head": {**NEARBY, "balance": "focal", "gamma": 2.0},
+        "seen": [True, False, True],
+    },
+]
+
+
+@pytest.mark.parametrize("plan", PLANS_OF_0_1, ids=lambda plan: plan["kind"])
+def test_networks_of_version_0_1_are_still_read(tmp_path, galaxies, plan):
+    made = build(plan).eval()
+    # Its card holds the settings of supervise or classify, flat.
+    config = {"network": plan["kind"], "epochs": 2, "without": ["r"]}
+    training = {"weights_sha256": save_weights(tmp_path, made), "best_epoch": 1}
+    kind = "classifier" if plan["head"]["kind"] == "nearby" else "probe"
+    facts = {"network": plan, "training": training, "label": "old", "simulated": True}
+    artefact.write_card(tmp_path, kind, config=config, **facts)
+    network = load_network(tmp_path)
+    crops = [galaxies[0][:5]]
+    found = answer(made, crops, head=network.head, orientations=2)
+    np.testing.assert_array_equal(network.answer(crops, orientations=2), found)
+    assert network.card.without == ["r"]
+    assert network.card.label == "old"

@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
 from ssl_photoz.recipes.pretrain.embed import embed
 from ssl_photoz.recipes.pretrain.supervise import supervise as train
-from ssl_photoz.recipes.probe.probe import Settings as ProbeSettings
-from ssl_photoz.recipes.probe.probe import main as probe
+from ssl_photoz.recipes.probe.probe import probe
 
 from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
@@ -179,7 +179,7 @@ def test_a_network_read_back_predicts_the_same(folder, out):
 
 
 def test_a_folder_without_a_network_is_said(folder):
-    probe(ProbeSettings(embeddings=folder / "embeddings", out=folder / "knn", probes=("knn",)))
+    probe(embeddings=folder / "embeddings", out=folder / "knn", probes=("knn",))
     with pytest.raises(ArtefactError, match="holds no network"):
         load_network(folder / "knn")
 
@@ -255,6 +255,19 @@ def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
         supervise(folder, "cut", epochs=4)
 
 
+def test_an_encoder_that_was_read_is_fine_tuned_as_its_folder_is_and_left_as_it_was(folder):
+    given = {"network": "resnet", "labels": LABELS, "epochs": 1, "least_steps": 2}
+    encoder = load_encoder(folder / "encoder")
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    cards = [
+        supervise(folder, f"start-{number}", start=start, **given)
+        for number, start in enumerate((folder / "encoder", encoder))
+    ]
+    assert cards[0].parents == cards[1].parents
+    assert len({card.training["weights_sha256"] for card in cards}) == 1
+    assert all(torch.equal(value, before[n]) for n, value in encoder.state_dict().items())
+
+
 def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):
     tuned = supervise(
         folder,
@@ -302,7 +315,7 @@ def test_an_encoder_that_has_seen_test_labels_is_refused(folder):
 
 def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder):
     given = {"embeddings": folder / "embeddings", "probes": ("knn", "ridge")}
-    probe(ProbeSettings(**given, out=folder / "probe", versus=(folder / "cnn",)))
+    probe(**given, out=folder / "probe", versus=(folder / "cnn",))
     rows = [r for r in metrics_of(folder / "probe")["versus"] if r["rival"] == "trained end to end"]
     assert {(r["probe"], r["rival_probe"]) for r in rows} == {
         ("knn", "small_cnn"),
@@ -327,7 +340,7 @@ def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder
 
 def test_a_rival_of_several_probes_needs_a_namesake(folder):
     given = {"embeddings": folder / "embeddings", "features": "aperture"}
-    probe(ProbeSettings(**given, out=folder / "several", probes=("knn", "ridge")))
+    probe(**given, out=folder / "several", probes=("knn", "ridge"))
     with pytest.raises(MismatchError, match="none of the probes small_cnn"):
         supervise(folder, "lost", epochs=1, versus=(folder / "several",))
     assert not (folder / "lost").exists()

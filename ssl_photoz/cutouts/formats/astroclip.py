@@ -10,18 +10,18 @@ from pathlib import Path
 
 import h5py
 
-from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
+from ssl_photoz.cutouts.formats.concat import Concat
 from ssl_photoz.cutouts.formats.hdf5 import (
     examine,
-    held_by,
     looking_into,
     own_items,
+    root_items,
 )
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
-from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Overrides
+from ssl_photoz.cutouts.schema import Overrides, describe
 
 CANONICAL = {"targetids": "id", "redshifts": "z", "targetid": "id"}
 SKIP = ("spectra",)
@@ -29,7 +29,7 @@ SKIP = ("spectra",)
 
 def recognise(path: Path) -> str | None:
     """Recognise numbered groups with `images` in the first."""
-    groups = [name for name, held in held_by(path).items() if held.shape is None]
+    groups = [name for name, held in root_items(path).items() if held.shape is None]
     numbered = _numbered(groups)
     if not numbered or len(numbered) < len(groups):
         return None
@@ -51,7 +51,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
             raise DataError(f"{path} has no groups with numbers for names")
         names = _numbered(list(groups))
         parts = [_open_group(path, groups[name], overrides) for name in names]
-    return Parts(path, parts, names)
+    return Concat(path, parts, names)
 
 
 def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:
@@ -59,7 +59,14 @@ def _open_group(path: Path, group: h5py.Group, overrides: Overrides) -> Stored:
         path, group, channels_last=True, canonical=CANONICAL, skip=SKIP, needs_position=False
     )
     return Hdf5Images(
-        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
+        describe(
+            path,
+            overrides,
+            shape=found.shape,
+            dtype=found.dtype.name,
+            usual_pixscale_arcsec=PIXSCALE_ARCSEC,
+            calibrated=True,
+        ),
         found.datasets,
         images=f"{group.name}/images",
         channels_last=True,

@@ -13,25 +13,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    Overrides,
-    Source,
-    parse_bands,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides, Source, describe, parse_bands
 
 PIXSCALE_NAMES = ("pixscale_arcsec", "pixel_scale_arcsec", "pixscale")
 
 
 def recognise(path: Path) -> str | None:
     """Recognise HDF5 with `images` at the root."""
-    images = held_by(path).get("images")
+    images = root_items(path).get("images")
     if images is None or images.shape is None:
         return None
     return f"HDF5 with `images` {images.shape} at the root"
@@ -62,25 +55,17 @@ def _describe(
     pixscale_arcsec: float | None,
     overrides: Overrides,
 ) -> Source:
-    in_file = parse_bands(stated["bands"]) if "bands" in stated else None
-    bands = settle_bands(path, found.bands, in_file, overrides.bands)
-    calibrated = bool(stated.get("calibrated", found.dtype != np.uint8))
-    # Files of this package say NaN where the scale is unknown.
-    usual = calibrated and set(bands) <= set("griz") and "pixscale_arcsec" not in stated
-    return Source(
-        path=path,
-        rows=found.rows,
-        bands=bands,
-        size_px=found.size_px,
-        pixscale_arcsec=settle_pixscale(
-            path,
-            pixscale_arcsec,
-            overrides.pixscale_arcsec,
-            usual=legacy_surveys.PIXSCALE_ARCSEC if usual else math.nan,
-        ),
-        calibrated=calibrated,
-        simulated=bool(stated.get("simulated", False)),
+    return describe(
+        path,
+        overrides,
+        shape=found.shape,
         dtype=found.dtype.name,
+        bands=parse_bands(stated["bands"]) if "bands" in stated else None,
+        pixscale_arcsec=pixscale_arcsec,
+        # Files of this package say NaN where the scale is unknown.
+        usual_pixscale_arcsec=math.nan if "pixscale_arcsec" in stated else None,
+        calibrated=bool(stated.get("calibrated", found.dtype != np.uint8)),
+        simulated=bool(stated.get("simulated", False)),
     )
 
 

@@ -8,7 +8,7 @@ The YAML, with all it can say (only ``path`` is needed; a part may also be just 
       - path: sdss.npz
         read_as: pasquet
         bands: [u, g, r, i, z]            # for a file that does not state them
-        pixscale_arcsec: 0.396            # likewise
+        pixscale_arcsec: 0.396            # for a file that does not state it
         zero_point_mag: {g: 22.5, r: 22.5, z: 22.5}   # or one number: pixels become nanomaggies
         rename: {petro_r: mag_r}          # columns
     bands: [g, r, z]                      # those to keep, in this order
@@ -26,7 +26,7 @@ from ssl_photoz.core.config import load_yaml
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.inputs import YAMLS, listing, part_paths
 from ssl_photoz.cutouts.formats.adjusted import Adjusted
-from ssl_photoz.cutouts.formats.parts import Parts
+from ssl_photoz.cutouts.formats.concat import Concat
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Overrides
 
@@ -93,7 +93,7 @@ def open_yaml(path: Path, overrides: Overrides, open_one: Open) -> Stored:
         for file in files:
             stored.append(_open_part(path, file, settings, overrides, keep, open_one))
             names.append(settings.name or file.stem)
-    return Parts(path, stored, names)
+    return Concat(path, stored, names)
 
 
 def open_folder(path: Path, overrides: Overrides, open_one: Open) -> Stored:
@@ -105,7 +105,7 @@ def open_folder(path: Path, overrides: Overrides, open_one: Open) -> Stored:
     names = _cutout_files(path)
     if not names:
         raise DataError(f"{path} has no files *{', *'.join(CUTOUT_SUFFIXES)}")
-    return Parts(path, [open_one(path / name, overrides) for name in names], names)
+    return Concat(path, [open_one(path / name, overrides) for name in names], names)
 
 
 def _cutout_files(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ with the rejects, and rows in are rows out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.cutouts.formats.catalogue import Beside, find_catalogue, read_beside
 from ssl_photoz.cutouts.formats.members import Members, Places
-from ssl_photoz.cutouts.schema import Overrides, Source, settle_bands, settle_pixscale
+from ssl_photoz.cutouts.schema import Overrides, Source, describe
 
 SAME_SCALE = 1e-3
 LONGEST_KEY = 256
@@ -104,17 +105,15 @@ def open_gathered(
     if stated is None and overrides.bands is None and default_bands is not None:
         stated = tuple(default_bands)
     beside = table or _beside(path, found, tables)
-    source = Source(
-        path=path,
-        rows=len(sound),
-        bands=settle_bands(path, count, stated, overrides.bands),
-        size_px=int(model["side_px"]),
-        pixscale_arcsec=settle_pixscale(
-            path, _one_scale(found["pixscale_arcsec"][good]), overrides.pixscale_arcsec
-        ),
-        calibrated=dtype != "uint8",
-        simulated=False,
+    source = describe(
+        path,
+        overrides,
+        shape=(len(sound), count, int(model["side_px"])),
         dtype=dtype,
+        bands=stated,
+        pixscale_arcsec=_one_scale(found["pixscale_arcsec"][good]),
+        usual_pixscale_arcsec=math.nan,
+        calibrated=dtype != "uint8",
         notes=_notes(good, usual, beside),
     )
     faults = {

@@ -17,21 +17,14 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.schema import (
-    PER_BAND,
-    Overrides,
-    Source,
-    require_images,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import PER_BAND, require_images
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
-class Held(NamedTuple):
+class RootItem(NamedTuple):
     """What stands under a name at the root; shape and type are None for a group."""
 
     shape: tuple[int, ...] | None
@@ -76,19 +69,19 @@ def damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} cannot be read: damaged or truncated ({detail}); copy it again")
 
 
-def held_by(path: Path) -> dict[str, Held]:
+def root_items(path: Path) -> dict[str, RootItem]:
     """What an HDF5 file holds at its root; nothing if it is no HDF5 file."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return {}
     status = path.stat()
-    return _held_by(path, status.st_mtime_ns, status.st_size)
+    return _root_items(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)  # each format asks in turn
-def _held_by(path: Path, _changed: int, _size: int) -> dict[str, Held]:
+def _root_items(path: Path, _changed: int, _size: int) -> dict[str, RootItem]:
     with h5py.File(path, "r") as file:
         own = own_items(file)
-        return {name: Held(*_shape(item)) for name, item in own.items()}
+        return {name: RootItem(*_shape(item)) for name, item in own.items()}
 
 
 def _shape(item: h5py.HLObject) -> tuple[tuple[int, ...] | None, np.dtype[Any] | None]:
@@ -144,40 +137,10 @@ class Examined(NamedTuple):
     left_out: tuple[str, ...]
     attributes: dict[str, Any]
 
-    def source(
-        self,
-        path: Path,
-        overrides: Overrides,
-        *,
-        usual_pixscale_arcsec: float,
-        calibrated: bool = True,
-        notes: tuple[str, ...] = (),
-    ) -> Source:
-        """Description of a file that states neither bands nor pixel scale.
-
-        Args:
-            path: The file.
-            overrides: What the user states of it.
-            usual_pixscale_arcsec: Pixel scale where the user states none.
-            calibrated: Whether pixels are flux.
-            notes: Whatever else a user should know.
-
-        Raises:
-            DataError: If the user states another number of bands than there are.
-        """
-        return Source(
-            path=path,
-            rows=self.rows,
-            bands=settle_bands(path, self.bands, None, overrides.bands),
-            size_px=self.size_px,
-            pixscale_arcsec=settle_pixscale(
-                path, None, overrides.pixscale_arcsec, usual=usual_pixscale_arcsec
-            ),
-            calibrated=calibrated,
-            simulated=False,
-            dtype=self.dtype.name,
-            notes=notes,
-        )
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of cutouts, number of bands, and side in pixels."""
+        return self.rows, self.bands, self.size_px
 
 
 def examine(
@@ -310,7 +273,7 @@ def _require_numbers(path: Path, columns: Mapping[str, h5py.Dataset], needs_posi
 
 def listing(path: Path) -> str:
     """Name what a file holds at its root, for messages."""
-    return ", ".join(f"`{name}`" for name in list(held_by(path))[:40]) or "nothing at its root"
+    return ", ".join(f"`{name}`" for name in list(root_items(path))[:40]) or "nothing at its root"
 
 
 def plain_attributes(group: h5py.Group) -> dict[str, Any]:

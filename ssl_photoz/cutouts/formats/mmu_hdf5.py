@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,25 +22,19 @@ import numpy as np
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
+from ssl_photoz.cutouts.formats.concat import Concat
 from ssl_photoz.cutouts.formats.hdf5 import (
     find_columns,
-    held_by,
     looking_into,
     own_items,
     read_column,
     require_inside,
+    root_items,
 )
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.listing import list_files
-from ssl_photoz.cutouts.formats.parts import Parts
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import (
-    Overrides,
-    Source,
-    require_images,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides, describe, require_images
 
 SUFFIXES = (".hdf5", ".h5")
 PIXELS = ("image_array", "image_flux")
@@ -56,7 +51,7 @@ def recognise(path: Path) -> str | None:
         names = list_files(path, SUFFIXES).names
         how = recognise(path / names[0]) if names else None
         return how and f"folder of {len(names)} files: {how}"
-    held = held_by(path)
+    held = root_items(path)
     pixels = next((name for name in PIXELS if name in held), None)
     if pixels is None or "image_band" not in held:
         return None
@@ -74,7 +69,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     names = list_files(path, SUFFIXES).names
     if not names:
         raise DataError(f"{path} holds no files that end in {' or '.join(SUFFIXES)}")
-    return Parts(path, [_open_file(path / name, overrides) for name in names], names)
+    return Concat(path, [_open_file(path / name, overrides) for name in names], names)
 
 
 def _open_file(path: Path, overrides: Overrides) -> Hdf5Images:
@@ -89,15 +84,15 @@ def _open_file(path: Path, overrides: Overrides) -> Hdf5Images:
         rows, count = images.shape[:2]
         bands = _bands(path, items.pop("image_band", None))
         scale = items.pop("image_scale", None)
-        source = Source(
-            path=path,
-            rows=rows,
-            bands=settle_bands(path, count, bands, overrides.bands),
-            size_px=images.shape[2],
-            pixscale_arcsec=settle_pixscale(path, _pixscale(scale), overrides.pixscale_arcsec),
-            calibrated=True,
-            simulated=False,
+        source = describe(
+            path,
+            overrides,
+            shape=(rows, count, images.shape[2]),
             dtype=images.dtype.name,
+            bands=bands,
+            pixscale_arcsec=_pixscale(scale),
+            usual_pixscale_arcsec=math.nan,
+            calibrated=True,
         )
         datasets, left_out = find_columns(
             path,

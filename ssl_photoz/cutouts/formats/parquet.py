@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.catalogue import without_sentinels
@@ -33,13 +32,7 @@ from ssl_photoz.cutouts.formats.parquet_schema import (
 )
 from ssl_photoz.cutouts.formats.row_groups import Groups, RowGroups, look_at_groups
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
-from ssl_photoz.cutouts.schema import (
-    Overrides,
-    Source,
-    require_images,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import Overrides, Source, describe, require_images
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 TILE = re.compile(r"(^|/)Npix=\d+(/|\.)")
@@ -161,24 +154,16 @@ def _files(path: Path) -> tuple[list[Path], str]:
 
 def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) -> Source:
     require_images(path, (groups.total, *pixels.shape), pixels.dtype, pixels.leaf)
-    bands = settle_bands(path, pixels.shape[0], pixels.bands, overrides.bands)
-    calibrated = bool(pixels.stated.get("calibrated", pixels.dtype != np.uint8))
-    unstated = "pixscale_arcsec" not in pixels.stated
-    legacy = calibrated and unstated and set(bands) <= set("griz")
-    return Source(
-        path=path,
-        rows=groups.total,
-        bands=bands,
-        size_px=pixels.shape[1],
-        pixscale_arcsec=settle_pixscale(
-            path,
-            pixels.pixscale_arcsec,
-            overrides.pixscale_arcsec,
-            usual=legacy_surveys.PIXSCALE_ARCSEC if legacy else np.nan,
-        ),
-        calibrated=calibrated,
-        simulated=bool(pixels.stated.get("simulated", False)),
+    return describe(
+        path,
+        overrides,
+        shape=(groups.total, pixels.shape[0], pixels.shape[1]),
         dtype=pixels.dtype.name,
+        bands=pixels.bands,
+        pixscale_arcsec=pixels.pixscale_arcsec,
+        usual_pixscale_arcsec=np.nan if "pixscale_arcsec" in pixels.stated else None,
+        calibrated=bool(pixels.stated.get("calibrated", pixels.dtype != np.uint8)),
+        simulated=bool(pixels.stated.get("simulated", False)),
     )
 
 

@@ -25,9 +25,8 @@ from ssl_photoz.cutouts.schema import (
     SDSS_PIXSCALE_ARCSEC,
     Overrides,
     Source,
+    describe,
     require_images,
-    settle_bands,
-    settle_pixscale,
 )
 
 CUBE, LABELS = "cube.npy", "labels.npy"
@@ -85,17 +84,13 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     shape = cube.shape[:1] + cube.shape[3:] + cube.shape[1:3]
     require_images(path, shape, cube.dtype, "cube")
     columns, left_out = _columns(path, labels, rows=shape[0])
-    source = Source(
-        path=path,
-        rows=shape[0],
-        bands=settle_bands(path, shape[1], None, overrides.bands),
-        size_px=shape[2],
-        pixscale_arcsec=settle_pixscale(
-            path, None, overrides.pixscale_arcsec, usual=SDSS_PIXSCALE_ARCSEC
-        ),
-        calibrated=cube.dtype != np.uint8,
-        simulated=False,
+    source = describe(
+        path,
+        overrides,
+        shape=(shape[0], shape[1], shape[2]),
         dtype=cube.dtype.name,
+        usual_pixscale_arcsec=SDSS_PIXSCALE_ARCSEC,
+        calibrated=cube.dtype != np.uint8,
         notes=("unit and pixel scale are not stated: taken for those of SDSS frames",),
     )
     return NpzCube(source, cube, columns, left_out)

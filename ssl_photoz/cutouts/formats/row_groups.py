@@ -63,7 +63,7 @@ def look_at_groups(paths: list[Path]) -> dict[str, Array]:
 class RowGroups:
     """Pixels of row groups, for one process.
 
-    A group is decoded from its beginning. The next read goes on where the last one stopped, if it
+    A group is decoded from its beginning. The next read continues where the last one stopped, if it
     asks for rows after that, so that reading from one end to the other decodes everything once.
 
     Args:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import SDSS_PIXSCALE_ARCSEC, Overrides
+from ssl_photoz.cutouts.schema import SDSS_PIXSCALE_ARCSEC, Overrides, describe
 
 CANONICAL = {
     "specz_redshift": "z",
@@ -26,7 +26,7 @@ BANDS = 5
 
 def recognise(path: Path) -> str | None:
     """Recognise `images` with five bands, first or last, beside `specz_redshift`."""
-    held = held_by(path)
+    held = root_items(path)
     shape = held["images"].shape if "images" in held else None
     if "specz_redshift" not in held or shape is None or len(shape) != 4:
         return None
@@ -41,16 +41,18 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     Raises:
         DataError: If it cannot be used; the message says why.
     """
-    held = held_by(path).get("images")
+    held = root_items(path).get("images")
     shape = (held.shape if held else None) or ()
     channels_last = len(shape) == 4 and shape[1] != BANDS
     with looking_into(path) as file:
         found = examine(
             path, file, channels_last=channels_last, canonical=CANONICAL, needs_position=False
         )
-    source = found.source(
+    source = describe(
         path,
         overrides,
+        shape=found.shape,
+        dtype=found.dtype.name,
         usual_pixscale_arcsec=SDSS_PIXSCALE_ARCSEC,
         calibrated=found.dtype != np.uint8,
         notes=("unit and pixel scale are not stated: taken for those of SDSS frames",),

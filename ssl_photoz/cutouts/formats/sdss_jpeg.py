@@ -7,6 +7,7 @@ column. Pictures are display values: never flux.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,23 +20,16 @@ from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import (
     damaged,
     find_columns,
-    held_by,
     looking_into,
     open_hdf5,
     own_items,
     plain_attributes,
     read_column,
     require_inside,
+    root_items,
 )
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
-from ssl_photoz.cutouts.schema import (
-    MOST_SIDE_PX,
-    Overrides,
-    Source,
-    parse_bands,
-    settle_bands,
-    settle_pixscale,
-)
+from ssl_photoz.cutouts.schema import MOST_SIDE_PX, Overrides, Source, describe, parse_bands
 
 CANONICAL = {"targetid": "id", "objid": "id"}
 USUAL_BANDS = ("i", "r", "g")
@@ -45,7 +39,7 @@ RGB = 3
 
 def recognise(path: Path) -> str | None:
     """Recognise a vector of bytes `jpeg` with a vector `offset`."""
-    held = held_by(path)
+    held = root_items(path)
     if not {"jpeg", "offset"} <= set(held):
         return None
     jpeg, offset = held["jpeg"], held["offset"]
@@ -90,17 +84,16 @@ def _describe(
     stated = {name.lower(): value for name, value in attributes.items()}
     in_file = parse_bands(stated["bands"]) if "bands" in stated else None
     scale = stated.get("pixel_scale_arcsec", stated.get("pixscale_arcsec"))
-    return Source(
-        path=path,
-        rows=rows,
-        bands=settle_bands(path, RGB, in_file, overrides.bands or in_file or USUAL_BANDS),
-        size_px=size_px,
-        pixscale_arcsec=settle_pixscale(
-            path, None if scale is None else float(scale), overrides.pixscale_arcsec
-        ),
+    bands = overrides.bands or in_file or USUAL_BANDS
+    return describe(
+        path,
+        replace(overrides, bands=bands),
+        shape=(rows, RGB, size_px),
+        dtype="uint8",
+        bands=in_file,
+        pixscale_arcsec=None if scale is None else float(scale),
         calibrated=False,
         simulated=bool(stated.get("simulated", False)),
-        dtype="uint8",
     )
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.core import legacy_surveys
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.hdf5 import examine, held_by, looking_into
+from ssl_photoz.cutouts.formats.hdf5 import examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Overrides
+from ssl_photoz.cutouts.schema import Overrides, describe
 
 SIGNS = ("brickid", "objid", "release")
 
 
 def recognise(path: Path) -> str | None:
     """Recognise `images` beside the three numbers that name a Legacy Surveys object."""
-    held = held_by(path)
+    held = root_items(path)
     lower = {name.lower() for name in held}
     if "images" not in held or not lower.issuperset(SIGNS) or "targetid" in lower:
         return None
@@ -39,7 +39,14 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     made = {"id": legacy_survey_id} if set(SIGNS) <= set(found.datasets) else {}
     made |= {"z": spectroscopic} if "z_spec" in found.datasets else {}
     return Hdf5Images(
-        found.source(path, overrides, usual_pixscale_arcsec=legacy_surveys.PIXSCALE_ARCSEC),
+        describe(
+            path,
+            overrides,
+            shape=found.shape,
+            dtype=found.dtype.name,
+            usual_pixscale_arcsec=PIXSCALE_ARCSEC,
+            calibrated=True,
+        ),
         found.datasets,
         made=made,
         left_out=found.left_out,

@@ -17,7 +17,7 @@ class Stored(Protocol):
         source: What is known of them. `registry.open_stored` adds the format's name to it.
         columns: Canonical names of the columns that are stored, ``id``, ``ra``, ``dec`` and ``z``
             only where they are.
-        left_out: Names of what the file holds and nobody can ask for.
+        left_out: Names of what the file holds that is no column.
         attributes: What else the file states of itself, to be handed on to copies.
     """
 

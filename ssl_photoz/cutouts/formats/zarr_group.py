@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ssl_photoz.core import legacy_surveys
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
@@ -23,10 +22,9 @@ from ssl_photoz.cutouts.schema import (
     PER_BAND,
     Overrides,
     Source,
+    describe,
     parse_bands,
     require_images,
-    settle_bands,
-    settle_pixscale,
 )
 
 MARKS = ("zarr.json", ".zgroup", ".zmetadata")
@@ -221,25 +219,16 @@ def _find_columns(
 
 def _describe(path: Path, images: Any, attributes: dict[str, Any], overrides: Overrides) -> Source:  # noqa: ANN401
     stated = {name.lower(): value for name, value in attributes.items()}
-    in_group = parse_bands(stated["bands"]) if "bands" in stated else None
-    bands = settle_bands(path, images.shape[1], in_group, overrides.bands)
-    calibrated = bool(stated.get("calibrated", images.dtype != np.uint8))
     scale = stated.get("pixscale_arcsec")
-    legacy = calibrated and set(bands) <= set("griz")
-    return Source(
-        path=path,
-        rows=images.shape[0],
-        bands=bands,
-        size_px=images.shape[2],
-        pixscale_arcsec=settle_pixscale(
-            path,
-            None if scale is None else float(scale),
-            overrides.pixscale_arcsec,
-            usual=legacy_surveys.PIXSCALE_ARCSEC if legacy else np.nan,
-        ),
-        calibrated=calibrated,
-        simulated=bool(stated.get("simulated", False)),
+    return describe(
+        path,
+        overrides,
+        shape=images.shape[:3],
         dtype=images.dtype.name,
+        bands=parse_bands(stated["bands"]) if "bands" in stated else None,
+        pixscale_arcsec=None if scale is None else float(scale),
+        calibrated=bool(stated.get("calibrated", images.dtype != np.uint8)),
+        simulated=bool(stated.get("simulated", False)),
     )
 
 

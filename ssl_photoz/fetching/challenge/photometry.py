@@ -19,7 +19,7 @@ class Photometry(NamedTuple):
 
     Attributes:
         r_mag: r, AB, corrected for Galactic extinction.
-        gr_mag: g-r, likewise.
+        gr_mag: Colour g-r, corrected for extinction.
         gr_error_mag: Its error.
         mu_error: Error of the mean surface brightness within the half-light radius, mag/arcsec^2.
         radius_arcsec: Half-light radius.

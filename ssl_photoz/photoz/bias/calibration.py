@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.bias.cells import Cells
+from ssl_photoz.photoz.settings import Expected
 
-Expected = Literal["magnitudes", "photoz"]
 PRIOR = 20.0
 
 
@@ -19,7 +19,7 @@ class CellCalibration:
     """Mean residuals of ln(1+z) in cells of magnitude and estimate.
 
     Attributes:
-        cells: Of magnitude and estimated ln(1+z).
+        cells: Cells of magnitude and estimated ln(1+z).
         place: Mean estimate of each cell, ln(1+z), shape (R, Z).
         residual: Mean of estimate minus truth, ln(1+z), shape (R, Z).
     """
@@ -49,8 +49,8 @@ class CellCalibration:
             spec: The truth, shape (N,).
             magnitude: Shape (N,).
             weight: How many galaxies of the expected distribution each stands for, shape (N,).
-            rows: Of magnitude, R.
-            columns: Of estimate, Z.
+            rows: Number of rows of magnitude, R.
+            columns: Number of columns of estimate, Z.
         """
         cells = Cells.over(magnitude, phot, rows=rows, columns=columns)
         cell = cells.of(magnitude, phot)
@@ -62,7 +62,7 @@ class CellCalibration:
         return cls(cells, place / (held + 1e-6), (wrong + PRIOR * column) / (held + PRIOR))
 
     def apply(self, phot: Array, magnitude: Array) -> Doubles:
-        """Return corrected estimates of ln(1+z), shape (N,); between cells a straight line."""
+        """Corrected estimates of ln(1+z), shape (N,); between cells a straight line."""
         row = self.cells.row(magnitude)
         corrected = np.array(phot, dtype=np.float64)
         for number in np.unique(row):
@@ -73,16 +73,16 @@ class CellCalibration:
 
 
 def resampling_weights(cells: Cells, spec: Array, magnitude: Array, wanted: Array) -> Doubles:
-    """Return how often each galaxy is to be drawn for cells to hold what is wanted, shape (N,).
+    """How often each galaxy is to be drawn for cells to hold what is wanted, shape (N,).
 
     What is wanted of a cell without galaxies is asked of the nearest in redshift, at the same
     magnitude, that has some. The mean is 1.
 
     Args:
-        cells: Of magnitude and ln(1+z).
+        cells: Cells of magnitude and ln(1+z).
         spec: True ln(1+z), shape (N,).
         magnitude: Shape (N,).
-        wanted: Of each cell, shape (R, Z); any scale.
+        wanted: What is wanted of each cell, shape (R, Z); any scale.
     """
     cell = cells.of(magnitude, spec)
     held = cells.count(cell)
@@ -105,10 +105,10 @@ def expected_distribution(
     *,
     how: Expected,
 ) -> Doubles:
-    """Return how the target's galaxies are expected to lie in cells, without a label of theirs.
+    """How the target's galaxies are expected to lie in cells, without a label of theirs.
 
     Args:
-        cells: Of magnitude and ln(1+z).
+        cells: Cells of magnitude and ln(1+z).
         spec: True ln(1+z) of training galaxies, shape (N,).
         magnitude: Their magnitudes.
         target_phot: Estimates of the target's galaxies, shape (M,).

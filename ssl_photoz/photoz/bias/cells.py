@@ -1,14 +1,65 @@
-"""Cells of magnitude and redshift: how full they are, and how to even them out."""
+"""Redshift bins; cells of magnitude and redshift; channels of magnitude."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.photoz.settings import Point
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of equal width in ln(1+z).
+
+    Attributes:
+        low: Lower edge of the first bin, ln(1+z).
+        width: Width of every bin, ln(1+z).
+        count: How many, G.
+    """
+
+    low: float
+    width: float
+    count: int
+
+    @classmethod
+    def over(cls, target: Array, count: int) -> Self:
+        """Bins from z = 0 to the greatest ln(1+z) of training galaxies, (N,)."""
+        if count < 2:
+            raise DataError(f"{count} redshift bins, expected at least 2")
+        return cls(0.0, float(np.max(target)) * (1 + 1e-6) / count, count)
+
+    def extended(self) -> Self:
+        """Same bins and half as many again on either side."""
+        more = self.count // 2
+        return replace(self, low=self.low - more * self.width, count=self.count + 2 * more)
+
+    def centres(self) -> Doubles:
+        """Ln(1+z) of the middle of each bin, shape (G,)."""
+        return np.asarray(self.low + (np.arange(self.count) + 0.5) * self.width)
+
+    def place(self, target: Array) -> Doubles:
+        """Where ln(1+z) lies, (N,), in bins: 0 is the middle of the first bin."""
+        return (np.asarray(target, dtype=np.float64) - self.low) / self.width - 0.5
+
+    def at(self, place: Array) -> Doubles:
+        """Ln(1+z) of places, the inverse of `place`."""
+        return self.low + (np.asarray(place, dtype=np.float64) + 0.5) * self.width
+
+    def point(self, probabilities: Array, how: Point) -> Doubles:
+        """Point estimate of ln(1+z), shape (N,).
+
+        Args:
+            probabilities: Shape (N, G); rows sum to 1.
+            how: The middle of the most probable bin, or the expectation.
+        """
+        if how == "mode":
+            return np.asarray(self.centres()[np.argmax(probabilities, axis=1)])
+        return np.asarray(probabilities @ self.centres(), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -25,10 +76,10 @@ class Cells:
 
     @classmethod
     def over(cls, magnitude: Array, target: Array, *, rows: int, columns: int) -> Self:
-        """Return rows that hold equally many galaxies and columns of equal width.
+        """Rows that hold equally many galaxies and columns of equal width.
 
         Args:
-            magnitude: Of training galaxies, shape (N,).
+            magnitude: Magnitudes of training galaxies, shape (N,).
             target: Their ln(1+z), shape (N,).
             rows: R, at most.
             columns: Z.
@@ -47,29 +98,29 @@ class Cells:
         return len(self.magnitude_edges) + 1, len(self.target_edges) + 1
 
     def row(self, magnitude: Array) -> Ints:
-        """Return the row of each magnitude, shape (N,)."""
+        """Row of each magnitude, shape (N,)."""
         return np.digitize(magnitude, self.magnitude_edges)
 
     def of(self, magnitude: Array, target: Array) -> Ints:
-        """Return the flat number of each galaxy's cell, shape (N,)."""
+        """Flat number of each galaxy's cell, shape (N,)."""
         if np.shape(magnitude) != np.shape(target):
             raise ShapeError(f"magnitudes {np.shape(magnitude)} for {np.shape(target)} redshifts")
         column = np.digitize(target, self.target_edges)
         return np.asarray(self.row(magnitude) * self.shape[1] + column)
 
     def count(self, cell: Ints, weight: Array | None = None) -> Doubles:
-        """Return how many galaxies, or what weight, each cell holds, shape (R, Z)."""
+        """How many galaxies, or what weight, each cell holds, shape (R, Z)."""
         rows, columns = self.shape
         held = np.bincount(cell, weights=weight, minlength=rows * columns)
         return held.astype(np.float64).reshape(rows, columns)
 
 
 def most_per_cell(counts: Array, fraction: float) -> float:
-    """Return the most galaxies a cell may keep for this fraction of all to be kept.
+    """Most galaxies a cell may keep for this fraction of all to be kept.
 
     Args:
-        counts: Of every cell, any shape.
-        fraction: Of all galaxies, more than 0, at most 1.
+        counts: Counts of every cell, any shape.
+        fraction: Fraction of all galaxies, more than 0, at most 1.
     """
     held = np.sort(np.ravel(counts)[np.ravel(counts) > 0]).astype(np.float64)
     below = np.concatenate([[0.0], np.cumsum(held)[:-1]])
@@ -82,9 +133,9 @@ def nearly_balanced(cell: Ints, most: float, *, seed: int) -> Ints:
     """Choose at random at most so many galaxies of each cell.
 
     Args:
-        cell: Of each galaxy, shape (N,).
+        cell: Cell of each galaxy, shape (N,).
         most: Galaxies a cell keeps; rounded up, so that no cell is emptied.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
         Rows kept, in order.
@@ -97,15 +148,15 @@ def nearly_balanced(cell: Ints, most: float, *, seed: int) -> Ints:
 
 
 def balance_weights(cell: Ints, counts: Array, most: float) -> Doubles:
-    """Return which part of its cell's training galaxies a balanced subset keeps, shape (N,).
+    """Which part of its cell's training galaxies a balanced subset keeps, shape (N,).
 
     As weights of other galaxies of the same distribution they are what the subset is of the
     training galaxies.
 
     Args:
-        cell: Of each galaxy, shape (N,).
+        cell: Cell of each galaxy, shape (N,).
         counts: Training galaxies of every cell, (R, Z).
-        most: Of `most_per_cell`.
+        most: Result of `most_per_cell`.
     """
     return np.asarray(np.minimum(1.0, np.ceil(most) / np.maximum(np.ravel(counts), 1))[cell])
 
@@ -118,3 +169,23 @@ def require_magnitudes(magnitude: Array) -> None:
             f"{int(bad.sum())} of {len(bad)} galaxies have no finite magnitude to correct by; "
             f"expected one for each: give another column as magnitude="
         )
+
+
+def membership(cells: Cells, magnitude: Array, channels: int) -> Doubles:
+    """Which channels a galaxy trains, shape (N, K), 0 or 1.
+
+    Channel k reads rows 2k - 1, 2k and 2k + 1 of magnitude, so that every second row is shared by
+    two neighbouring channels.
+
+    Args:
+        cells: With `rows_for` of these channels.
+        magnitude: Shape (N,).
+        channels: K.
+    """
+    row = cells.row(magnitude)[:, None]
+    return np.asarray(np.abs(row - 2 * np.arange(channels)) <= 1, dtype=np.float64)
+
+
+def rows_for(channels: int) -> int:
+    """How many rows of magnitude so many channels need."""
+    return 2 * channels - 1

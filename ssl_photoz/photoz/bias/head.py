@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ssl_photoz.core.types import Doubles, Floats
-from ssl_photoz.photoz.bias.bins import Bins
+from ssl_photoz.photoz.bias.cells import Bins
 from ssl_photoz.photoz.bias.labels import Labels, cross_entropy, split_logits
 from ssl_photoz.photoz.features import Standardise
-from ssl_photoz.photoz.perceptrons import Perceptrons, train_perceptrons
+from ssl_photoz.photoz.networks import MLP, Perceptrons
 
 ROWS_AT_ONCE = 4_096
-HIDDEN, MEMBERS, DROPOUT = 128, 3, 0.2
-LEARNING_RATE, WEIGHT_DECAY, STEPS = 3e-3, 0.1, 700
+PERCEPTRONS = MLP()  # heads are perceptrons of the same size, trained in the same way
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Sample:
 
     Attributes:
         features: Shape (N, D).
-        labels: Of the same galaxies.
+        labels: Labels of the same galaxies.
     """
 
     features: Floats
@@ -40,7 +39,7 @@ class Head:
     Attributes:
         standardise: What features go through first.
         network: Its hidden layers are the representation; outputs as in `labels.cross_entropy`.
-        bins: Of redshift.
+        bins: Bins of redshift.
         channels: K.
     """
 
@@ -56,8 +55,8 @@ class Head:
         Args:
             train: To fit to.
             val: To stop by.
-            bins: Of redshift.
-            seed: Of weights, order and dropout.
+            bins: Bins of redshift.
+            seed: Seed of weights, order and dropout.
         """
         standardise = Standardise.fit(train.features)
         channels = train.labels.member.shape[1]
@@ -74,8 +73,8 @@ class Head:
         Args:
             train: To fit to.
             val: To stop by.
-            width: Of the soft labels, bins, shape (K,).
-            seed: Of order and dropout.
+            width: Width of the soft labels, bins, shape (K,).
+            seed: Seed of order and dropout.
 
         Returns:
             Another head that shares the representation.
@@ -87,14 +86,14 @@ class Head:
         return head
 
     def extended(self) -> Head:
-        """Return a head with bins beyond both ends and an output layer that has learnt nothing."""
+        """Head with bins beyond both ends and an output layer that has learnt nothing."""
         bins = self.bins.extended()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return replace(self, network=self._copy(bins), bins=bins)
 
     def probabilities(self, features: Floats) -> Doubles:
-        """Return the probability of each bin, shape (N, G): channels weighted as it sees fit."""
+        """Probability of each bin, shape (N, G): channels weighted as it sees fit."""
         given = torch.from_numpy(self.standardise.apply(features))
         with torch.no_grad():
             parts = [self._read(rows) for rows in torch.split(given, ROWS_AT_ONCE)]
@@ -119,19 +118,16 @@ class Head:
             )
             return sum(float(loss(self.network(rows), some)) * len(rows) for rows, some in parts)
 
-        train_perceptrons(
+        PERCEPTRONS.train(
             self.network,
             torch.from_numpy(self.standardise.apply(train.features)),
             train.labels.tensor(),
             loss=loss,
             score=score,
-            learning_rate=LEARNING_RATE,
-            weight_decay=WEIGHT_DECAY,
-            steps=STEPS,
         )
 
     def _copy(self, bins: Bins) -> Perceptrons:
-        """Return the network with its hidden layers fixed, and a new output layer for new bins."""
+        """Network with its hidden layers fixed, and a new output layer for new bins."""
         old = self.network.state_dict()
         last = len(self.network.weights) - 1
         outputs = (f"weights.{last}", f"biases.{last}")
@@ -144,13 +140,7 @@ class Head:
 
 
 def _network(dim: int, bins: Bins, channels: int) -> Perceptrons:
-    network = Perceptrons(
-        dim,
-        hidden=HIDDEN,
-        outputs=channels * (bins.count + 1),
-        members=MEMBERS,
-        dropout=DROPOUT,
-    )
+    network = PERCEPTRONS.networks(dim, outputs=channels * (bins.count + 1))
     with torch.no_grad():
         nn.init.zeros_(network.weights[-1])
     return network

@@ -1,25 +1,35 @@
-"""Steps 1 to 3: what each changes in how a head is fitted."""
+"""The four steps, one after another: how heads are fitted, and what they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
+from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles
-from ssl_photoz.photoz.bias.adjusting import LabelChange
-from ssl_photoz.photoz.bias.bins import Bins, Point
-from ssl_photoz.photoz.bias.cells import Cells, balance_weights, most_per_cell, nearly_balanced
-from ssl_photoz.photoz.bias.channels import membership, rows_for
+from ssl_photoz.photoz.base import to_target
+from ssl_photoz.photoz.bias.calibration import (
+    CellCalibration,
+    expected_distribution,
+    resampling_weights,
+)
+from ssl_photoz.photoz.bias.cells import (
+    Bins,
+    Cells,
+    balance_weights,
+    membership,
+    most_per_cell,
+    nearly_balanced,
+    rows_for,
+)
 from ssl_photoz.photoz.bias.head import Head, Sample
-from ssl_photoz.photoz.bias.labels import Labels
+from ssl_photoz.photoz.bias.labels import LabelChange, Labels
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.photoz.protocol import to_target
+from ssl_photoz.photoz.settings import STEPS, CorrectionConfig, Expected, Step
 
-Step = Literal["channels", "balanced", "extended", "calibrated"]
-STEPS: tuple[Step, ...] = ("channels", "balanced", "extended", "calibrated")
 FITTED: tuple[Step, ...] = STEPS[:3]
 BEFORE = "uncorrected"
 COLUMNS = 30
@@ -30,31 +40,25 @@ class Recipe:
     """How heads are fitted.
 
     Attributes:
-        bins: Of redshift, for the training galaxies.
-        cells: Of magnitude and redshift, to balance in.
-        channels: Of magnitude, K, in step 1.
-        kept: Part of the training galaxies in the nearly balanced subset, in step 2.
-        point: How an estimate is read off probabilities.
-        seed: Of every random choice.
+        bins: Bins of redshift, for the training galaxies.
+        cells: Cells of magnitude and redshift, to balance in.
+        config: The steps and their settings.
+        seed: Seed of every random choice.
     """
 
     bins: Bins
     cells: Cells
-    channels: int
-    kept: float
-    point: Point
+    config: CorrectionConfig
     seed: int
 
     @classmethod
-    def of(
-        cls, train: Labelled, *, bins: int, channels: int, kept: float, point: Point, seed: int
-    ) -> Self:
+    def of(cls, train: Labelled, config: CorrectionConfig, *, seed: int) -> Self:
         """Lay out bins and cells over the training galaxies; see the attributes."""
         target = to_target(train.z)
         cells = Cells.over(
-            _magnitude(train), target, rows=max(2, rows_for(channels)), columns=COLUMNS
+            known(train), target, rows=max(2, rows_for(config.channels)), columns=COLUMNS
         )
-        return cls(Bins.over(target, bins), cells, channels, kept, point, seed)
+        return cls(Bins.over(target, config.bins), cells, config, seed)
 
     def fit(
         self, train: Labelled, val: Labelled, steps: Sequence[Step], *, before: bool = True
@@ -71,7 +75,7 @@ class Recipe:
             Name (``uncorrected``, then those of the steps) to head.
         """
         heads: dict[str, Head] = {}
-        for name, channels in ((BEFORE, 1), ("channels", self.channels)):
+        for name, channels in ((BEFORE, 1), ("channels", self.config.channels)):
             if name in steps or (name == BEFORE and (before or "channels" not in steps)):
                 samples = self._samples(train, val, channels=channels)
                 last = heads[name] = Head.fit(*samples, bins=self.bins, seed=self.seed)
@@ -84,11 +88,11 @@ class Recipe:
         return heads
 
     def answer(self, head: Head, features: Array) -> Doubles:
-        """Return estimates of ln(1+z), shape (N,)."""
-        return head.bins.point(head.probabilities(features), self.point)
+        """Estimates of ln(1+z), shape (N,)."""
+        return head.bins.point(head.probabilities(features), self.config.point)
 
     def _samples(self, train: Labelled, val: Labelled, *, channels: int) -> tuple[Sample, Sample]:
-        """Return both sets with labels that lie in the bin of each redshift."""
+        """Both sets with labels that lie in the bin of each redshift."""
         taught, asked = (
             Sample(some.features, self._labels(some, channels)) for some in (train, val)
         )
@@ -97,16 +101,16 @@ class Recipe:
     def _labels(self, some: Labelled, channels: int) -> Labels:
         member = np.ones((len(some), 1))
         if channels > 1:
-            member = membership(self.cells, _magnitude(some), channels)
+            member = membership(self.cells, known(some), channels)
         return Labels.plain(self.bins.place(to_target(some.z)), member)
 
     def _balanced(
         self, train: Labelled, val: Labelled, samples: tuple[Sample, Sample]
     ) -> tuple[Sample, Sample]:
         """Thin out the training galaxies where there are many; give validation such weights."""
-        cell, other = (self.cells.of(_magnitude(s), to_target(s.z)) for s in (train, val))
+        cell, other = (self.cells.of(known(s), to_target(s.z)) for s in (train, val))
         counts = self.cells.count(cell)
-        most = most_per_cell(counts, self.kept)
+        most = most_per_cell(counts, self.config.kept)
         rows = nearly_balanced(cell, most, seed=self.seed)
         taught, asked = samples
         weight = balance_weights(other, counts, most)
@@ -128,6 +132,101 @@ class Recipe:
         return wider.refit(taught, asked, width=change.width, seed=self.seed)
 
 
-def _magnitude(some: Labelled) -> Array:
+ENOUGH = 5_000
+FOLDS = 5
+ROWS, ESTIMATES = 4, 12
+
+
+def correct_features(
+    train: Labelled, val: Labelled, target: Labelled, *, recipe: Recipe, train_calibrates: bool
+) -> dict[str, dict[str, Doubles]]:
+    """Fit, correct, answer.
+
+    Args:
+        train: To fit to.
+        val: To choose by, and to calibrate on.
+        target: To answer for; its redshifts are not looked at.
+        recipe: Which steps are taken, in any order, and how heads are fitted.
+        train_calibrates: Whether training galaxies, estimated without themselves, calibrate too
+            where validation galaxies are fewer than 5,000. Not if the encoder knows their labels.
+
+    Returns:
+        ``val`` and ``test`` (the target) to name (``uncorrected``, then one for each step, those
+        before it included) to estimates of ln(1+z), shape (N,).
+    """
+    steps = recipe.config.steps
+    heads = recipe.fit(train, val, steps)
+    answers = {
+        side: {name: recipe.answer(head, some.features) for name, head in heads.items()}
+        for side, some in (("val", val), ("test", target))
+    }
+    if "calibrated" in steps:
+        last = list(heads)[-1]
+        held_out, phot = val, answers["val"][last]
+        if train_calibrates and len(val) < ENOUGH:
+            phot = np.concatenate([phot, cross_fitted(train, val, recipe=recipe)])
+            held_out = _joined(val, train)
+        calibration = calibrate(
+            phot,
+            to_target(held_out.z),
+            known(held_out),
+            answers["test"][last],
+            known(target),
+            expected=recipe.config.expected,
+        )
+        for side, some in (("val", val), ("test", target)):
+            answers[side]["calibrated"] = calibration.apply(answers[side][last], known(some))
+    return answers
+
+
+def calibrate(
+    phot: Array,
+    spec: Array,
+    magnitude: Array,
+    target_phot: Array,
+    target_magnitude: Array,
+    *,
+    expected: Expected,
+) -> CellCalibration:
+    """Measure step 4 on held-out galaxies, weighted to what is expected of the target.
+
+    Args:
+        phot: Estimates of ln(1+z) of galaxies they were not fitted to, shape (N,).
+        spec: Their true ln(1+z).
+        magnitude: Their magnitudes.
+        target_phot: Estimates of the target's galaxies, shape (M,).
+        target_magnitude: Their magnitudes.
+        expected: See `calibration.expected_distribution`.
+    """
+    cells = Cells.over(magnitude, spec, rows=ROWS, columns=COLUMNS)
+    wanted = expected_distribution(
+        cells, spec, magnitude, target_phot, target_magnitude, how=expected
+    )
+    weight = resampling_weights(cells, spec, magnitude, wanted)
+    return CellCalibration.fit(phot, spec, magnitude, weight, rows=ROWS, columns=ESTIMATES)
+
+
+def cross_fitted(train: Labelled, val: Labelled, *, recipe: Recipe) -> Doubles:
+    """Estimate each fifth of the training galaxies by heads fitted to the other four, (N,)."""
+    fold = np.random.default_rng(recipe.seed).permutation(len(train)) % FOLDS
+    answer = np.empty(len(train))
+    fitted = [step for step in recipe.config.steps if step in FITTED]
+    for number in tqdm(range(FOLDS), desc="folds", leave=False):
+        out = fold == number
+        heads = recipe.fit(train.take(~out), val, fitted, before=False)
+        answer[out] = recipe.answer(list(heads.values())[-1], train.features[out])
+    return answer
+
+
+def known(some: Labelled) -> Array:
+    """Magnitudes of galaxies that were read with one."""
     assert some.magnitude is not None
     return some.magnitude
+
+
+def _joined(one: Labelled, other: Labelled) -> Labelled:
+    fields: Mapping[str, Array] = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("features", "z", "id", "ra", "dec", "magnitude")
+    }
+    return Labelled(**fields)

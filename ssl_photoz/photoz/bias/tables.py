@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Doubles
-from ssl_photoz.photoz.bias.calibration import Expected
+from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.cells import balance_weights, most_per_cell
-from ssl_photoz.photoz.bias.corrected import calibrate
-from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, Step
+from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, calibrate
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import GRID, read_densities
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
-from ssl_photoz.photoz.protocol import Prediction, to_redshift, to_target
+from ssl_photoz.photoz.settings import Expected
 
 NAMES = ("z_phot", "z_lo", "z_hi")
 Predicted = dict[str, dict[str, Prediction]]
@@ -32,7 +31,7 @@ class Estimates:
     Attributes:
         id: Shape (N,).
         prediction: ``z_phot``, ``z_lo`` and ``z_hi``.
-        density: Of the same galaxies, if the table had any.
+        density: Densities of the same galaxies, if the table had any.
     """
 
     id: Array
@@ -41,7 +40,7 @@ class Estimates:
 
     @classmethod
     def read(cls, path: Path) -> Estimates:
-        """Read a table of `predict` or `pdf`, or one with the same columns.
+        """Read a table of `predict` or of `probe density=true`, or one with the same columns.
 
         Raises:
             DataError: If a column is missing, or the file cannot be read.
@@ -54,12 +53,12 @@ class Estimates:
         if lacking := {"id", *NAMES} - set(columns):
             raise DataError(
                 f"{path} has no column {', '.join(sorted(lacking))}; expected the table of "
-                f"predict rows=all, or of pdf"
+                f"predict rows=all, or of probe density=true"
             )
         return cls(columns["id"], Prediction(*(columns[name] for name in NAMES)), density)
 
     def of(self, some: Labelled) -> tuple[Labelled, Estimates]:
-        """Return the galaxies that are in both, and their estimates, in one order."""
+        """Galaxies that are in both, and their estimates, in one order."""
         shared = np.intersect1d(some.id.astype(str), self.id.astype(str), return_indices=True)
         _, theirs, mine = shared
         taken = Prediction(*(getattr(self.prediction, name)[mine] for name in NAMES))
@@ -70,10 +69,8 @@ class Estimates:
 def correct_estimates(
     estimates: Estimates,
     splits: Mapping[str, Labelled],
-    steps: Sequence[Step],
     *,
     recipe: Recipe,
-    expected: Expected,
 ) -> tuple[Predicted, dict[str, Labelled]]:
     """Apply steps 2 and 4 to a table.
 
@@ -81,12 +78,10 @@ def correct_estimates(
     training galaxies, and multiplied by the part of these that a balanced subset keeps [1].
 
     Args:
-        estimates: Of galaxies of any split.
+        estimates: Estimates of galaxies of any split.
         splits: ``train``, ``val`` and ``test``: labels and magnitudes.
-        steps: ``balanced``, which needs densities; ``calibrated``, which needs estimates of
-            validation galaxies.
-        recipe: For the cells and how even they are made.
-        expected: See `calibration.expected_distribution`.
+        recipe: Steps to take (``balanced``, which needs densities; ``calibrated``, which needs
+            estimates of validation galaxies), the cells, and how even they are made.
 
     Returns:
         Step to split to predictions, and the galaxies of each split that are in the table.
@@ -98,6 +93,7 @@ def correct_estimates(
     References:
         [1] Saerens, Latinne & Decaestecker 2002, Neural Computation 14, 21, eq. 2.4.
     """
+    steps = recipe.config.steps
     if refused := [s for s in steps if s not in ("balanced", "calibrated")]:
         raise ConfigError(
             f"steps={refused} fit a head to features; with predictions= expected any of balanced "
@@ -116,7 +112,7 @@ def correct_estimates(
         }
     if "calibrated" in steps:
         _require(len(some["val"]), "validation")
-        predicted["calibrated"] = _calibrated(last, some, expected=expected)
+        predicted["calibrated"] = _calibrated(last, some, expected=recipe.config.expected)
     if not len(some["val"]):
         del some["val"]
         predicted = {step: {"test": said["test"]} for step, said in predicted.items()}
@@ -124,10 +120,10 @@ def correct_estimates(
 
 
 def balanced_density(density: Density, row: Array, weights: Array, recipe: Recipe) -> Density:
-    """Return densities as if training galaxies had been nearly balanced.
+    """Densities as if training galaxies had been nearly balanced.
 
     Args:
-        density: Of N galaxies.
+        density: Densities of N galaxies.
         row: Their rows of magnitude, shape (N,).
         weights: Part of the training galaxies that each cell keeps, shape (R, Z).
         recipe: For the cells.
@@ -141,14 +137,18 @@ def _column_weights(recipe: Recipe, train: Labelled) -> Doubles:
     assert train.magnitude is not None
     counts = cells.count(cells.of(train.magnitude, to_target(train.z)))
     every = np.arange(counts.size)
-    return balance_weights(every, counts, most_per_cell(counts, recipe.kept)).reshape(counts.shape)
+    return balance_weights(every, counts, most_per_cell(counts, recipe.config.kept)).reshape(
+        counts.shape
+    )
 
 
 def _rebalanced(
     density: Density | None, some: Labelled, recipe: Recipe, weights: Array
 ) -> Prediction:
     if density is None:
-        raise ConfigError("balanced needs densities, a table of pdf; leave it out of steps=")
+        raise ConfigError(
+            "balanced needs densities, a table of probe density=true; leave it out of steps="
+        )
     assert some.magnitude is not None
     density = balanced_density(density, recipe.cells.row(some.magnitude), weights, recipe)
     return Prediction(density.median(), *density.interval())
@@ -182,8 +182,8 @@ def _require(count: int, split: str) -> None:
     if count < FEWEST_LABELS:
         raise DataError(
             f"the table holds {count} galaxies of the {split} split, expected at least "
-            f"{FEWEST_LABELS}; a table of predict rows=all holds all, one of pdf no labelled ones "
-            f"but those of the test split"
+            f"{FEWEST_LABELS}; a table of predict rows=all holds all, one of probe density=true no "
+            f"labelled ones but those of the test split"
         )
 
 

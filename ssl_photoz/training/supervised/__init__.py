@@ -1,1 +1,1 @@
-"""Networks trained on redshifts end to end: the rivals of a frozen embedding."""
+"""Networks trained on redshifts end to end, to compare with probes on frozen embeddings."""

@@ -105,8 +105,14 @@ def make_task(
         )
 
     def views(crop_px: int) -> Views:
-        given = {"config": augmentations, "conditions": conditions}
-        return Views(crop_px=crop_px, **source.about, **given)
+        return Views(
+            source.bands,
+            source.pixscale_arcsec,
+            source.calibrated,
+            crop_px,
+            augmentations,
+            conditions=conditions,
+        )
 
     return Task(network, head, views, crops, score, companion)
 

@@ -1,1 +1,1 @@
-"""Redshifts learnt on one survey, for another: the same sky through other eyes, and no labels."""
+"""Domain adaptation: redshifts learnt from one survey, for galaxies of another without labels."""

@@ -8,8 +8,8 @@ import pytest
 
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.inputs import fingerprint
-from ssl_photoz.cutouts.formats import parts as parts_module
-from ssl_photoz.cutouts.formats.parts import concatenated
+from ssl_photoz.cutouts.formats import concat as concat_module
+from ssl_photoz.cutouts.formats.concat import concatenated
 from ssl_photoz.cutouts.reader import Cutouts
 
 
@@ -59,7 +59,7 @@ def test_a_folder_is_one_dataset_in_the_order_of_names(write, tmp_path):
 
 
 def test_more_parts_than_may_be_open_are_closed_in_turn(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts_module, "MOST_OPEN", 2)
+    monkeypatch.setattr(concat_module, "MOST_OPEN", 2)
     written = [write(f"d/{k}.h5", 3, seed=k) for k in range(5)]
     images = np.concatenate([one["images"] for one in written])
     cutouts = Cutouts.open(tmp_path / "d")

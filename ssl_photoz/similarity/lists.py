@@ -1,0 +1,185 @@
+"""Lists of galaxies that somebody brings: by id or by position, matched to the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ssl_photoz.catalog.tables import read_table
+from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.types import Array, Bools, Ints
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.similarity.catalogue import Catalogue, find_ids
+from ssl_photoz.similarity.settings import MatchConfig, Missing
+
+MAX_ROWS = 100_000
+MAX_BYTES = 64 << 20
+EXACT = 2**53  # whole numbers up to here survive as floats
+
+
+class Listed(NamedTuple):
+    """Galaxies of a list that are in the catalogue.
+
+    Attributes:
+        rows: Their catalogue rows, each once, in the order of the list.
+        absent: Those that are not there, as text.
+    """
+
+    rows: Ints
+    absent: tuple[str, ...]
+
+
+def read_list(
+    path: Path,
+    catalogue: Catalogue,
+    config: MatchConfig = MatchConfig(),
+    *,
+    max_rows: int = MAX_ROWS,
+) -> Listed:
+    """Match a table of galaxies to the catalogue.
+
+    Args:
+        path: CSV, FITS, VOTable (.vot) or Parquet with a column ``id`` or ``targetid``, or else
+            with ``ra`` and ``dec``, degrees; in any case of letters.
+        catalogue: Catalogue to find them in.
+        config: How far from a listed position its galaxy may be, and what to do with galaxies that
+            are not in the catalogue.
+        max_rows: Refuse a longer list.
+
+    Raises:
+        DataError: If the table cannot be read, is empty or too long, lacks the columns, holds
+            ids or positions that are none, or galaxies that are not in the catalogue (with
+            ``missing="skip"``: if none is).
+    """
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB: too large for a list")
+    table = read_table(path, max_rows=max_rows)
+    columns = {name.lower(): values for name, values in reversed(table.items())}
+    if columns and not len(next(iter(columns.values()))):
+        raise DataError(f"{path} is empty: it has columns but no rows; list at least one galaxy")
+    for name in ("id", "targetid"):
+        if name in columns:
+            return match_ids(_whole_ids(path, columns[name]), catalogue, config)
+    if {"ra", "dec"} <= set(columns):
+        ra, dec = (_real(path, name, columns[name]) for name in ("ra", "dec"))
+        _refuse_rows(
+            path, ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)), "no position on the sky"
+        )
+        return match_positions(ra, dec, catalogue, config)
+    raise DataError(
+        f"{path} has the columns {', '.join(table) or '(none)'}; expected id or targetid, or ra "
+        f"and dec in degrees"
+    )
+
+
+def match_ids(ids: Array, catalogue: Catalogue, config: MatchConfig = MatchConfig()) -> Listed:
+    """Find galaxies by id, integers or text, shape (m,).
+
+    Raises:
+        DataError: If there are none, or some are unknown: how many, and which.
+    """
+    if not len(ids):
+        raise DataError("the list of galaxies is empty; give at least one id")
+    rows = find_ids(catalogue.id, ids)
+    absent = tuple(str(one) for one in ids[rows < 0])
+    hint = f"ids there look like {catalogue.id[0]}" if len(catalogue) else "it is empty"
+    return _listed(rows, absent, f"are not in the catalogue ({hint})", config.missing)
+
+
+def match_positions(
+    ra: Array,
+    dec: Array,
+    catalogue: Catalogue,
+    config: MatchConfig = MatchConfig(),
+) -> Listed:
+    """Find the galaxies nearest to positions, degrees, finite, shape (m,).
+
+    Raises:
+        DataError: If some have no galaxy within the radius: how many, and which.
+    """
+    radius_arcsec = config.radius_arcsec
+    rows, away = catalogue.sky.nearest(ra, dec)
+    far = away > radius_arcsec
+    absent = tuple(f"({a:.6f}, {d:.6f})" for a, d in zip(ra[far], dec[far], strict=True))
+    what = f'have no galaxy within {radius_arcsec:g}" of their position (RA, Dec)'
+    return _listed(np.where(far, -1, rows), absent, what, config.missing)
+
+
+def _listed(rows: Ints, absent: tuple[str, ...], what: str, missing: Missing) -> Listed:
+    if absent and (missing == "refuse" or len(absent) == len(rows)):
+        some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        advice = "" if len(absent) == len(rows) else "; mend the list, or give missing=skip"
+        raise DataError(f"{len(absent)} of {len(rows)} listed galaxies {what}: {some}{advice}")
+    found = rows[rows >= 0]
+    return Listed(found[np.sort(np.unique(found, return_index=True)[1])], absent)
+
+
+def _whole_ids(path: Path, ids: Array) -> Array:
+    """Ids as integers or text; numbers with a point are ids only if no digit was lost."""
+    if ids.dtype.kind == "f":
+        _refuse_rows(path, ~np.isfinite(ids), "no id")
+        lost = (ids != np.floor(ids)) | (np.abs(ids) > EXACT)
+        _refuse_rows(path, lost, "an id stored as a floating-point number, which has lost digits")
+        return ids.astype(np.int64)
+    if ids.dtype.kind in "iu":
+        return ids
+    text = np.array(["" if one is None else str(one).strip() for one in ids], dtype=object)
+    _refuse_rows(path, text == "", "no id")
+    return text
+
+
+def _real(path: Path, name: str, values: Array) -> Array:
+    if values.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path}: column {name} holds {values.dtype} such as {values[0]!r}; expected degrees "
+            f"as numbers"
+        )
+    return values.astype(np.float64)
+
+
+def _refuse_rows(path: Path, bad: Bools, what: str) -> None:
+    rows = np.flatnonzero(bad) + 1
+    if len(rows):
+        some = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise DataError(
+            f"{path}: {len(rows)} of {len(bad)} rows have {what} (row {some}); mend them"
+        )
+
+
+def rows_to_hide(
+    embeddings: Embeddings, *, columns: Sequence[str] = (), listed: Path | None = None
+) -> Bools | None:
+    """Which rows to hide, shape (N,); None if nothing was asked for.
+
+    Args:
+        embeddings: The indexed store.
+        columns: Columns of it: rows where one is true (not zero, not NaN) are hidden.
+        listed: A table with a column ``id``, or ``ra`` and ``dec``; galaxies in it that the store
+            does not have are passed over.
+
+    Raises:
+        ArtefactError: If there is no such column.
+        DataError: If a column is not of numbers or truth values, if none of the list is in the
+            store, or if every row would be hidden.
+    """
+    if not columns and listed is None:
+        return None
+    hidden = np.zeros(len(embeddings), bool)
+    for name in columns:
+        values = embeddings.column(name)
+        if values.ndim != 1 or values.dtype.kind not in "biuf":
+            raise DataError(
+                f"column {name} holds {values.dtype} of shape {values.shape}, expected one truth "
+                f"value or number per row; hide= takes such columns"
+            )
+        hidden |= (values == values) & (values != 0)
+    if listed is not None:
+        hidden[read_list(listed, Catalogue.read(embeddings), MatchConfig(missing="skip")).rows] = (
+            True
+        )
+    if hidden.all():
+        raise DataError(f"hide= would hide every one of {len(hidden)} galaxies; hide fewer")
+    return hidden
