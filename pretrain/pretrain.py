@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ssl_photoz.training.row_selection import RowSelection
 
 RENAMED = {
+    "seed": "training.seed",  # as short as before, though split has a seed too
     "nuisances": "augmentations",
     "augmentations.own": "augmentations.input_conditions",
     "augmentations.targets": "augmentations.target_conditions",
