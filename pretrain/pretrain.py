@@ -87,7 +87,11 @@ def pretrain(
             encoder, split = _of_start(given, encoder, split)
             parents["encoder"] = given.sha256
         config = {
-            **{"data": data, "mask": mask, "start": start if given is not start else None},
+            **{
+                "data": data,
+                "mask": mask,
+                "start": start if isinstance(start, (str, Path)) else None,
+            },
             **{"training": training, "encoder": encoder, "moco": moco, "split": split},
             **{"augmentations": augmentations, "shuffle": shuffle, "machine": machine},
         }
@@ -163,6 +167,8 @@ def _make(
 def _encoder(
     start: Encoder | None, config: EncoderConfig, selection: RowSelection, *, seed: int
 ) -> Encoder:
+    import copy
+
     import torch
 
     from ssl_photoz.cutouts.sample import typical_noise
@@ -173,7 +179,8 @@ def _encoder(
         noise = typical_noise(selection.cutouts, selection.rows)
         encoder = fresh_encoder(config, noise=noise, seed=seed, **source.about)
     else:
-        encoder = start.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        encoder = copy.deepcopy(start).train()
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     encoder.require(size_px=source.size_px, **source.about)
     return encoder
 

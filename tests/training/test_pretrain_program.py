@@ -47,8 +47,8 @@ def test_it_gives_back_the_encoder_that_it_wrote(folder, capsys):
     assert (again.sha256, again.card.steps) == (first.sha256, 3)
     for name, value in first.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
+    more = {**GIVEN, "training": replace(GIVEN["training"], epochs=2)}
     with pytest.raises(MismatchError, match=r"setting training\.epochs = 1, asked for 2"):
-        more = {**GIVEN, "training": replace(GIVEN["training"], epochs=2)}
         pretrain(folder / "cutouts.h5", folder / "first", encoder=BUILD, split=SPLIT, **more)
     rarely = {**GIVEN, "training": replace(GIVEN["training"], checkpoint_steps=9)}
     pretrain(folder / "cutouts.h5", folder / "first", encoder=BUILD, split=SPLIT, **rarely)
@@ -57,7 +57,7 @@ def test_it_gives_back_the_encoder_that_it_wrote(folder, capsys):
 def test_it_goes_on_from_an_encoder_and_keeps_its_build_and_split(folder):
     first = load_encoder(folder / "first")
     more = pretrain(folder / "cutouts.h5", folder / "more", start=folder / "first", **GIVEN)
-    same = pretrain(folder / "cutouts.h5", folder / "same", start=first, **GIVEN)
+    pretrain(folder / "cutouts.h5", folder / "same", start=first, **GIVEN)
     assert more.description == first.description
     assert more.card.split == first.card.split
     assert more.card["started_from"] == more.card.parents["encoder"] == first.sha256
@@ -74,6 +74,7 @@ def test_it_goes_on_from_an_encoder_and_keeps_its_build_and_split(folder):
         **{**GIVEN, "training": TrainingConfig(epochs=0, batch_size=16)},
     ).state_dict()[name]
     assert not torch.equal(before, after)
+    assert torch.equal(before, first.state_dict()[name]), "an encoder that is given stays as it is"
     assert (before - after).abs().mean() < 0.5 * (fresh - after).abs().mean()
 
 
