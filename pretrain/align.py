@@ -90,12 +90,9 @@ def align(
         parents = cutout_parents(data, mask)
         encoder = copy.deepcopy(load_encoder(start))
         parents["encoder"] = encoder.sha256
+        folder = start if isinstance(start, str | Path) else None
         config = {
-            **{
-                "data": data,
-                "mask": mask,
-                "start": start if isinstance(start, (str, Path)) else None,
-            },
+            **{"data": data, "mask": mask, "start": folder},
             **{"labels": labels, "training": training, "label_loss": label_loss, "moco": moco},
             **{"augmentations": augmentations, "machine": machine},
         }

@@ -86,12 +86,9 @@ def pretrain(
         if given is not None:
             encoder, split = _of_start(given, encoder, split)
             parents["encoder"] = given.sha256
+        folder = start if isinstance(start, str | Path) else None
         config = {
-            **{
-                "data": data,
-                "mask": mask,
-                "start": start if isinstance(start, (str, Path)) else None,
-            },
+            **{"data": data, "mask": mask, "start": folder},
             **{"training": training, "encoder": encoder, "moco": moco, "split": split},
             **{"augmentations": augmentations, "shuffle": shuffle, "machine": machine},
         }

@@ -61,7 +61,8 @@ class ViewerSlip(nn.Module):
     ``(s x + m) f(I) / I``, with ``I`` the mean over bands of ``s x + m`` where positive, and
     ``f(I) = asinh(Q I) / sqrt(Q)``. In ssl-legacysurvey [1] a slip of operator precedence ties the
     compression to the floor ``m`` alone: each band becomes ``x (s + m f(I) / I)``, cut to 0 to 1.
-    That is almost linear, and bright cores are cut off; networks trained behind it have to be fed so.
+    That is almost linear, and bright cores are cut off; networks trained behind it have to be fed
+    so.
 
     Args:
         softening: One over the scale of each band, see `softening_of`.
