@@ -209,7 +209,7 @@ def fit_procrustes(target: Array, reference: Array) -> LinearMap:
 
     Args:
         target: Vectors, shape (N, D).
-        reference: Those of the same galaxies in the same order, shape (N, D).
+        reference: Vectors of the same galaxies in the same order, shape (N, D).
 
     Raises:
         ShapeError: If the shapes are not the same (N, D).

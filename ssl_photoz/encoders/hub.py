@@ -59,7 +59,7 @@ def push_to_hub(
 
     Args:
         folder: The encoder artefact.
-        repo_id: Such as ``survey-group/moco-dr11``.
+        repo_id: Repository, such as ``survey-group/moco-dr11``.
         license: License of the weights, by the hub's name for it, such as ``cc-by-4.0``.
         private: Whether a new repository is private.
         token: Token of the hub; the one that was logged in with by default.
@@ -100,7 +100,7 @@ def from_pretrained(
     """Fetch an encoder, or take it from the cache, in evaluation mode.
 
     Args:
-        repo_id: Such as ``survey-group/moco-dr11``.
+        repo_id: Repository, such as ``survey-group/moco-dr11``.
         revision: Branch, tag or commit; name a commit for work that has to be repeatable.
         device: Device to put it on.
         cache: Folder of the cache; the hub's own by default.

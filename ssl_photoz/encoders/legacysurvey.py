@@ -46,7 +46,7 @@ def import_legacysurvey(path: Path) -> tuple[Encoder, dict[str, Any]]:
     ``stages=last, orientations=1`` the encoder gives the representations that its authors publish.
 
     Args:
-        path: Such as ``bs256_lr0.24_tau0.2_epoch=1499.ckpt``.
+        path: Checkpoint, such as ``bs256_lr0.24_tau0.2_epoch=1499.ckpt``.
 
     Returns:
         The encoder, in evaluation mode, for 96 px of g, r, z flux at 0.262 arcsec/px; and what
