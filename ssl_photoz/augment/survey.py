@@ -169,8 +169,8 @@ def of_bands(
         table: `PSF_SIGMA_PX`, `NOISE_NMGY`, or one of their ranges.
         bands: Names, length C.
         pixscale_arcsec: Arcsec per pixel of the cutouts.
-        power: Exponent of the quantity's growth with pixel scale: -1 for a width in pixels, 1 for the
-            sigma of sky noise per pixel (its variance grows with the pixel's area).
+        power: Exponent of the quantity's growth with pixel scale: -1 for a width in pixels, 1 for
+            the sigma of sky noise per pixel (its variance grows with the pixel's area).
 
     Returns:
         One distribution per band.

@@ -23,6 +23,11 @@ from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
+# What a card says of how vectors were made.
+HOW_MADE = (
+    *("encoder", "stages", "orientations", "crop_px"),
+    *("bands", "pixscale_arcsec", "calibrated"),
+)
 
 
 class EmbeddingsCard(artefact.Card):

@@ -47,8 +47,8 @@ class EncoderConfig:
     Attributes:
         backbone: resnet18, resnet50, multimodal, or timm/ and the name of a network of timm, such
             as timm/convnext_nano (extra timm).
-        stem: First layers of all but timm's: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for
-            cutouts of about 32 px).
+        stem: First layers of all but timm's: standard (7x7 stride 2 and pooling) or small (3x3
+            stride 1, for cutouts of about 32 px).
         crop_px: Side of the square the encoder sees, pixels.
         softening: Flux at which the asinh stretch turns from linear to logarithmic, in units of the
             survey's noise per pixel. Not used for 8-bit sources, nor by viewer_slip.
