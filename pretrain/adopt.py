@@ -79,7 +79,7 @@ def adopt(
 
 def _encoder(checkpoint: Path, out: Path, split: SplitConfig) -> Encoder:
     from ssl_photoz.encoders.artefact import load_encoder, save_encoder
-    from ssl_photoz.encoders.legacysurvey_import import import_legacysurvey
+    from ssl_photoz.encoders.legacysurvey import import_legacysurvey
 
     encoder, facts = import_legacysurvey(checkpoint)
     parents = {"checkpoint": artefact.sha256_of(checkpoint)}

@@ -79,6 +79,8 @@ def align(
         raise ConfigError("epochs must be >= 1")
     if moco.queue_size % training.batch_size:
         raise ConfigError(f"moco.queue_size must be a multiple of batch_size {training.batch_size}")
+    import copy
+
     from ssl_photoz.cutouts.mask import cutout_parents
     from ssl_photoz.encoders.artefact import load_encoder
     from ssl_photoz.training import ranks
@@ -86,10 +88,11 @@ def align(
     data, out, mask = Path(data), Path(out), None if mask is None else Path(mask)
     with ranks.joined():
         parents = cutout_parents(data, mask)
-        encoder = load_encoder(start)
+        encoder = copy.deepcopy(load_encoder(start))
         parents["encoder"] = encoder.sha256
+        folder = start if isinstance(start, str | Path) else None
         config = {
-            **{"data": data, "mask": mask, "start": start if encoder is not start else None},
+            **{"data": data, "mask": mask, "start": folder},
             **{"labels": labels, "training": training, "label_loss": label_loss, "moco": moco},
             **{"augmentations": augmentations, "machine": machine},
         }

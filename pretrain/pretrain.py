@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ssl_photoz.training.row_selection import RowSelection
 
 RENAMED = {
-    "seed": "training.seed",
+    "seed": "training.seed",  # as short as before, though split has a seed too
     "nuisances": "augmentations",
     "augmentations.own": "augmentations.input_conditions",
     "augmentations.targets": "augmentations.target_conditions",
@@ -86,8 +86,9 @@ def pretrain(
         if given is not None:
             encoder, split = _of_start(given, encoder, split)
             parents["encoder"] = given.sha256
+        folder = start if isinstance(start, str | Path) else None
         config = {
-            **{"data": data, "mask": mask, "start": start if given is not start else None},
+            **{"data": data, "mask": mask, "start": folder},
             **{"training": training, "encoder": encoder, "moco": moco, "split": split},
             **{"augmentations": augmentations, "shuffle": shuffle, "machine": machine},
         }
@@ -163,6 +164,8 @@ def _make(
 def _encoder(
     start: Encoder | None, config: EncoderConfig, selection: RowSelection, *, seed: int
 ) -> Encoder:
+    import copy
+
     import torch
 
     from ssl_photoz.cutouts.sample import typical_noise
@@ -173,7 +176,8 @@ def _encoder(
         noise = typical_noise(selection.cutouts, selection.rows)
         encoder = fresh_encoder(config, noise=noise, seed=seed, **source.about)
     else:
-        encoder = start.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        encoder = copy.deepcopy(start).train()
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     encoder.require(size_px=source.size_px, **source.about)
     return encoder
 

@@ -42,7 +42,7 @@ ONLY_IN = {
     "pydantic": ("explorer",),
     "uvicorn": ("probe.explore",),
     "galsim": ("simulator",),
-    "timm": ("encoders.timm_stages",),
+    "timm": ("encoders.backbones",),
     "zarr": ("cutouts.formats.zarr_group",),
     "h5py": ("cutouts", "simulator", "fetching.assembly", "explorer.unpack"),
     "jinja2": ("core.html",),

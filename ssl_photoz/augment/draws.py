@@ -24,7 +24,7 @@ def generator(*counters: int, device: torch.device | str = "cpu") -> torch.Gener
 
     Args:
         counters: Non-negative integers below 2**64, in a fixed order.
-        device: Where the draws are made.
+        device: Device on which the draws are made.
 
     Returns:
         A seeded generator on ``device``.

@@ -16,7 +16,7 @@ FREQUENCIES = 64
 def noise_after_widening(
     own_sigma: Tensor, extra_sigma_px: Tensor, *, resampled: bool = False
 ) -> Tensor:
-    """Return the pixel noise that survives smoothing, for noise that was white before.
+    """Pixel noise that survives smoothing, for noise that was white before.
 
     The power that passes is averaged over frequency; in two dimensions the factor on the
     variance is the square of the one-dimensional one, so the latter is the factor on sigma.
@@ -71,7 +71,7 @@ def draw_noise(
 
 
 def noise_deficit(target_sigma: Tensor, present_sigma: Tensor) -> Tensor:
-    """Return the sigma of the noise to add to reach a target; 0 where it is exceeded."""
+    """Sigma of the noise to add to reach a target; 0 where it is exceeded."""
     return (target_sigma.square() - present_sigma.square()).clamp_min(0.0).sqrt()
 
 
@@ -80,7 +80,7 @@ def add_noise(flux: Tensor, *, sigma: Tensor, generator: torch.Generator) -> Ten
 
     Args:
         flux: Shape (B, C, H, W), any unit.
-        sigma: The same unit, shape (B, C).
+        sigma: Sigma in the unit of flux, shape (B, C).
         generator: Source of randomness.
 
     Returns:

@@ -32,7 +32,7 @@ class Orientation(NamedTuple):
 
 
 def largest_jitter_px(size_px: int, crop_px: int) -> float:
-    """Return the largest jitter per axis that leaves no corner empty at any rotation.
+    """Largest jitter per axis that leaves no corner empty at any rotation.
 
     Args:
         size_px: Side of the cutout.
@@ -116,7 +116,7 @@ def orient(
 
 
 def _positions(turn: Tensor, offset: Tensor, *, crop_px: int, size: int) -> Tensor:
-    """Return where the pixels of a crop lie in the cutout, from -1 to 1: (B, crop, crop, 2).
+    """Positions of a crop's pixels in the cutout, from -1 to 1: (B, crop, crop, 2).
 
     The same as ``affine_grid``, which takes three times as long.
     """
@@ -127,7 +127,7 @@ def _positions(turn: Tensor, offset: Tensor, *, crop_px: int, size: int) -> Tens
 
 
 def _turns(angle_rad: Tensor, flip: Tensor) -> Tensor:
-    """Return the matrices from a point (column, row) of a view to the cutout's: (B, 2, 2)."""
+    """Matrices from a point (column, row) of a view to the cutout's: (B, 2, 2)."""
     cosine, sine = torch.cos(angle_rad), torch.sin(angle_rad)
     mirror = 1.0 - 2.0 * flip.to(cosine)
     rows = (cosine * mirror, -sine * mirror, sine, cosine)

@@ -20,7 +20,7 @@ from ssl_photoz.augment.shapes import as_flux, require_shape
 
 
 def frequencies(size: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Return the frequencies of a cosine transform, radian per pixel, shape (size,)."""
+    """Frequencies of a cosine transform, radian per pixel, shape (size,)."""
     return torch.arange(size, device=device) * (math.pi / size)
 
 
@@ -90,7 +90,7 @@ def _blurred(images: Tensor, sigma_px: Tensor) -> Tensor:
 
 
 def _blur_matrices(sigma_px: Tensor, size: int) -> Tensor:
-    """Return the Gaussian convolutions of a line of pixels, symmetric: (N, size, size)."""
+    """Gaussian convolutions of a line of pixels, symmetric: (N, size, size)."""
     cosines = _cosines(size, device=sigma_px.device)
     passed = torch.exp(
         -0.5 * (sigma_px[:, None] * frequencies(size, device=sigma_px.device)).square()
@@ -99,7 +99,7 @@ def _blur_matrices(sigma_px: Tensor, size: int) -> Tensor:
 
 
 def _cosines(size: int, *, device: torch.device) -> Tensor:
-    """Return the orthonormal cosine transform, frequencies along rows: (size, size)."""
+    """Orthonormal cosine transform, frequencies along rows: (size, size)."""
     pixels = torch.arange(size, device=device) + 0.5
     waves = torch.cos(frequencies(size, device=device)[:, None] * pixels)
     waves[0] *= math.sqrt(0.5)

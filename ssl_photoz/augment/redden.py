@@ -24,7 +24,7 @@ References:
 
 
 def r_band_of(bands: tuple[str, ...]) -> tuple[float, ...]:
-    """Return the extinction coefficients of a set of bands.
+    """Extinction coefficients of a set of bands.
 
     Args:
         bands: Names; a set that holds u is taken to be SDSS's, any other the Legacy Surveys'.
@@ -67,7 +67,7 @@ def redden(flux: Tensor, ebv_mag: Tensor, *, r_band: Tensor) -> Tensor:
 
 
 def transmission(ebv_mag: Tensor, *, r_band: Tensor, like: Tensor) -> Tensor:
-    """Return the factor that dust leaves, shape (B, C, 1, 1).
+    """Fraction of the light that dust lets pass, shape (B, C, 1, 1).
 
     Args:
         ebv_mag: Colour excess, mag, shape (B,).

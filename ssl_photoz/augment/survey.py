@@ -38,7 +38,7 @@ class Lognormal(NamedTuple):
         return self.loc + self.scale
 
     def times(self, zoom: float) -> Self:
-        """Return the distribution of the quantity times a constant."""
+        """Distribution of the quantity times a constant."""
         return self._replace(loc=self.loc * zoom, scale=self.scale * zoom)
 
 
@@ -49,7 +49,7 @@ class Uniform(NamedTuple):
     high: float
 
     def times(self, zoom: float) -> Self:
-        """Return the distribution of the quantity times a constant."""
+        """Distribution of the quantity times a constant."""
         return self._replace(low=self.low * zoom, high=self.high * zoom)
 
 
@@ -112,7 +112,7 @@ def dr9(bands: tuple[str, ...], *, pixscale_arcsec: float) -> SurveyConditions:
 def ranges(
     bands: tuple[str, ...], *, pixscale_arcsec: float
 ) -> tuple[tuple[Uniform, ...], tuple[Uniform, ...]]:
-    """Return the ranges of PSF sigma, px, and noise per pixel, nmgy, that some draw evenly from.
+    """Ranges of PSF sigma, px, and noise per pixel, nmgy, for uniform draws.
 
     Raises:
         ConfigError: If a band has no figures.
@@ -146,7 +146,7 @@ def fit_conditions(
 
 
 def _fitted(values: Array, name: str) -> Lognormal:
-    """Return the lognormal of their median and of the scatter of their logarithm."""
+    """Lognormal of their median and of the scatter of their logarithm."""
     known = values[np.isfinite(values) & (values > 0)]
     if not len(known):
         raise DataError(
@@ -169,8 +169,8 @@ def of_bands(
         table: `PSF_SIGMA_PX`, `NOISE_NMGY`, or one of their ranges.
         bands: Names, length C.
         pixscale_arcsec: Arcsec per pixel of the cutouts.
-        power: How the quantity grows with pixel scale: -1 for a width in pixels, 1 for the
-            sigma of sky noise per pixel (its variance grows with the pixel's area).
+        power: Exponent of the quantity's growth with pixel scale: -1 for a width in pixels, 1 for
+            the sigma of sky noise per pixel (its variance grows with the pixel's area).
 
     Returns:
         One distribution per band.
@@ -190,7 +190,7 @@ def of_bands(
 
 
 def medians(bands: tuple[Lognormal, ...], *, device: torch.device) -> Tensor:
-    """Return the median of each band's distribution, shape (C,)."""
+    """Median of each band's distribution, shape (C,)."""
     return torch.tensor([band.median for band in bands], device=device)
 
 

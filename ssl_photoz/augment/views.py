@@ -176,7 +176,7 @@ class Views:
         return ebv_mag, psf_px * (survey.FWHM_PER_SIGMA * self.pixscale_arcsec), noise
 
     def _own_psf_px(self, psf_fwhm_arcsec: Tensor | None, view: Tensor) -> Tensor:
-        """Return the Gaussian sigma of the PSF after resampling, px, shape (B, C)."""
+        """Gaussian sigma of the PSF after resampling, px, shape (B, C)."""
         to_fwhm = survey.FWHM_PER_SIGMA * self.pixscale_arcsec
         fallback = survey.medians(self._psf_px, device=view.device) * to_fwhm
         fwhm = _known(psf_fwhm_arcsec, fallback, tuple(view.shape[:2]), "psf_fwhm_arcsec", view)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.embeddings.store import (
+    HOW_MADE,
     Embeddings,
     EmbeddingsCard,
     finish,
@@ -25,10 +26,7 @@ from ssl_photoz.embeddings.store import (
 )
 
 # What must agree for vectors to be comparable, and for one card to speak of all.
-ALIKE = (
-    *("encoder", "stages", "orientations", "crop_px", "bands", "pixscale_arcsec"),
-    *("split", "calibrated", "simulated", "adapted"),
-)
+ALIKE = (*HOW_MADE, "split", "simulated", "adapted")
 HANDED_ON = (*ALIKE, "trained_steps", "labels_seen")
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ssl_photoz.core.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
 from ssl_photoz.embeddings.store import (
+    HOW_MADE,
     Embeddings,
     EmbeddingsCard,
     finish,
@@ -25,15 +26,6 @@ from ssl_photoz.embeddings.store import (
 Method = Literal["shift", "coral", "procrustes"]
 FEWEST_PAIRS = 10
 AT_MOST, ROWS_AT_ONCE = 50_000, 65_536
-HOW_MADE = (
-    "encoder",
-    "stages",
-    "orientations",
-    "crop_px",
-    "bands",
-    "pixscale_arcsec",
-    "calibrated",
-)
 HANDED_ON = (*HOW_MADE, "split", "simulated", "trained_steps", "labels_seen")
 
 
@@ -209,7 +201,7 @@ def fit_procrustes(target: Array, reference: Array) -> LinearMap:
 
     Args:
         target: Vectors, shape (N, D).
-        reference: Those of the same galaxies in the same order, shape (N, D).
+        reference: Vectors of the same galaxies in the same order, shape (N, D).
 
     Raises:
         ShapeError: If the shapes are not the same (N, D).

@@ -23,6 +23,11 @@ from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
+# What a card says of how vectors were made.
+HOW_MADE = (
+    *("encoder", "stages", "orientations", "crop_px"),
+    *("bands", "pixscale_arcsec", "calibrated"),
+)
 
 
 class EmbeddingsCard(artefact.Card):
@@ -231,7 +236,7 @@ def write_embeddings(
     """Write a whole embeddings artefact from arrays, in one shard.
 
     Args:
-        folder: Where to.
+        folder: Folder to write.
         columns: ``id``, ``ra``, ``dec``, ``z``, ``split`` and any other, each (N, ...).
         vectors: Shape (N, D); stored in its own dtype (float16 or float32).
         parents: sha256 of what it was made from.
@@ -247,7 +252,7 @@ class Embeddings:
     """A finished embeddings folder, read column by column.
 
     Attributes:
-        folder: Where it is.
+        folder: The folder.
         card: Its card.
         sha256: Checksum of its card: what children name as their parent.
         columns: Names of the per-row columns.

@@ -23,9 +23,9 @@ def save_encoder(
     """Write an encoder artefact.
 
     Args:
-        folder: Where to.
+        folder: Folder to write.
         encoder: The encoder; its weights are saved as float32 from any device.
-        config: The resolved settings it was trained with.
+        config: Settings that it was trained with.
         parents: Fingerprint of the cutout file.
         **facts: ``simulated``, ``split``, ``steps`` ...
     """
@@ -51,7 +51,7 @@ def load_encoder(folder: PathLike | Encoder, *, device: torch.device | str = "cp
 
     Args:
         folder: The artefact, or an encoder, which is given back.
-        device: Where to put it; weights trained on a GPU load on a CPU.
+        device: Device to put it on; weights trained on a GPU load on a CPU.
 
     Returns:
         The encoder, its ``card`` and ``sha256`` set.

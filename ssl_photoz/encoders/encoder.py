@@ -17,8 +17,7 @@ from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.readout import CutoutReader, embed_array
 from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig, ReadOutConfig
-from ssl_photoz.encoders.stretch import Stretch
-from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
+from ssl_photoz.encoders.stretch import Stretch, ViewerSlip, softening_of
 
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
 

@@ -20,12 +20,12 @@ FUSED_AFTER = {"early": 1, "middle": 2, "late": STAGES}  # stages of a branch
 
 
 def modalities_of(bands: int, *, size: int, order: int) -> list[tuple[int, ...]]:
-    """Return the subsets of bands that are a modality each.
+    """Subsets of bands that are a modality each.
 
     Args:
         bands: Number of bands, in order of wavelength.
         size: Bands in a modality.
-        order: How many places its neighbouring bands may be apart: 1: next to each other.
+        order: Places that its neighbouring bands may be apart; 1: next to each other.
 
     Raises:
         ConfigError: If there are fewer bands than a modality has.
@@ -153,7 +153,7 @@ def _stem(bands: int, width: int, kind: str) -> nn.Sequential:
 
 
 def _stages(widths: Sequence[int]) -> list[nn.Module]:
-    """Return a basic block (He et al. 2016) from each width to the next; a wider one halves."""
+    """Basic blocks (He et al. 2016) from each width to the next; a wider one halves."""
     import_torchvision()
     from torchvision.models.resnet import BasicBlock
 

@@ -1,4 +1,4 @@
-"""What an encoder is built from; no torch here, so that ``--help`` is quick."""
+"""The build of an encoder; no torch here, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ModalityConfig:
 
     Attributes:
         size: Bands in each branch.
-        order: How many places its neighbouring bands may be apart; 1: next to each other.
-        fusion: Where branches merge: early, middle or late (after stage 1, 2 or 4).
+        order: Places that its neighbouring bands may be apart; 1: next to each other.
+        fusion: Stage after which branches merge: early, middle or late (after stage 1, 2 or 4).
         width: Channels of a branch's first stage; they double from stage to stage.
         dropout: Chance of each branch of a galaxy to be left out in training.
         one_branch: The twin to compare with: one branch of all bands with as many weights.
@@ -47,14 +47,14 @@ class EncoderConfig:
     Attributes:
         backbone: resnet18, resnet50, multimodal, or timm/ and the name of a network of timm, such
             as timm/convnext_nano (extra timm).
-        stem: Of all but timm's: standard (7x7 stride 2 and pooling) or small (3x3 stride 1, for
-            cutouts of about 32 px).
+        stem: First layers of all but timm's: standard (7x7 stride 2 and pooling) or small (3x3
+            stride 1, for cutouts of about 32 px).
         crop_px: Side of the square the encoder sees, pixels.
-        softening: Where the asinh stretch turns from linear to logarithmic, in units of the
+        softening: Flux at which the asinh stretch turns from linear to logarithmic, in units of the
             survey's noise per pixel. Not used for 8-bit sources, nor by viewer_slip.
         stretch: asinh, or viewer_slip: that of ssl-legacysurvey, to repeat or to fine-tune its
             networks.
-        modalities: Of multimodal.
+        modalities: Branches of the multimodal backbone.
     """
 
     backbone: str = "resnet18"

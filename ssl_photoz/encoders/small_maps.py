@@ -39,7 +39,7 @@ def convolve_as_matrix(maps: Tensor, weight: Tensor, *, stride: int) -> Tensor:
     Args:
         maps: Shape (B, C, H, W).
         weight: Shape (O, C, 3, 3).
-        stride: Of the output.
+        stride: Stride of the output.
 
     Returns:
         Shape (B, O, ceil(H / stride), ceil(W / stride)), channels last, in the type that matrix

@@ -1,11 +1,18 @@
-"""The one place where flux becomes network input."""
+"""Stretches: the one place where flux becomes network input."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from ssl_photoz.core.errors import ConfigError
+
+SCALES = {"u": 1.5, "g": 6.0, "r": 3.4, "i": 1.0, "z": 2.2}
+FLOOR, Q = 0.03, 20.0
+NO_LIGHT = 1e-6
 
 
 class Stretch(nn.Module):
@@ -32,3 +39,49 @@ class Stretch(nn.Module):
         """Stretch flux (B, C, H, W); same shape."""
         scaled = flux / self.softening
         return torch.asinh(scaled) if self.calibrated else scaled
+
+
+def softening_of(bands: Sequence[str]) -> list[float]:
+    """One over the viewer's scale of each band, nanomaggies per pixel.
+
+    Raises:
+        ConfigError: If the viewer has no scale for a band.
+    """
+    if unknown := [band for band in bands if band not in SCALES]:
+        raise ConfigError(
+            f"stretch viewer_slip has no scale for bands {unknown}; it has for {', '.join(SCALES)}"
+        )
+    return [1 / SCALES[band] for band in bands]
+
+
+class ViewerSlip(nn.Module):
+    """The colour stretch that ssl-legacysurvey trained with, slip included.
+
+    The Legacy Surveys' viewer compresses the brightness of a colour picture: each band becomes
+    ``(s x + m) f(I) / I``, with ``I`` the mean over bands of ``s x + m`` where positive, and
+    ``f(I) = asinh(Q I) / sqrt(Q)``. In ssl-legacysurvey [1] a slip of operator precedence ties the
+    compression to the floor ``m`` alone: each band becomes ``x (s + m f(I) / I)``, cut to 0 to 1.
+    That is almost linear, and bright cores are cut off; networks trained behind it have to be fed
+    so.
+
+    Args:
+        softening: One over the scale of each band, see `softening_of`.
+
+    References:
+        [1] Stein et al. 2021, arXiv:2110.13151; class ToRGB of its code.
+    """
+
+    softening: Tensor
+
+    def __init__(self, softening: Sequence[float]) -> None:
+        super().__init__()
+        values = torch.tensor(list(softening), dtype=torch.float32)
+        self.register_buffer("softening", values.view(1, -1, 1, 1))
+
+    def forward(self, flux: Tensor) -> Tensor:
+        """Stretch flux (B, C, H, W), nanomaggies per pixel; same shape, values 0 to 1."""
+        scaled = flux / self.softening
+        light = (scaled + FLOOR).clamp_min(0).mean(dim=1, keepdim=True)
+        compressed = torch.asinh(Q * light) / math.sqrt(Q)
+        ratio = compressed / torch.where(light == 0, NO_LIGHT, light)
+        return (scaled + flux * FLOOR * ratio).clamp(0, 1)

@@ -26,7 +26,7 @@ def require_sane_loss(means: Mapping[str, float], *, queue_size: int, steps: str
     Args:
         means: Mean losses by name, over some steps.
         queue_size: Negative keys.
-        steps: Which steps, for the message.
+        steps: Name of these steps, for the message.
 
     Raises:
         TrainingError: If they are not finite, or have diverged.

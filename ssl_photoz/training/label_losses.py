@@ -93,7 +93,7 @@ class MetricLearningLoss(nn.Module):
 
 
 def rank_n_contrast(features: Tensor, target: Tensor, *, temperature: float) -> Tensor:
-    """Ask that features be the farther apart, the farther apart the targets are.
+    """Loss that is low where features are the farther apart, the farther apart the targets are.
 
     Of every pair (i, j), the likelihood that j is picked from all that are at least as far from
     i in target, with similarity ``-|f_i - f_j| / temperature`` [1].

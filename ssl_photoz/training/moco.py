@@ -192,7 +192,7 @@ class MoCo(pl.LightningModule):
         checkpoint["processes"] = ranks.world()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say so if there were more or fewer processes."""
+        """Print a note if there were more or fewer processes."""
         before, now = checkpoint.get("processes", 1), ranks.world()
         if before != now:
             print(

@@ -112,7 +112,7 @@ def test_a_single_cutout_is_embedded_as_the_table_was(cutouts, encoder, tmp_path
 
 def test_an_encoder_embeds_arrays_and_open_cutouts_as_the_table_was(cutouts, encoder, tmp_path):
     with h5py.File(cutouts, "r+") as file:
-        file["images"][5], file["images"][16:24] = file["images"][1], file["images"][:8]
+        file["images"][5], file["images"][16:24] = file["images"][1], file["images"][8:16]
         images = file["images"][:]
     run(cutouts, encoder, tmp_path / "e")
     stored, loaded = Embeddings.open(tmp_path / "e"), load_encoder(encoder)

@@ -12,7 +12,7 @@ from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders import hub
 from ssl_photoz.encoders.artefact import save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
-from ssl_photoz.encoders.model_card import model_card
+from ssl_photoz.encoders.hub import model_card
 from ssl_photoz.encoders.settings import EncoderConfig
 
 pytest.importorskip("huggingface_hub")

@@ -12,11 +12,10 @@ from torch import nn
 from ssl_photoz.core.errors import ArtefactError, ConfigError
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
-from ssl_photoz.encoders.foreign_checkpoint import read_checkpoint
-from ssl_photoz.encoders.legacysurvey_import import import_legacysurvey
+from ssl_photoz.encoders.legacysurvey import import_legacysurvey, read_checkpoint
 from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
-from ssl_photoz.encoders.viewer_slip import ViewerSlip, softening_of
+from ssl_photoz.encoders.stretch import ViewerSlip, softening_of
 from tests.encoders.legacysurvey_checkpoints import their_checkpoint, their_input, their_network
 
 

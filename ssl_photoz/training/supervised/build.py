@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from ssl_photoz.core.errors import ConfigError, MismatchError
 from ssl_photoz.core.types import Floats
 from ssl_photoz.encoders.encoder import DISPLAY_SOFTENING, Encoder, fresh_encoder
-from ssl_photoz.encoders.stretch import Stretch
-from ssl_photoz.encoders.viewer_slip import ViewerSlip
+from ssl_photoz.encoders.stretch import Stretch, ViewerSlip
 from ssl_photoz.training.supervised.capsules import CapsuleNetwork
 from ssl_photoz.training.supervised.heads import Head, describe, head_from
 from ssl_photoz.training.supervised.network import Network, Regressor, SmallCNN, blank
