@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import ssl_photoz as sp
@@ -108,3 +109,21 @@ def test_importing_takes_no_torch() -> None:
         env={**os.environ},
     )
     assert told.stdout == "set()\n"
+
+
+PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_library_names_every_name() -> None:
+    shown = {name for name in sp.__all__ if re.search(rf"\bsp\.{name}\b", PAGE)}
+    assert set(sp.__all__) - shown <= {"__version__"}
+
+
+@pytest.mark.slow
+def test_the_page_of_the_library_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)):
+        exec(compile(block, f"docs/library.md, block {number}", "exec"), names)
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    assert pq.read_table(tmp_path / "photoz.parquet").num_rows > 0
