@@ -34,7 +34,7 @@ def supervise(
     mask: PathLike | None = None,
     start: PathLike | Encoder | None = None,
     label: str | None = None,
-    versus: tuple[Path, ...] = (),
+    versus: tuple[Path | str, ...] = (),
     ensemble: int = 1,
     model: ModelConfig = ModelConfig(),
     head: HeadConfig = HeadConfig(),
@@ -107,12 +107,13 @@ def supervise(
     from ssl_photoz.training.supervised.fitting import fit_ensemble, make_task
     from ssl_photoz.training.supervised.heads import head_for
 
+    baselines = tuple(map(Path, versus))
     out, mask = Path(out), None if mask is None else Path(mask)
     name = model.network if nearby else model.network.replace("resnet", "supervised")
     name = name if start is None else "fine_tuned"
     if label is None:
         label = f"z < {head.nearby.z_max:g}" if nearby else "trained end to end"
-    require_comparable(name, versus)
+    require_comparable(name, baselines)
     kind, parents = "classifier" if nearby else "probe", cutout_parents(data, mask)
     if isinstance(start, str | Path):
         parents["encoder"] = artefact.sha256_of(Path(start))
@@ -120,14 +121,14 @@ def supervise(
         parents["encoder"] = start.sha256
     if nearby and head.nearby.embeddings is not None:
         parents["embeddings"] = artefact.sha256_of(head.nearby.embeddings)
-    parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
+    parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(baselines)}
     config = {
         "data": whole_path(data),
         "out": out,
         "mask": mask,
         "start": start if isinstance(start, str | Path) else None,
         "label": label,
-        "versus": versus,
+        "versus": baselines,
         "ensemble": ensemble,
         "model": model,
         "head": replace(head, nearby=replace(head.nearby, embeddings=None)),
@@ -180,7 +181,7 @@ def supervise(
         artefact.write_card(out, kind, **same, **made, **facts)
         print(describe_comparison(metrics))
     else:
-        metrics = save_network(out, name, fitted, galaxies, versus=versus, **same, **facts)
+        metrics = save_network(out, name, fitted, galaxies, versus=baselines, **same, **facts)
         print(title_of(metrics), table(metrics["probes"], full=True), sep="\n")
     for checkpoint in out.rglob("*.ckpt"):
         checkpoint.unlink()

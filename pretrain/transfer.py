@@ -30,7 +30,7 @@ def transfer(
     out: PathLike,
     *,
     label: str = "trained on another survey",
-    versus: tuple[Path, ...] = (),
+    versus: tuple[Path | str, ...] = (),
     adaptation: AdaptationConfig = AdaptationConfig(),
     model: ModelConfig = ModelConfig(),
     training: SupervisedConfig = SupervisedConfig(),
@@ -89,16 +89,16 @@ def transfer(
     from ssl_photoz.training.transfer.adversary import make_adversary
     from ssl_photoz.training.transfer.fields import TwoFields, matched_views, target_rows
 
-    out = Path(out)
-    require_comparable(NAME, versus)
+    out, baselines = Path(out), tuple(map(Path, versus))
+    require_comparable(NAME, baselines)
     given = {"data": whole_path(data), "target": whole_path(target)}
     parents = {name: artefact.fingerprint(one) for name, one in given.items()}
-    parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
+    parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(baselines)}
     config = {
         **given,
         "out": out,
         "label": label,
-        "versus": versus,
+        "versus": baselines,
         "adaptation": adaptation,
         "model": model,
         "training": training,
@@ -142,7 +142,7 @@ def transfer(
     facts["label"] = label + ("" if len(known) else ", SCORED ON THE SOURCE")
     facts["simulated"] = here.source.simulated or there.source.simulated
     same: dict[str, Any] = {"config": config, "parents": parents}
-    metrics = save_network(out, NAME, fitted, galaxies, versus=versus, **same, **facts)
+    metrics = save_network(out, NAME, fitted, galaxies, versus=baselines, **same, **facts)
     for checkpoint in out.glob("*.ckpt"):
         checkpoint.unlink()
     print(title_of(metrics), table(metrics["probes"]), sep="\n")

@@ -12,13 +12,14 @@ from ssl_photoz.training.supervised.settings import BandsConfig
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.photoz.folders import ProbeFolder
     from ssl_photoz.training.supervised.artefact import TrainedNetwork
 
 Rows = Literal["unlabelled", "all"]
 
 
 def predict(
-    probe: PathLike | TrainedNetwork,
+    probe: PathLike | ProbeFolder | TrainedNetwork,
     out: PathLike,
     *,
     embeddings: PathLike | Embeddings | None = None,
@@ -40,7 +41,7 @@ def predict(
     be used are listed, with the reason, in ``photoz.parquet.rejects.parquet``.
 
     Args:
-        probe: Folder of probe, with embeddings; of supervise or transfer, with data.
+        probe: Folder of probe, with embeddings; folder of supervise or transfer, with data.
         out: Table to write: .parquet, .fits, .csv or .vot; with bands.measure a folder.
         embeddings: Embeddings of the encoder that the probe was fitted to.
         data: Cutouts of the kind that the network was trained on: a file or folder of any format,
@@ -66,7 +67,8 @@ def predict(
         given = {"mask": mask, "density": density, "bands.measure": bands.measure or None}
         if wrong := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{', '.join(wrong)} is for a network: give data=, not embeddings=")
-        return _from_embeddings(probe, Path(out), embeddings, which, rows)
+        folder = Path(probe) if isinstance(probe, str | Path) else probe.folder
+        return _from_embeddings(folder, Path(out), embeddings, which, rows)
     assert data is not None
     if density is not None and Path(density).suffix != ".parquet":
         ending = Path(density).suffix
@@ -77,14 +79,20 @@ def predict(
         from ssl_photoz.photoz.band_importance import write_bands
         from ssl_photoz.training.supervised.artefact import load_network
 
-        network = load_network(probe)
+        network = load_network(_network(probe))
         return write_bands(Path(out), network, data, bands, orientations=orientations)
     mask, density = (None if one is None else Path(one) for one in (mask, density))
-    return _from_cutouts(probe, Path(out), data, rows, mask, orientations, density)
+    return _from_cutouts(_network(probe), Path(out), data, rows, mask, orientations, density)
+
+
+def _network(probe: PathLike | ProbeFolder | TrainedNetwork) -> PathLike | TrainedNetwork:
+    from ssl_photoz.photoz.folders import ProbeFolder
+
+    return probe.folder if isinstance(probe, ProbeFolder) else probe
 
 
 def _from_embeddings(
-    folder: PathLike | TrainedNetwork,
+    folder: Path,
     out: Path,
     embeddings: PathLike | Embeddings,
     which: str,
@@ -95,13 +103,9 @@ def _from_embeddings(
     from ssl_photoz.photoz import apply, artefact
 
     tables.require_suffix(out)
-    if not isinstance(folder, str | Path):
-        raise ConfigError("a network wants pixels: give data=, not embeddings=")
-    store = embeddings
-    if not isinstance(store, Embeddings):
-        store = Embeddings.open(Path(store))
-    card, probe = artefact.load_probe(Path(folder), which)
-    artefact.check_belongs(Path(folder), card, store)
+    store = Embeddings.open(embeddings)
+    card, probe = artefact.load_probe(folder, which)
+    artefact.check_belongs(folder, card, store)
     wanted = apply.wanted_rows(store, rows)
     columns = apply.predict_rows(probe, store, wanted, features=card["features"])
     simulated = card.simulated or store.card.simulated

@@ -16,6 +16,7 @@ from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, Mismat
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz import figures
 from ssl_photoz.photoz.artefact import PROBES
+from ssl_photoz.photoz.folders import ProbeFolder
 from ssl_photoz.photoz.metrics import summarise
 from ssl_photoz.photoz.settings import SampleConfig
 
@@ -191,6 +192,9 @@ def test_predict_all_repeats_the_test_predictions(fitted, tmp_path):
     tested = pq.read_table(folder / "predictions.parquet").to_pydict()
     np.testing.assert_allclose([given[i] for i in tested["id"]], tested["z_phot_ridge"], rtol=1e-6)
     assert "neighbours" not in table
+    opened = ProbeFolder.open(folder)
+    predict(opened, tmp_path / "opened.parquet", embeddings=store, which="ridge", rows="all")
+    assert pq.read_table(tmp_path / "opened.parquet").equals(pq.read_table(out))
 
 
 def test_predict_refuses_another_encoder(fitted, make_store, tmp_path):

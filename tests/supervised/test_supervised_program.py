@@ -29,6 +29,7 @@ from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.photoz.metrics import summarise
+from ssl_photoz.photoz.settings import SampleConfig
 from ssl_photoz.training.supervised.artefact import load_network
 from ssl_photoz.training.supervised.settings import (
     HeadConfig,
@@ -291,7 +292,7 @@ def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):
         trunk_learning_rate=1e-9,
         weight_decay=0.0,
         split=SplitConfig(seed=9),
-        versus=(folder / "cnn",),
+        versus=(str(folder / "cnn"),),
     )
     assert tuned["encoder"] == tuned["parents"]["encoder"] == artefact.sha256_of(folder / "encoder")
     weights = load_file(folder / "tuned" / "weights.safetensors")
@@ -353,7 +354,7 @@ def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder
 
 
 def test_a_rival_of_several_probes_needs_a_namesake(folder):
-    given = {"embeddings": folder / "embeddings", "features": "aperture"}
+    given = {"embeddings": folder / "embeddings", "sample": SampleConfig(features="aperture")}
     probe(**given, out=folder / "several", probes=("knn", "ridge"))
     with pytest.raises(MismatchError, match="none of the probes small_cnn"):
         supervise(folder, "lost", epochs=1, versus=(folder / "several",))
