@@ -26,6 +26,7 @@ from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.photoz.metrics import summarise
+from ssl_photoz.photoz.settings import SampleConfig
 from ssl_photoz.training.supervised.artefact import load_network
 from ssl_photoz.training.supervised.predict import predict
 from ssl_photoz.training.supervised.settings import HeadConfig, NetworkConfig, SmallCNNConfig
@@ -317,8 +318,8 @@ def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder
 
 
 def test_a_rival_of_several_probes_needs_a_namesake(folder):
-    given = {"embeddings": folder / "embeddings", "features": "aperture"}
-    probe(**given, out=folder / "several", probes=("knn", "ridge"))
+    sample = SampleConfig(features="aperture")
+    probe(folder / "embeddings", folder / "several", probes=("knn", "ridge"), sample=sample)
     with pytest.raises(MismatchError, match="none of the probes small_cnn"):
         supervise(folder, "lost", epochs=1, versus=(folder / "several",))
     assert not (folder / "lost").exists()
