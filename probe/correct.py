@@ -54,7 +54,7 @@ def correct(
     """
     from ssl_photoz.photoz.bias import outcome, tables
     from ssl_photoz.photoz.bias.cells import require_magnitudes
-    from ssl_photoz.photoz.bias.steps import Recipe, correct_features, known
+    from ssl_photoz.photoz.bias.steps import Recipe, correct_features, magnitudes_of
     from ssl_photoz.photoz.figures import title_of
     from ssl_photoz.photoz.folders import ProbeFolder
     from ssl_photoz.photoz.labels import open_embeddings, read_sample, refuse_contaminated
@@ -75,7 +75,7 @@ def correct(
         return ProbeFolder.open(out)
     splits, facts = read_sample(store, sample)
     for some in splits.values():
-        require_magnitudes(known(some))
+        require_magnitudes(magnitudes_of(some))
     recipe = Recipe.of(splits["train"], correction, seed=sample.seed)
     predicted: Any
     if table is None:

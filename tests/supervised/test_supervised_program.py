@@ -354,8 +354,8 @@ def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder
 
 
 def test_a_rival_of_several_probes_needs_a_namesake(folder):
-    given = {"embeddings": folder / "embeddings", "sample": SampleConfig(features="aperture")}
-    probe(**given, out=folder / "several", probes=("knn", "ridge"))
+    sample = SampleConfig(features="aperture")
+    probe(folder / "embeddings", folder / "several", probes=("knn", "ridge"), sample=sample)
     with pytest.raises(MismatchError, match="none of the probes small_cnn"):
         supervise(folder, "lost", epochs=1, versus=(folder / "several",))
     assert not (folder / "lost").exists()

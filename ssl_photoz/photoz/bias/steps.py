@@ -56,7 +56,7 @@ class Recipe:
         """Lay out bins and cells over the training galaxies; see the attributes."""
         target = to_target(train.z)
         cells = Cells.over(
-            known(train), target, rows=max(2, rows_for(config.channels)), columns=COLUMNS
+            magnitudes_of(train), target, rows=max(2, rows_for(config.channels)), columns=COLUMNS
         )
         return cls(Bins.over(target, config.bins), cells, config, seed)
 
@@ -101,14 +101,14 @@ class Recipe:
     def _labels(self, some: Labelled, channels: int) -> Labels:
         member = np.ones((len(some), 1))
         if channels > 1:
-            member = membership(self.cells, known(some), channels)
+            member = membership(self.cells, magnitudes_of(some), channels)
         return Labels.plain(self.bins.place(to_target(some.z)), member)
 
     def _balanced(
         self, train: Labelled, val: Labelled, samples: tuple[Sample, Sample]
     ) -> tuple[Sample, Sample]:
         """Thin out the training galaxies where there are many; give validation such weights."""
-        cell, other = (self.cells.of(known(s), to_target(s.z)) for s in (train, val))
+        cell, other = (self.cells.of(magnitudes_of(s), to_target(s.z)) for s in (train, val))
         counts = self.cells.count(cell)
         most = most_per_cell(counts, self.config.kept)
         rows = nearly_balanced(cell, most, seed=self.seed)
@@ -169,13 +169,15 @@ def correct_features(
         calibration = calibrate(
             phot,
             to_target(held_out.z),
-            known(held_out),
+            magnitudes_of(held_out),
             answers["test"][last],
-            known(target),
+            magnitudes_of(target),
             expected=recipe.config.expected,
         )
         for side, some in (("val", val), ("test", target)):
-            answers[side]["calibrated"] = calibration.apply(answers[side][last], known(some))
+            answers[side]["calibrated"] = calibration.apply(
+                answers[side][last], magnitudes_of(some)
+            )
     return answers
 
 
@@ -218,7 +220,7 @@ def cross_fitted(train: Labelled, val: Labelled, *, recipe: Recipe) -> Doubles:
     return answer
 
 
-def known(some: Labelled) -> Array:
+def magnitudes_of(some: Labelled) -> Array:
     """Magnitudes of galaxies that were read with one."""
     assert some.magnitude is not None
     return some.magnitude

@@ -14,7 +14,7 @@ from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.cells import balance_weights, most_per_cell
-from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, calibrate
+from ssl_photoz.photoz.bias.steps import BEFORE, Recipe, calibrate, magnitudes_of
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import GRID, read_densities
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
@@ -134,8 +134,7 @@ def balanced_density(density: Density, row: Array, weights: Array, recipe: Recip
 
 def _column_weights(recipe: Recipe, train: Labelled) -> Doubles:
     cells = recipe.cells
-    assert train.magnitude is not None
-    counts = cells.count(cells.of(train.magnitude, to_target(train.z)))
+    counts = cells.count(cells.of(magnitudes_of(train), to_target(train.z)))
     every = np.arange(counts.size)
     return balance_weights(every, counts, most_per_cell(counts, recipe.config.kept)).reshape(
         counts.shape
@@ -149,8 +148,7 @@ def _rebalanced(
         raise ConfigError(
             "balanced needs densities, a table of probe density=true; leave it out of steps="
         )
-    assert some.magnitude is not None
-    density = balanced_density(density, recipe.cells.row(some.magnitude), weights, recipe)
+    density = balanced_density(density, recipe.cells.row(magnitudes_of(some)), weights, recipe)
     return Prediction(density.median(), *density.interval())
 
 
@@ -158,21 +156,18 @@ def _calibrated(
     last: Mapping[str, Prediction], some: Mapping[str, Labelled], *, expected: Expected
 ) -> dict[str, Prediction]:
     val, test = some["val"], some["test"]
-    assert val.magnitude is not None
-    assert test.magnitude is not None
     calibration = calibrate(
         to_target(last["val"].z_phot),
         to_target(val.z),
-        val.magnitude,
+        magnitudes_of(val),
         to_target(last["test"].z_phot),
-        test.magnitude,
+        magnitudes_of(test),
         expected=expected,
     )
     moved = {}
     for split, galaxies in some.items():
-        assert galaxies.magnitude is not None
         before = to_target(last[split].z_phot)
-        shift = calibration.apply(before, galaxies.magnitude) - before
+        shift = calibration.apply(before, magnitudes_of(galaxies)) - before
         ends = (to_redshift(to_target(getattr(last[split], name)) + shift) for name in NAMES)
         moved[split] = replace(last[split], **dict(zip(NAMES, ends, strict=True)))
     return moved
