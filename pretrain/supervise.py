@@ -20,6 +20,7 @@ from ssl_photoz.training.supervised.settings import (
 )
 
 if TYPE_CHECKING:
+    from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.encoder import Encoder
     from ssl_photoz.training.supervised.artefact import TrainedNetwork
 
@@ -27,7 +28,7 @@ PATHS = ("data", "out", "mask", "start", "versus")
 
 
 def supervise(
-    data: PathLike,
+    data: PathLike | Cutouts,
     out: PathLike,
     *,
     mask: PathLike | None = None,
@@ -91,8 +92,8 @@ def supervise(
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
-    from ssl_photoz.dwarfs.baselines import describe_comparison, nearby_score, save_classifier
     from ssl_photoz.encoders.artefact import load_encoder
+    from ssl_photoz.nearby.baselines import describe_comparison, nearby_score, save_classifier
     from ssl_photoz.photoz.end_to_end import (
         labelled_galaxies,
         require_comparable,
@@ -102,11 +103,11 @@ def supervise(
     )
     from ssl_photoz.photoz.figures import title_of
     from ssl_photoz.photoz.scores import table
-    from ssl_photoz.training.supervised.artefact import load_network
+    from ssl_photoz.training.supervised.artefact import load_network, whole_path
     from ssl_photoz.training.supervised.fitting import fit_ensemble, make_task
     from ssl_photoz.training.supervised.heads import head_for
 
-    data, out, mask = Path(data), Path(out), None if mask is None else Path(mask)
+    out, mask = Path(out), None if mask is None else Path(mask)
     name = model.network if nearby else model.network.replace("resnet", "supervised")
     name = name if start is None else "fine_tuned"
     if label is None:
@@ -121,7 +122,7 @@ def supervise(
         parents["embeddings"] = artefact.sha256_of(head.nearby.embeddings)
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
     config = {
-        "data": data,
+        "data": whole_path(data),
         "out": out,
         "mask": mask,
         "start": start if isinstance(start, str | Path) else None,

@@ -17,6 +17,7 @@ from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfi
 from ssl_photoz.training.transfer.settings import AdaptationConfig
 
 if TYPE_CHECKING:
+    from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.training.supervised.artefact import TrainedNetwork
 
 NAME = "transferred"
@@ -24,8 +25,8 @@ PATHS = ("data", "target", "out", "versus")
 
 
 def transfer(
-    data: PathLike,
-    target: PathLike,
+    data: PathLike | Cutouts,
+    target: PathLike | Cutouts,
     out: PathLike,
     *,
     label: str = "trained on another survey",
@@ -82,19 +83,19 @@ def transfer(
     )
     from ssl_photoz.photoz.figures import title_of
     from ssl_photoz.photoz.scores import table
-    from ssl_photoz.training.supervised.artefact import load_network
+    from ssl_photoz.training.supervised.artefact import load_network, whole_path
     from ssl_photoz.training.supervised.fitting import fit, make_task
     from ssl_photoz.training.supervised.heads import RegressionHead
     from ssl_photoz.training.transfer.adversary import make_adversary
     from ssl_photoz.training.transfer.fields import TwoFields, matched_views, target_rows
 
-    data, target, out = Path(data), Path(target), Path(out)
+    out = Path(out)
     require_comparable(NAME, versus)
-    parents = {"data": artefact.fingerprint(data), "target": artefact.fingerprint(target)}
+    given = {"data": whole_path(data), "target": whole_path(target)}
+    parents = {name: artefact.fingerprint(one) for name, one in given.items()}
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
     config = {
-        "data": data,
-        "target": target,
+        **given,
         "out": out,
         "label": label,
         "versus": versus,

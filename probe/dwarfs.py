@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import PathLike
-from ssl_photoz.dwarfs.settings import ClassifierConfig, DwarfConfig, EvaluationConfig
+from ssl_photoz.nearby.settings import ClassifierConfig, DwarfConfig, EvaluationConfig
 
 if TYPE_CHECKING:
-    from ssl_photoz.dwarfs.candidates import DwarfCandidates
     from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.nearby.candidates import DwarfCandidates
     from ssl_photoz.similarity.index import Index
 
 
@@ -70,9 +70,9 @@ def dwarfs(
             holds a list made with other settings.
         ContaminatedError: If the encoder has learnt from the redshifts it is scored on.
     """
-    from ssl_photoz.dwarfs.candidates import DwarfCandidates, propose_table
-    from ssl_photoz.dwarfs.verdicts import read_verdicts
     from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.nearby.candidates import DwarfCandidates, propose_table
+    from ssl_photoz.nearby.verdicts import read_verdicts
     from ssl_photoz.similarity.index import Index
 
     if top < 1 or propose < 0 or (candidates is not None and propose < 1):
@@ -112,11 +112,11 @@ def _search(
 ) -> DwarfCandidates:
     """Fit, measure on the test split, rank the unlabelled galaxies."""
     from ssl_photoz.catalog.lowz_cuts import select_by_columns
-    from ssl_photoz.dwarfs import candidates, scores, truth
-    from ssl_photoz.dwarfs.fitting import fit_dwarf_search
-    from ssl_photoz.dwarfs.purity import read_strata
-    from ssl_photoz.dwarfs.search import candidate_rows, score_together
-    from ssl_photoz.dwarfs.verdicts import read_verdicts
+    from ssl_photoz.nearby import candidates, scores, truth
+    from ssl_photoz.nearby.fitting import fit_dwarf_search
+    from ssl_photoz.nearby.purity import read_strata
+    from ssl_photoz.nearby.search import candidate_rows, score_together
+    from ssl_photoz.nearby.verdicts import read_verdicts
     from ssl_photoz.photoz.labels import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
 

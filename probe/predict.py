@@ -10,6 +10,7 @@ from ssl_photoz.core.types import PathLike
 from ssl_photoz.training.supervised.settings import BandsConfig
 
 if TYPE_CHECKING:
+    from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.training.supervised.artefact import TrainedNetwork
 
@@ -21,7 +22,7 @@ def predict(
     out: PathLike,
     *,
     embeddings: PathLike | Embeddings | None = None,
-    data: PathLike | None = None,
+    data: PathLike | Cutouts | None = None,
     which: Literal["knn", "ridge", "svr", "mlp", "blend", "boosting", "mean"] = "mlp",
     rows: Rows = "unlabelled",
     mask: PathLike | None = None,
@@ -77,9 +78,9 @@ def predict(
         from ssl_photoz.training.supervised.artefact import load_network
 
         network = load_network(probe)
-        return write_bands(Path(out), network, Path(data), bands, orientations=orientations)
+        return write_bands(Path(out), network, data, bands, orientations=orientations)
     mask, density = (None if one is None else Path(one) for one in (mask, density))
-    return _from_cutouts(probe, Path(out), Path(data), rows, mask, orientations, density)
+    return _from_cutouts(probe, Path(out), data, rows, mask, orientations, density)
 
 
 def _from_embeddings(
@@ -116,7 +117,7 @@ def _from_embeddings(
 def _from_cutouts(
     folder: PathLike | TrainedNetwork,
     out: Path,
-    data: Path,
+    data: PathLike | Cutouts,
     rows: Rows,
     mask: Path | None,
     orientations: int,

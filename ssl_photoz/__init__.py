@@ -44,18 +44,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ssl_photoz.augment.settings import AugmentationConfig as AugmentationConfig
-    from ssl_photoz.cutouts.reader import Cutouts as Cutouts, open_cutouts as open_cutouts
-    from ssl_photoz.cutouts.split import SkySplit as SkySplit, SplitConfig as SplitConfig, sky_split as sky_split
+    from ssl_photoz.cutouts.reader import Cutouts as Cutouts
+    from ssl_photoz.cutouts.reader import open_cutouts as open_cutouts
+    from ssl_photoz.cutouts.split import SkySplit as SkySplit
+    from ssl_photoz.cutouts.split import SplitConfig as SplitConfig
+    from ssl_photoz.cutouts.split import sky_split as sky_split
     from ssl_photoz.embeddings.store import Embeddings as Embeddings
     from ssl_photoz.encoders.artefact import load_encoder as load_encoder
     from ssl_photoz.encoders.encoder import Encoder as Encoder
-    from ssl_photoz.encoders.hub import from_pretrained as from_pretrained, push_to_hub as push_to_hub
-    from ssl_photoz.encoders.settings import EncoderConfig as EncoderConfig, ReadOutConfig as ReadOutConfig
-    from ssl_photoz.fetching.settings import FrameConfig as FrameConfig, ServiceConfig as ServiceConfig
-    from ssl_photoz.nearby.settings import ClassifierConfig as ClassifierConfig, DwarfConfig as DwarfConfig, EvaluationConfig as EvaluationConfig
+    from ssl_photoz.encoders.hub import from_pretrained as from_pretrained
+    from ssl_photoz.encoders.hub import push_to_hub as push_to_hub
+    from ssl_photoz.encoders.settings import EncoderConfig as EncoderConfig
+    from ssl_photoz.encoders.settings import ReadOutConfig as ReadOutConfig
+    from ssl_photoz.fetching.settings import FrameConfig as FrameConfig
+    from ssl_photoz.fetching.settings import ServiceConfig as ServiceConfig
+    from ssl_photoz.nearby.settings import ClassifierConfig as ClassifierConfig
+    from ssl_photoz.nearby.settings import DwarfConfig as DwarfConfig
+    from ssl_photoz.nearby.settings import EvaluationConfig as EvaluationConfig
     from ssl_photoz.photoz.estimator import PhotoZ as PhotoZ
     from ssl_photoz.photoz.metrics import score as score
-    from ssl_photoz.photoz.settings import CorrectionConfig as CorrectionConfig, DensityConfig as DensityConfig, SampleConfig as SampleConfig
+    from ssl_photoz.photoz.settings import CorrectionConfig as CorrectionConfig
+    from ssl_photoz.photoz.settings import DensityConfig as DensityConfig
+    from ssl_photoz.photoz.settings import SampleConfig as SampleConfig
     from ssl_photoz.pipeline import run as run
     from ssl_photoz.qa.settings import CheckConfig as CheckConfig
     from ssl_photoz.recipes.pretrain.adopt import adopt as adopt
@@ -81,10 +91,22 @@ if TYPE_CHECKING:
     from ssl_photoz.recipes.survey.select import select as select
     from ssl_photoz.recipes.survey.simulate import simulate as simulate
     from ssl_photoz.similarity.index import Index as Index
-    from ssl_photoz.similarity.settings import FeedbackConfig as FeedbackConfig, IndexConfig as IndexConfig, MapConfig as MapConfig, MatchConfig as MatchConfig, QualityConfig as QualityConfig, TargetConfig as TargetConfig
+    from ssl_photoz.similarity.settings import FeedbackConfig as FeedbackConfig
+    from ssl_photoz.similarity.settings import IndexConfig as IndexConfig
+    from ssl_photoz.similarity.settings import MapConfig as MapConfig
+    from ssl_photoz.similarity.settings import MatchConfig as MatchConfig
+    from ssl_photoz.similarity.settings import QualityConfig as QualityConfig
+    from ssl_photoz.similarity.settings import TargetConfig as TargetConfig
     from ssl_photoz.simulator.settings import SimulatorConfig as SimulatorConfig
-    from ssl_photoz.training.settings import LabelLossConfig as LabelLossConfig, MachineConfig as MachineConfig, MoCoConfig as MoCoConfig, ShuffleConfig as ShuffleConfig, TrainingConfig as TrainingConfig
-    from ssl_photoz.training.supervised.settings import BandsConfig as BandsConfig, HeadConfig as HeadConfig, ModelConfig as ModelConfig, SupervisedConfig as SupervisedConfig
+    from ssl_photoz.training.settings import LabelLossConfig as LabelLossConfig
+    from ssl_photoz.training.settings import MachineConfig as MachineConfig
+    from ssl_photoz.training.settings import MoCoConfig as MoCoConfig
+    from ssl_photoz.training.settings import ShuffleConfig as ShuffleConfig
+    from ssl_photoz.training.settings import TrainingConfig as TrainingConfig
+    from ssl_photoz.training.supervised.settings import BandsConfig as BandsConfig
+    from ssl_photoz.training.supervised.settings import HeadConfig as HeadConfig
+    from ssl_photoz.training.supervised.settings import ModelConfig as ModelConfig
+    from ssl_photoz.training.supervised.settings import SupervisedConfig as SupervisedConfig
     from ssl_photoz.training.transfer.settings import AdaptationConfig as AdaptationConfig
 
 __version__ = "0.1.0"

@@ -24,12 +24,13 @@ from benchmarks.dwarfs.compare import near
 from benchmarks.redshift_ladder.photometry import rows_of
 from ssl_photoz.core.errors import ContaminatedError
 from ssl_photoz.core.types import Doubles, Ints
-from ssl_photoz.dwarfs.candidates import propose_looks
-from ssl_photoz.dwarfs.heads import LinearHead, fit_logistic
-from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.candidates import propose_looks
+from ssl_photoz.nearby.heads import LinearHead, fit_logistic
+from ssl_photoz.nearby.purity import PurityCurve
 from ssl_photoz.photoz.labels import Labelled, read_labelled
 from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.settings import IndexConfig
 
 Strategy = Callable[[Index, Ints, Doubles, float, int], Ints]
 
@@ -82,7 +83,8 @@ def main(arguments: Sequence[str]) -> None:
     embeddings = Embeddings.open(Path(arguments[0]))
     if embeddings.card.get("labels_seen"):
         raise ContaminatedError(f"the encoder of {arguments[0]} has seen redshifts; give another")
-    splits, index = read_labelled(embeddings), Index.build(embeddings)
+    splits = read_labelled(embeddings)
+    index = Index.build(embeddings, config=IndexConfig(index_type="flat"))
     rows = rows_of(embeddings, splits["train"])
     found = {
         name: [

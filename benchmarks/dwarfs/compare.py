@@ -22,9 +22,9 @@ from benchmarks.redshift_ladder.photometry import photometry, rows_of
 from ssl_photoz.catalog.lowz_cuts import select_lowz
 from ssl_photoz.core.errors import ContaminatedError
 from ssl_photoz.core.types import Bools, Doubles, Floats
-from ssl_photoz.dwarfs.heads import VoteHead, fit_logistic, fit_one_class, fit_perceptron
-from ssl_photoz.dwarfs.purity import measure_purity, measure_selection
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.heads import VoteHead, fit_logistic, fit_one_class, fit_perceptron
+from ssl_photoz.nearby.purity import measure_purity, measure_selection
 from ssl_photoz.photoz.labels import Labelled, read_labelled
 from ssl_photoz.photoz.networks import MLP
 from ssl_photoz.similarity.reduction import Reduction

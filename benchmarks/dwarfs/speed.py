@@ -19,6 +19,7 @@ from ssl_photoz.recipes.probe import dwarfs
 from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.similarity.index import Index
+from ssl_photoz.similarity.settings import IndexConfig
 
 HIDDEN, LABELLED = 24, 0.1
 
@@ -41,7 +42,7 @@ def make(folder: Path, n: int, dim: int) -> None:
     store = write_embeddings(
         folder / "embeddings", columns, vectors.astype(np.float16), simulated=True
     )
-    Index.build(store).save(folder / "index")
+    Index.build(store, config=IndexConfig(index_type="flat")).save(folder / "index")
 
 
 def main(n: int, dim: int) -> None:

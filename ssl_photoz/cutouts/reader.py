@@ -311,3 +311,6 @@ def noise_from_depth(psfdepth: Array, psfsize: Array, *, pixscale_arcsec: float)
     inverse_variance = np.asarray(psfdepth, np.float64) * 4 * np.pi * sigma_px**2
     usable = np.isfinite(inverse_variance) & (inverse_variance > 0)
     return np.where(usable, 1 / np.sqrt(np.where(usable, inverse_variance, 1)), np.nan).astype("f4")
+
+
+open_cutouts = Cutouts.open

@@ -14,9 +14,9 @@ import numpy as np
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Floats, Ints
-from ssl_photoz.dwarfs.verdicts import add_verdict, read_verdicts
 from ssl_photoz.explorer.run import Run
 from ssl_photoz.explorer.stored import Columns, Rows
+from ssl_photoz.nearby.verdicts import add_verdict, read_verdicts
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.query import LookAlikes, look_alikes
 
@@ -176,7 +176,7 @@ class Journal:
         """Write a verdict down.
 
         Raises:
-            DataError: If it is none of `ssl_photoz.dwarfs.verdicts.WORDS`.
+            DataError: If it is none of `ssl_photoz.nearby.verdicts.WORDS`.
         """
         name = self._catalogue.id[row]
         ra, dec = float(self._catalogue.ra[row]), float(self._catalogue.dec[row])

@@ -72,7 +72,7 @@ def open_run(folder: Path) -> Run:
         )
     catalogue = Catalogue.read(embeddings)
     density = _first(found, "pdf", parent=parent)
-    encoder = _first(found, "encoder", sha256=str(embeddings.card["encoder"]))
+    encoder = _first(found, "encoder", sha256=embeddings.card.encoder)
     return Run(
         name=folder.resolve().name,
         embeddings=embeddings,

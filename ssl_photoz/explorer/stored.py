@@ -104,7 +104,7 @@ class Columns:
 
 
 def _of_store(embeddings: Embeddings, taken: set[str]) -> list[Column]:
-    schema = pq.read_schema(embeddings.folder / min(embeddings.card["shards"]))
+    schema = pq.read_schema(embeddings.folder / min(embeddings.card.shards))
     found = []
     for field in schema:
         if field.name in NOT_SHOWN or field.name in taken:
@@ -135,7 +135,7 @@ class Rows:
     """
 
     def __init__(self, embeddings: Embeddings, *, memory_bytes: int = 2 << 30) -> None:
-        self._paths = [embeddings.folder / name for name in sorted(embeddings.card["shards"])]
+        self._paths = [embeddings.folder / name for name in sorted(embeddings.card.shards)]
         counts = [pq.read_metadata(path).num_rows for path in self._paths]
         self._starts = np.cumsum([0, *counts])
         self.has_thumbnails = embeddings.has_thumbnails

@@ -64,7 +64,7 @@ class Uploads:
         from ssl_photoz.embeddings.embed import embed_cutout
 
         card = self._run.embeddings.card
-        stated = [",".join(card["bands"]), str(card["pixscale_arcsec"])]
+        stated = [",".join(card.bands), str(card.pixscale_arcsec)]
         with tempfile.TemporaryDirectory(prefix="ssl-photoz-upload-") as folder:
             source, clean = Path(folder, f"upload{suffix}"), Path(folder, "cutout.h5")
             source.write_bytes(content)

@@ -1,1 +1,7 @@
-"""Redshifts from embeddings: probes, metrics, figures."""
+"""Redshifts of galaxies from the embeddings of their images.
+
+`estimator.PhotoZ` is the estimator that users meet, `metrics.score` says how good it is. A probe
+is a class of `base.Probe`, in `regressors`, `knn`, `networks` or `blend`; `artefact.PROBES` lists
+them. `density` has probability densities, `calibration` and `diagnostics` make and test them
+honest; `experiment` fits and scores all of that, `bias` corrects residuals that depend on redshift.
+"""

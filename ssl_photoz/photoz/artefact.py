@@ -65,14 +65,14 @@ class ProbeCard(artefact.Card):
         return dict(self.get("labels") or {})
 
 
-def read_probe_card(folder: Path) -> ProbeCard:
+def read_probe_card(folder: PathLike) -> ProbeCard:
     """The card of a finished probe folder.
 
     Raises:
         ArtefactError: If the folder is unfinished.
         MismatchError: If it is another artefact.
     """
-    return ProbeCard(artefact.read_card(folder, "probe"))
+    return ProbeCard(artefact.read_card(Path(folder), "probe"))
 
 
 def save_probe(
@@ -132,13 +132,14 @@ def load_probe(folder: PathLike, which: str) -> tuple[ProbeCard, Probe]:
         ) from None
 
 
-def read_predictions(folder: Path) -> dict[str, Array]:
+def read_predictions(folder: PathLike) -> dict[str, Array]:
     """The test-split table of a probe folder, column by column."""
     read_probe_card(folder)
+    path = Path(folder) / "predictions.parquet"
     try:
-        table = pq.read_table(folder / "predictions.parquet")
+        table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise ArtefactError(f"cannot read {folder / 'predictions.parquet'}: {error}") from None
+        raise ArtefactError(f"cannot read {path}: {error}") from None
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 

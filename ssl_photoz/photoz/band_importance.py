@@ -13,13 +13,13 @@ import numpy as np
 from ssl_photoz.core import artefact
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import MismatchError
-from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.core.types import Array, Doubles, PathLike
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
 from ssl_photoz.photoz.artefact import read_predictions
-from ssl_photoz.photoz.metrics import paired_difference
 from ssl_photoz.photoz.base import to_redshift
-from ssl_photoz.training.supervised.artefact import NetworkCard, TrainedNetwork
+from ssl_photoz.photoz.metrics import paired_difference
+from ssl_photoz.training.supervised.artefact import NetworkCard, TrainedNetwork, whole_path
 from ssl_photoz.training.supervised.predict import predict_blanked, predict_permuted
 from ssl_photoz.training.supervised.settings import BandsConfig
 
@@ -118,7 +118,7 @@ def _estimates(table: Mapping[str, Array]) -> Array:
 def write_bands(
     folder: Path,
     network: TrainedNetwork,
-    cutouts: Path,
+    cutouts: PathLike | Cutouts,
     config: BandsConfig,
     *,
     orientations: int = 1,
@@ -138,7 +138,8 @@ def write_bands(
     Raises:
         MismatchError: If the network was trained on other cutouts.
     """
-    parents = {"cutouts": artefact.fingerprint(cutouts)}
+    path = whole_path(cutouts)
+    parents = {"cutouts": artefact.fingerprint(path)}
     parents |= {"network": artefact.sha256_of(network.folder)}
     parents |= {f"left out {n}": artefact.sha256_of(one) for n, one in enumerate(config.left_out)}
     settings = {"draws": config.draws, "orientations": orientations, "seed": config.seed}
@@ -149,7 +150,7 @@ def write_bands(
     if card.kind != "probe":
         raise MismatchError(f"{network.folder} is a {card.kind}: expected a network of redshifts")
     if card.parents.get("cutouts") != parents["cutouts"]:
-        raise MismatchError(f"{network.folder} was trained on another file than {cutouts}")
+        raise MismatchError(f"{network.folder} was trained on another file than {path}")
     with Cutouts.open(cutouts) as opened:
         found = measure_bands(network, opened, config, orientations=orientations)
     title = " \N{EN DASH} ".join([card.label, *["SIMULATED"] * card.simulated])

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.photoz.artefact import (
@@ -22,6 +22,7 @@ from ssl_photoz.photoz.artefact import (
 from ssl_photoz.photoz.base import Probe, Validation
 from ssl_photoz.photoz.density import Density, DensityProbe
 from ssl_photoz.photoz.metrics import score
+from ssl_photoz.photoz.regressors import Regressor
 
 __all__ = ["PhotoZ", "score"]
 
@@ -38,7 +39,8 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         estimator: Name of a probe (``knn``, ``ridge``, ``svr``, ``mlp``, ``blend``, ``boosting``,
-            ``mean``; with densities ``neighbours``, ``mixture``), or a probe.
+            ``mean``; with densities ``neighbours``, ``mixture``), a probe, or any regressor of
+            scikit-learn's kind, which is fitted to ln(1+z).
         **hyper_parameters: Arguments of the probe of that name.
 
     Attributes:
@@ -60,7 +62,7 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         True
     """
 
-    def __init__(self, estimator: str | Probe = "mlp", **hyper_parameters: Any) -> None:  # noqa: ANN401
+    def __init__(self, estimator: Any = "mlp", **hyper_parameters: Any) -> None:  # noqa: ANN401
         if isinstance(estimator, str):
             if estimator not in EVERY_PROBE:
                 raise ConfigError(
@@ -71,7 +73,9 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             except TypeError as error:
                 raise ConfigError(f"{error}; help({EVERY_PROBE[estimator].__name__})") from None
         elif hyper_parameters:
-            raise ConfigError(f"{', '.join(hyper_parameters)} belong to the probe that was given")
+            raise ConfigError(
+                f"{', '.join(hyper_parameters)} belong to the estimator that was given"
+            )
         self.estimator = estimator
         self.card = ProbeCard()
 
@@ -101,7 +105,9 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             val_X, val_z, counts["val"] = _labelled(*validation, "validation galaxies")
             held_out = val_X[counts["val"]], val_z[counts["val"]]
-        self.estimator_: Probe = clone(self.estimator)
+        given = self.estimator
+        probe = clone(given) if isinstance(given, Probe) else Regressor(given)
+        self.estimator_: Probe = probe
         self.estimator_.fit(
             X[kept],
             z[kept],
@@ -168,9 +174,14 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns:
             The folder.
+
+        Raises:
+            ConfigError: If the probe is of a kind that cannot be stored.
+            MismatchError: If the folder holds an artefact that is no saved `PhotoZ`.
         """
         check_is_fitted(self)
         folder, name = Path(folder), _name_of(self.estimator_)
+        _require_free(folder)
         facts = {
             "label": label,
             "features": "embedding",
@@ -222,6 +233,12 @@ def _labelled(X: Array, z: Array, which: str) -> tuple[Array, Doubles, Bools]:
     if not kept.any():
         raise DataError(f"none of {len(redshifts)} {which} has a redshift (finite, above 0)")
     return np.asarray(X), redshifts, kept
+
+
+def _require_free(folder: Path) -> None:
+    """Refuse to write over an artefact of another kind, or over the probes of a verb."""
+    if (folder / "card.json").exists() and "estimator" not in read_probe_card(folder).config:
+        raise MismatchError(f"{folder} already holds probes of a verb; save to another folder")
 
 
 def _name_of(probe: Probe) -> str:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import sklearn
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge as RidgeSolver
 from sklearn.svm import SVR as SVRSolver
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
 from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
-from ssl_photoz.photoz.features import PrincipalAxes, Standardise
+from ssl_photoz.photoz.features import PrincipalAxes, Standardise, refuse_not_finite
 from ssl_photoz.photoz.intervals import Interval
 
 ALPHAS_PER_GALAXY = tuple(float(alpha) for alpha in np.logspace(-8, 1, 37))
@@ -60,6 +61,39 @@ class Mean(Probe):
         probe.target_, probe.chosen_ = float(arrays["target"][0]), {}
         probe.interval_ = Interval.from_arrays(arrays)
         return probe
+
+
+class Regressor(Probe):
+    """Any regressor of scikit-learn's kind, fitted to ln(1+z), with calibrated intervals.
+
+    It reads features as they are, chooses nothing on validation, and cannot be stored.
+
+    Args:
+        regressor: The regressor, such as ``RandomForestRegressor()`` or a ``Pipeline``.
+        seed: Seed of the galaxies held out where no validation is given.
+
+    Attributes:
+        regressor_: The fitted regressor.
+        interval_: Calibrated half-widths.
+    """
+
+    def __init__(self, regressor: Any, *, seed: int = 0) -> None:  # noqa: ANN401
+        self.regressor = regressor
+        self.seed = seed
+
+    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+        for features in (X, val_X):
+            refuse_not_finite(features)
+        self.regressor_ = clone(self.regressor).fit(X, to_target(z))
+        self.chosen_ = {}
+        self.interval_ = Interval.fit(self._answer(val_X), to_target(val_z))
+
+    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
+        predicted = self._answer(X)
+        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
+
+    def _answer(self, X: Floats) -> Doubles:
+        return np.asarray(self.regressor_.predict(X), dtype=np.float64)
 
 
 class Ridge(Probe):

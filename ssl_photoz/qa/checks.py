@@ -23,24 +23,24 @@ UNKNOWN_SCALE = "the pixel scale is not known, or not one"
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """What the checks found.
 
     Attributes:
-        looked: Rows whose pixels were looked at; the catalogue is checked in every row.
+        rows: Rows whose pixels were looked at; the catalogue is checked in every row.
         flags: By check, in the order of `CHECKS`, shape (N,).
         measures: By check, how bad a row is: the greater, the worse. Shape (N,).
         left_out: Checks that make no sense for this file, and why.
         neighbours: The nearest others of each row; None if positions cannot be compared.
-        settings: The thresholds.
+        config: Thresholds.
     """
 
-    looked: Ints
+    rows: Ints
     flags: dict[str, Bools]
     measures: dict[str, Array]
     left_out: dict[str, str]
     neighbours: positions.Neighbourhood
-    settings: CheckConfig
+    config: CheckConfig
 
     def worst(self, check: str, count: int) -> Ints:
         """Rows that a check flags, the worst first, at most ``count``."""
@@ -51,18 +51,18 @@ class Checked:
         """Number of rows that each check flags."""
         return {name: int(flag.sum()) for name, flag in self.flags.items()}
 
-    def says(self, check: str) -> str:
-        """What a check flags, with its thresholds."""
-        return CHECKS[check].format(**asdict(self.settings))
+    def description(self, check: str) -> str:
+        """What a check flags, in words, with its thresholds."""
+        return CHECKS[check].format(**asdict(self.config))
 
 
-def check(cutouts: Cutouts, rows: Ints, settings: CheckConfig) -> Checked:
+def check(cutouts: Cutouts, rows: Ints, config: CheckConfig) -> CheckResult:
     """Check the catalogue of all rows, and the pixels of some, with progress bars.
 
     Args:
         cutouts: The file.
         rows: The rows whose pixels are looked at, increasing.
-        settings: The thresholds.
+        config: Thresholds.
 
     Raises:
         DataError: If the file cannot be read.
@@ -72,12 +72,12 @@ def check(cutouts: Cutouts, rows: Ints, settings: CheckConfig) -> Checked:
     if not source.pixscale_arcsec > 0:
         left_out |= dict.fromkeys(("shred_peak", "shred_entry", "overlapping"), UNKNOWN_SCALE)
     scale = source.pixscale_arcsec if source.pixscale_arcsec > 0 else 0.0
-    side_arcsec = max(source.size_px * scale, settings.repeat_arcsec)
+    side_arcsec = max(source.size_px * scale, config.repeat_arcsec)
     ra, dec = cutouts.column("ra"), cutouts.column("dec")
     neighbours = positions.find_neighbours(ra, dec, side_arcsec)
-    measures: dict[str, Array] = dict(_labels(cutouts, settings))
+    measures: dict[str, Array] = dict(_labels(cutouts, config))
     measures["repeated_id"] = positions.repeated_ids(cutouts.column("id"))
-    measures["repeated_position"] = positions.repeats_an_earlier(neighbours, settings.repeat_arcsec)
+    measures["repeated_position"] = positions.repeats_an_earlier(neighbours, config.repeat_arcsec)
     measures["overlapping"] = np.where(
         neighbours.within(side_arcsec), side_arcsec / (neighbours.closest_arcsec + 0.01), 0
     )
@@ -85,16 +85,16 @@ def check(cutouts: Cutouts, rows: Ints, settings: CheckConfig) -> Checked:
     if entries is None:
         left_out["shred_entry"] = "the file has no magnitudes, or no half-light radii"
     else:
-        measures["shred_entry"] = np.where(entries < settings.entry_radii, 1 / (entries + 0.1), 0)
-    for name, found in _look(cutouts, rows, settings, left_out).items():
+        measures["shred_entry"] = np.where(entries < config.entry_radii, 1 / (entries + 0.1), 0)
+    for name, found in _look(cutouts, rows, config, left_out).items():
         measures[name] = found
     measures = {name: measure.astype(float) for name, measure in measures.items()}
     flags = {name: measures[name] > 0 for name in CHECKS if name not in left_out}
-    return Checked(rows, flags, measures, left_out, neighbours, settings)
+    return CheckResult(rows, flags, measures, left_out, neighbours, config)
 
 
 def _look(
-    cutouts: Cutouts, rows: Ints, settings: CheckConfig, left_out: Mapping[str, str]
+    cutouts: Cutouts, rows: Ints, config: CheckConfig, left_out: Mapping[str, str]
 ) -> dict[str, Array]:
     names = [n for n in ("unusable", "blank", "saturated", "shred_peak") if n not in left_out]
     found = {name: np.zeros(len(cutouts)) for name in names}
@@ -103,13 +103,13 @@ def _look(
     for some, images in read_blocks(cutouts, rows, says="checking pixels"):
         bad = reject_reasons(images) != ""
         found["unusable"][[*some[bad], *cutouts.faults(some)]] = 1
-        for name, measure in _measures(cutouts, images[~bad], settings, left_out).items():
+        for name, measure in _measures(cutouts, images[~bad], config, left_out).items():
             found[name][some[~bad]] += measure
     return found
 
 
 def _measures(
-    cutouts: Cutouts, images: Array, settings: CheckConfig, left_out: Mapping[str, str]
+    cutouts: Cutouts, images: Array, config: CheckConfig, left_out: Mapping[str, str]
 ) -> dict[str, Doubles]:
     """Amount by which each cutout passes the threshold of each check of pixels; 0 within it."""
     source = cutouts.source
@@ -118,22 +118,22 @@ def _measures(
     blank = pixels.blank_lines(images, calibrated=source.calibrated)
     if source.calibrated:
         zoom = (source.pixscale_arcsec or np.nan) / PIXSCALE_ARCSEC
-        least = settings.plateau_nmgy * (zoom**2 if np.isfinite(zoom) else 1)
+        least = config.plateau_nmgy * (zoom**2 if np.isfinite(zoom) else 1)
         plateau = pixels.plateau_px(images, least=least)
     else:
         plateau = pixels.full_px(images)
     found = {
-        "blank": np.where(blank >= settings.blank_lines, blank, 0),
-        "saturated": np.where(plateau >= settings.plateau_px, plateau, 0),
+        "blank": np.where(blank >= config.blank_lines, blank, 0),
+        "saturated": np.where(plateau >= config.plateau_px, plateau, 0),
     }
     if "shred_peak" not in left_out:
         ratio = pixels.brighter_peak(
             images,
             calibrated=source.calibrated,
             pixscale_arcsec=source.pixscale_arcsec,
-            least_arcsec=settings.peak_arcsec,
+            least_arcsec=config.peak_arcsec,
         )
-        found["shred_peak"] = np.where(ratio >= settings.peak_ratio, ratio, 0)
+        found["shred_peak"] = np.where(ratio >= config.peak_ratio, ratio, 0)
     return found
 
 
@@ -147,15 +147,15 @@ def _said_to_be_saturated(cutouts: Cutouts) -> Doubles:
     return said
 
 
-def _labels(cutouts: Cutouts, settings: CheckConfig) -> dict[str, Bools]:
+def _labels(cutouts: Cutouts, config: CheckConfig) -> dict[str, Bools]:
     z = cutouts.column("z")
-    star = np.abs(z) < settings.star_z
+    star = np.abs(z) < config.star_z
     for name in set(CLASSES) & set(cutouts.columns):
         said = cutouts.column(name)
         if said.dtype.kind in "US" and said.ndim == 1:
             star |= np.char.upper(np.char.strip(said.astype(str))) == "STAR"
     with np.errstate(invalid="ignore"):
-        outside = (z < settings.least_z) | (z > settings.greatest_z)
+        outside = (z < config.least_z) | (z > config.greatest_z)
         return {"star": star, "absurd_label": outside, "not_positive": z <= 0}
 
 

@@ -18,7 +18,7 @@ from ssl_photoz.cutouts.colour import contact_sheet, to_rgb
 from ssl_photoz.cutouts.quality import has_position
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa import expected, figures
-from ssl_photoz.qa.checks import Checked, check
+from ssl_photoz.qa.checks import CheckResult, check
 from ssl_photoz.qa.conditions import (
     Conditions,
     depth_mag,
@@ -159,7 +159,7 @@ def galaxies(cutouts: Cutouts, rows: Ints) -> Section:
     return Section(heading, says, (), _pictures(png, "Colour and size against magnitude"))
 
 
-def sky(cutouts: Cutouts, checked: Checked) -> Section:
+def sky(cutouts: Cutouts, checked: CheckResult) -> Section:
     """Say where the galaxies are, which survey saw them, and who lies beside whom."""
     ra, dec = (cutouts.column(name).astype(float) for name in ("ra", "dec"))
     placed, north = has_position(ra, dec), in_north(ra, dec)
@@ -170,7 +170,7 @@ def sky(cutouts: Cutouts, checked: Checked) -> Section:
         ("without a position", str(int((~placed).sum()))),
         ("rows with an id that came before", str(counts["repeated_id"])),
         (
-            f"rows within {checked.settings.repeat_arcsec:g}″ of an earlier one",
+            f"rows within {checked.config.repeat_arcsec:g}″ of an earlier one",
             str(counts["repeated_position"]),
         ),
     ]
@@ -192,27 +192,27 @@ def sky(cutouts: Cutouts, checked: Checked) -> Section:
     return Section("Sky", says, [Table(("where", "rows"), rows)], _pictures(png, "Positions"))
 
 
-def redshifts(cutouts: Cutouts, summary: Summary, checked: Checked) -> Section:
+def redshifts(cutouts: Cutouts, summary: Summary, checked: CheckResult) -> Section:
     """Say which redshifts there are, and which cannot be believed."""
     z, counts = cutouts.column("z"), checked.counts()
     rows = [
         ("usable as labels", str(summary.labelled)),
         ("none (NaN)", str(int(np.isnan(z).sum()))),
-        *((checked.says(name), str(counts[name])) for name in REDSHIFT_CHECKS),
+        *((checked.description(name), str(counts[name])) for name in REDSHIFT_CHECKS),
     ]
-    png = figures.draw_redshifts(z.astype(float), star_z=checked.settings.star_z)
+    png = figures.draw_redshifts(z.astype(float), star_z=checked.config.star_z)
     table = Table(("redshift", "rows"), rows)
     return Section("Redshifts", (), [table], _pictures(png, "Redshifts, all that are finite"))
 
 
-def what_is_wrong(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) -> Section:
+def what_is_wrong(cutouts: Cutouts, checked: CheckResult, rejecting: Sequence[str]) -> Section:
     """Say what each check found, and show the worst of each."""
     rows = [
-        (name, checked.says(name), str(count), "yes" if name in rejecting else "no")
+        (name, checked.description(name), str(count), "yes" if name in rejecting else "no")
         for name, count in checked.counts().items()
     ]
     says = [
-        f"The pixels of {len(checked.looked)} of {len(cutouts)} cutouts were looked at; catalogue "
+        f"The pixels of {len(checked.rows)} of {len(cutouts)} cutouts were looked at; catalogue "
         f"columns in every row. docs/qa.md gives each definition and its source. "
         f"`ssl-photoz inspect data={cutouts.source.path} mask=mask` checks every cutout and writes "
         f"a mask; nothing is deleted."
@@ -225,7 +225,9 @@ def what_is_wrong(cutouts: Cutouts, checked: Checked, rejecting: Sequence[str]) 
         )
     table = Table(("check", "what it flags", "rows", "a mask rejects"), rows, text_columns=2)
     pictures = [
-        Picture(sheet_of(cutouts, checked.worst(name, WORST)), f"{name}: {checked.says(name)}")
+        Picture(
+            sheet_of(cutouts, checked.worst(name, WORST)), f"{name}: {checked.description(name)}"
+        )
         for name, count in checked.counts().items()
         if count and name != "unusable"
     ]

@@ -181,8 +181,8 @@ def check_continues(index: Index, embeddings: Embeddings) -> None:
     """
     card = index.card
     old = list(card.shards.values())
-    new = [sha256 for _, sha256 in sorted(embeddings.card["shards"].items())]
-    made, given = card.encoder, str(embeddings.card["encoder"])
+    new = [sha256 for _, sha256 in sorted(embeddings.card.shards.items())]
+    made, given = card.encoder, embeddings.card.encoder
     if not old or new[: len(old)] != old or made != given:
         raise MismatchError(
             f"the index holds embeddings {card.embeddings[:12]}, {len(old)} shards by encoder "

@@ -140,7 +140,7 @@ def facts_of(source: VectorSource, reduction: Reduction, *, whiten: bool) -> dic
         facts = {
             "parents": {"embeddings": source.sha256},
             **{name: source.card.get(name) for name in ("encoder", "simulated", "calibrated")},
-            "shards": dict(sorted(source.card["shards"].items())),
+            "shards": dict(sorted(source.card.shards.items())),
         }
     return {
         **facts,

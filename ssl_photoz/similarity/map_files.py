@@ -159,7 +159,7 @@ def _numbers(embeddings: Embeddings, name: str) -> Array:
 
 
 def _plain(embeddings: Embeddings) -> list[str]:
-    schema = pq.read_schema(embeddings.folder / min(embeddings.card["shards"]))
+    schema = pq.read_schema(embeddings.folder / min(embeddings.card.shards))
     binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_nested)
     return [field.name for field in schema if not any(is_it(field.type) for is_it in binary)]
 

@@ -167,7 +167,7 @@ def _chance(queries: Ints, references: Ints) -> float:
 
 
 def _contaminated(embeddings: Embeddings, ids: Array) -> int:
-    seen = {str(one) for one in embeddings.card.get("labels_seen", [])}
+    seen = {str(one) for one in embeddings.card.labels_seen}
     return sum(str(one) in seen for one in ids.tolist())
 
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ssl_photoz.dwarfs.verdicts import read_verdicts
+from ssl_photoz.nearby.verdicts import read_verdicts
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -1,13 +1,21 @@
 """The estimator that notebooks use."""
 
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
+from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
+from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
 from ssl_photoz.photoz.estimator import PhotoZ
+from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.metrics import bootstrap_errors, score, summarise
 from ssl_photoz.photoz.regressors import Ridge
 from ssl_photoz.reports.page import write_report
@@ -58,6 +66,18 @@ def test_it_loads_what_the_verb_wrote(fitted, galaxies):
         PhotoZ.load(folder)
 
 
+def test_it_is_never_saved_over_other_work(fitted, galaxies, tmp_path):
+    store, folder = fitted
+    photoz = PhotoZ("ridge").fit(*galaxies(100))
+    with pytest.raises(MismatchError, match="already holds probes of a verb"):
+        photoz.save(folder)
+    with pytest.raises(MismatchError, match="'embeddings' artefact"):
+        photoz.save(store.folder)
+    photoz.save(tmp_path / "mine")
+    PhotoZ("mean").fit(*galaxies(100)).save(tmp_path / "mine")
+    assert PhotoZ.load(tmp_path / "mine").card.probes == ["mean"]
+
+
 def test_scikit_learn_clones_and_searches(galaxies):
     features, z = galaxies(200)
     photoz = PhotoZ("boosting", leaves=(8,), most_trees=5).fit(features, z)
@@ -85,7 +105,7 @@ def test_wrong_names_are_refused():
         PhotoZ("forest")
     with pytest.raises(ConfigError, match="hiden"):
         PhotoZ("mlp", hiden=3)
-    with pytest.raises(ConfigError, match="hidden belong to the probe"):
+    with pytest.raises(ConfigError, match="hidden belong to the estimator"):
         PhotoZ(Ridge(), hidden=3)
 
 
@@ -105,3 +125,31 @@ def test_score_is_the_summary_of_known_galaxies_in_one_line():
         score(phot, np.full(300, np.nan))
     with pytest.raises(DataError, match="NaN or infinity"):
         score(np.full(300, np.nan), spec)
+
+
+def test_any_regressor_gets_intervals(galaxies, tmp_path):
+    (features, z), (test, test_z) = galaxies(1500, seed=1), galaxies(1500, seed=2)
+    forest = make_pipeline(StandardScaler(), RandomForestRegressor(20, random_state=0))
+    photoz = clone(PhotoZ(forest)).fit(features, z, validation=galaxies(500, seed=3))
+    told, low, high = photoz.predict(test, interval=True)
+    assert score(told, test_z).sigma_nmad < 0.02
+    assert np.mean((low <= test_z) & (test_z <= high)) == pytest.approx(0.68, abs=0.06)
+    with pytest.raises(ConfigError, match="Regressor cannot be stored; fit one of knn"):
+        photoz.save(tmp_path / "forest")
+    assert not (tmp_path / "forest").exists()
+    features[0, 0] = np.nan
+    with pytest.raises(DataError, match="NaN or infinite features"):
+        PhotoZ(forest).fit(features, z)
+
+
+def test_a_probe_of_ones_own_is_a_short_class(galaxies):
+    """The class of docs/redshifts.md, word for word."""
+    page = (Path(__file__).parents[2] / "docs" / "redshifts.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(page[page.index("    class Median") : page.index("To be stored")])
+    known = {"Probe": Probe, "Prediction": Prediction, "Interval": Interval, "np": np}
+    exec(code, {**known, "to_target": to_target, "to_redshift": to_redshift}, made := {})
+    (features, z), (val, val_z) = galaxies(300, seed=1), galaxies(800, seed=2)
+    photoz = PhotoZ(made["Median"](seed=3)).fit(features, z)
+    told, low, high = photoz.predict(val, interval=True)
+    np.testing.assert_allclose(told, np.median(z), rtol=0.05)
+    assert np.mean((low <= val_z) & (val_z <= high)) == pytest.approx(0.68, abs=0.15)

@@ -14,8 +14,8 @@ from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.photoz import artefact as artefact_of_probes
 from ssl_photoz.photoz import figures
+from ssl_photoz.photoz.artefact import PROBES
 from ssl_photoz.photoz.metrics import summarise
 from ssl_photoz.photoz.settings import SampleConfig
 
@@ -265,7 +265,7 @@ def test_it_hands_back_its_folder_open(make_store, tmp_path, galaxies):
 
 def test_every_probe_has_a_name_and_a_colour(make_store, tmp_path):
     for styles in (figures.NAMES, figures.COLOURS, figures.MARKERS):
-        assert set(artefact_of_probes.PROBES) <= set(styles)
+        assert set(PROBES) <= set(styles)
     made = probe(
         make_store(), tmp_path / "probe", probes=("blend",), sample=SampleConfig(labels=40)
     )

@@ -31,7 +31,7 @@ def test_hardly_anything_is_wrong_with_a_survey_in_which_nothing_is(clean):
     counts = clean.counts()
     blended = counts.pop("shred_peak")
     assert set(counts.values()) == {0}
-    assert blended <= 0.05 * len(clean.looked)
+    assert blended <= 0.05 * len(clean.rows)
 
 
 @pytest.mark.parametrize(

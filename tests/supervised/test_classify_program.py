@@ -11,10 +11,10 @@ from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError, MismatchError
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
-from ssl_photoz.dwarfs.baselines import tell_nearby
-from ssl_photoz.dwarfs.purity import PurityCurve
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.nearby.baselines import tell_nearby
+from ssl_photoz.nearby.purity import PurityCurve
 from ssl_photoz.training.supervised.settings import (
     HeadConfig,
     ModelConfig,

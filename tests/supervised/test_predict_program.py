@@ -11,6 +11,7 @@ from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.photoz.artefact import read_predictions
@@ -164,8 +165,8 @@ def test_a_network_that_was_read_is_asked_as_its_folder_is(folder):
     network = load_network(folder / "ensemble")
     assert len(network.members) == 2
     assert network.metrics["probes"].keys() == {"small_cnn", "mean"}
-    given = {"data": folder / "new.h5", "orientations": 1}
-    predict(network, folder / "object.parquet", **given)
+    with Cutouts.open(folder / "new.h5") as cutouts:
+        predict(network, folder / "object.parquet", data=cutouts, orientations=1)
     of_folder = pq.read_table(ask(folder, "ensemble", "folder.parquet"))
     assert pq.read_table(folder / "object.parquet").equals(of_folder)
 

@@ -19,6 +19,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
+from ssl_photoz.cutouts.subset import subset
 from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
@@ -76,7 +77,8 @@ def supervise(folder, out, *, data="cutouts.h5", **changes):
         "split": SPLIT,
         **changes,
     }
-    return train(folder / data, folder / out, **given).card
+    data = folder / data if isinstance(data, str) else data
+    return train(data, folder / out, **given).card
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +255,18 @@ def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
     assert "already made" in capsys.readouterr().out
     with pytest.raises(MismatchError, match="setting training"):
         supervise(folder, "cut", epochs=4)
+
+
+def test_cutouts_that_were_opened_are_taken_whole_alone(folder):
+    given = {"epochs": 1, "least_steps": 2}
+    of_path = supervise(folder, "of-path", **given)
+    with Cutouts.open(folder / "cutouts.h5") as cutouts:
+        of_object = supervise(folder, "of-object", data=cutouts, **given)
+        with pytest.raises(MismatchError, match="some rows of"):
+            supervise(folder, "of-rows", data=subset(cutouts, np.arange(150)), **given)
+    assert of_object.parents == of_path.parents
+    assert of_object.training["weights_sha256"] == of_path.training["weights_sha256"]
+    assert not (folder / "of-rows").exists()
 
 
 def test_an_encoder_that_was_read_is_fine_tuned_as_its_folder_is_and_left_as_it_was(folder):

@@ -16,6 +16,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.types import Doubles, PathLike
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.training.supervised.build import build
 from ssl_photoz.training.supervised.heads import Head, head_from
 from ssl_photoz.training.supervised.network import Network
@@ -161,6 +162,23 @@ def _read(folder: Path, card: NetworkCard, training: Mapping[str, Any]) -> Netwo
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} does not describe a network: {error}") from None
     return network
+
+
+def whole_path(cutouts: PathLike | Cutouts) -> Path:
+    """Path of whole cutouts, by which a training is told from others.
+
+    Raises:
+        MismatchError: If they are some of the rows of a file.
+    """
+    if not isinstance(cutouts, Cutouts):
+        return Path(cutouts)
+    path = cutouts.source.path
+    if cutouts.is_subset:
+        raise MismatchError(
+            f"these cutouts are some rows of {path}, which a training could not be told by; give "
+            f"the whole file with labels= or mask=, or write the rows to a file with convert"
+        )
+    return path
 
 
 def save_weights(folder: Path, network: nn.Module) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
-from ssl_photoz.dwarfs.settings import DwarfConfig
-from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.settings import DwarfConfig
+from ssl_photoz.nearby.verdicts import Verdict
 from ssl_photoz.similarity.catalogue import Catalogue
 
 DWARF = "dwarf"

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
-from ssl_photoz.dwarfs.purity import (
+from ssl_photoz.nearby.purity import (
     COMPLETENESS,
     PurityCurve,
     draw_purity,
@@ -18,8 +18,8 @@ from ssl_photoz.dwarfs.purity import (
     measure_selection,
     measure_strata,
 )
-from ssl_photoz.dwarfs.search import DwarfSearch, Scores
-from ssl_photoz.dwarfs.settings import SKY
+from ssl_photoz.nearby.search import DwarfSearch, Scores
+from ssl_photoz.nearby.settings import SKY
 from ssl_photoz.similarity.montage import title_of
 
 

@@ -7,7 +7,7 @@ from ssl_photoz.recipes.probe import dwarfs as program
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, MismatchError
-from ssl_photoz.dwarfs.settings import DwarfConfig, EvaluationConfig
+from ssl_photoz.nearby.settings import DwarfConfig, EvaluationConfig
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
-from ssl_photoz.dwarfs.candidates import first_of_each, nearest_confirmed, sky_columns
+from ssl_photoz.nearby.candidates import first_of_each, nearest_confirmed, sky_columns
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 

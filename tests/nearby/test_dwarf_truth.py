@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from ssl_photoz.core.errors import ArtefactError, ConfigError
-from ssl_photoz.dwarfs.settings import DwarfConfig
-from ssl_photoz.dwarfs.truth import learn_verdicts, read_truth, words_of
-from ssl_photoz.dwarfs.verdicts import Verdict
+from ssl_photoz.nearby.settings import DwarfConfig
+from ssl_photoz.nearby.truth import learn_verdicts, read_truth, words_of
+from ssl_photoz.nearby.verdicts import Verdict
 from ssl_photoz.similarity.catalogue import Catalogue
 
 NAN = np.nan

@@ -6,8 +6,8 @@ from ssl_photoz.recipes.probe import dwarfs as program
 
 from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.dwarfs.candidates import farthest_first, propose_looks
-from ssl_photoz.dwarfs.settings import DwarfConfig
+from ssl_photoz.nearby.candidates import farthest_first, propose_looks
+from ssl_photoz.nearby.settings import DwarfConfig
 from ssl_photoz.similarity.index import Index
 
 NEAR = DwarfConfig(z_max=0.08, also=())

@@ -12,8 +12,8 @@ import numpy as np
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
-from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.settings import SKY
 
 COMPLETENESS = 0.9
 PURITY = 0.2

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.dwarfs.verdicts import COLUMNS, add_verdict, read_verdicts
+from ssl_photoz.nearby.verdicts import COLUMNS, add_verdict, read_verdicts
 
 
 def test_the_last_word_on_a_galaxy_counts_and_earlier_lines_stay(tmp_path):

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
-from ssl_photoz.dwarfs.calibration import calibrate
-from ssl_photoz.dwarfs.heads import (
+from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.calibration import calibrate
+from ssl_photoz.nearby.heads import (
     Head,
     VoteHead,
     average_precision,
@@ -20,8 +21,8 @@ from ssl_photoz.dwarfs.heads import (
     fit_perceptron,
     known_answers,
 )
-from ssl_photoz.dwarfs.purity import COMPLETENESS
-from ssl_photoz.dwarfs.search import (
+from ssl_photoz.nearby.purity import COMPLETENESS
+from ssl_photoz.nearby.search import (
     LOGISTIC,
     METHODS,
     ONE_CLASS,
@@ -30,9 +31,8 @@ from ssl_photoz.dwarfs.search import (
     DwarfSearch,
     best_of,
 )
-from ssl_photoz.dwarfs.settings import ClassifierConfig
-from ssl_photoz.dwarfs.truth import Truth
-from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.settings import ClassifierConfig
+from ssl_photoz.nearby.truth import Truth
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import products_in_one_thread

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Bools, Doubles, Ints
-from ssl_photoz.dwarfs.calibration import Calibration
-from ssl_photoz.dwarfs.heads import Head
-from ssl_photoz.dwarfs.purity import probability_at_base_rate
-from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.calibration import Calibration
+from ssl_photoz.nearby.heads import Head
+from ssl_photoz.nearby.purity import probability_at_base_rate
+from ssl_photoz.nearby.settings import SKY
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import products_in_one_thread

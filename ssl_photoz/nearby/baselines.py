@@ -13,11 +13,11 @@ from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
-from ssl_photoz.dwarfs.heads import average_precision, fit_logistic
-from ssl_photoz.dwarfs.purity import draw_purity, measure_purity, measure_selection
-from ssl_photoz.dwarfs.scores import gain_over_cuts
-from ssl_photoz.dwarfs.settings import SKY
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.heads import average_precision, fit_logistic
+from ssl_photoz.nearby.purity import draw_purity, measure_purity, measure_selection
+from ssl_photoz.nearby.scores import gain_over_cuts
+from ssl_photoz.nearby.settings import SKY
 from ssl_photoz.photoz.end_to_end import seen_before
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.similarity.montage import title_of

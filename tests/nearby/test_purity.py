@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.dwarfs.purity import (
+from ssl_photoz.nearby.purity import (
     PurityCurve,
     draw_purity,
     measure_purity,

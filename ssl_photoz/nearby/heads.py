@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Bools, Doubles, Floats
-from ssl_photoz.dwarfs.purity import PurityCurve
+from ssl_photoz.nearby.purity import PurityCurve
 from ssl_photoz.similarity.index import exact_neighbours
 
 PENALTIES = (1e-3, 1e-2, 1e-1)

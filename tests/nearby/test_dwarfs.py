@@ -5,12 +5,12 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from ssl_photoz.core.errors import ConfigError, DataError
-from ssl_photoz.dwarfs.fitting import fit_dwarf_search
-from ssl_photoz.dwarfs.purity import magnitude_strata, measure_strata
-from ssl_photoz.dwarfs.scores import gain_over_cuts
-from ssl_photoz.dwarfs.search import METHODS, candidate_rows
-from ssl_photoz.dwarfs.settings import ClassifierConfig, DwarfConfig
-from ssl_photoz.dwarfs.truth import read_truth
+from ssl_photoz.nearby.fitting import fit_dwarf_search
+from ssl_photoz.nearby.purity import magnitude_strata, measure_strata
+from ssl_photoz.nearby.scores import gain_over_cuts
+from ssl_photoz.nearby.search import METHODS, candidate_rows
+from ssl_photoz.nearby.settings import ClassifierConfig, DwarfConfig
+from ssl_photoz.nearby.truth import read_truth
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.index import Index
 

@@ -6,8 +6,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.dwarfs.calibration import calibrate
-from ssl_photoz.dwarfs.heads import (
+from ssl_photoz.nearby.calibration import calibrate
+from ssl_photoz.nearby.heads import (
     PENALTIES,
     RIDGES,
     VoteHead,

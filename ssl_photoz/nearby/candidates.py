@@ -14,11 +14,11 @@ from ssl_photoz.catalog.tables import read_table, write_table
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints, PathLike
-from ssl_photoz.dwarfs.search import DwarfSearch, Scores
-from ssl_photoz.dwarfs.settings import SKY
-from ssl_photoz.dwarfs.truth import words_of
-from ssl_photoz.dwarfs.verdicts import Verdict
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.nearby.search import DwarfSearch, Scores
+from ssl_photoz.nearby.settings import SKY
+from ssl_photoz.nearby.truth import words_of
+from ssl_photoz.nearby.verdicts import Verdict
 from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index, exact_neighbours
 from ssl_photoz.similarity.montage import Panel, draw_montage, pictures_of, title_of, wrap
@@ -50,7 +50,7 @@ class DwarfsCard(artefact.Card):
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """How good the list is, see `ssl_photoz.dwarfs.scores.measure_search`."""
+        """How good the list is, see `ssl_photoz.nearby.scores.measure_search`."""
         return dict(self["metrics"])
 
 
