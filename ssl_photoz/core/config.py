@@ -291,6 +291,8 @@ def _textual_hints(function: Callable[..., object]) -> dict[str, Any]:
 
 
 def _without_objects(kind: Any) -> Any:  # noqa: ANN401 - any type
+    if typing.get_origin(kind) is tuple:
+        return tuple[tuple(map(_without_objects, typing.get_args(kind)))]  # type: ignore[misc]
     if typing.get_origin(kind) not in (typing.Union, types.UnionType):
         return kind
     members = [one for one in typing.get_args(kind) if one is not _NotAsText]

@@ -3,9 +3,11 @@
 import h5py
 import numpy as np
 import pytest
+from ssl_photoz.recipes.pretrain.adopt import adopt
 
 from ssl_photoz import cli
-from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.embeddings.adopting import open_vectors
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.search import Search
@@ -70,6 +72,31 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path, survey_file):
     short = vectors_of(tmp_path, np.zeros((N - 1, 4), "f4"))
     with pytest.raises(MismatchError, match="59 vectors for 60 galaxies"):
         cli.run("adopt_vectors", [*given, f"vectors={short}"])
+
+
+def test_as_a_function_it_takes_open_cutouts_and_gives_embeddings(tmp_path, survey_file):
+    vectors = vectors_of(tmp_path, np.random.default_rng(1).normal(size=(N, 4)).astype("f4"))
+    with Cutouts.open(survey_file) as cutouts:
+        made = adopt(out=str(tmp_path / "e"), vectors=vectors, data=cutouts, network="theirs")
+        assert len(made) == N
+        assert (made.card.encoder, made.card.rows_in) == ("theirs", N)
+        assert len(cutouts[:2]) == 2, "cutouts that were open stay so"
+
+
+def test_what_to_adopt_must_be_clear(tmp_path):
+    for wrong, says in (
+        ({}, "expected checkpoint="),
+        ({"checkpoint": "a.ckpt", "vectors": "a.npy"}, "expected checkpoint="),
+        ({"checkpoint": "a.ckpt", "data": "a.h5"}, "belong to vectors"),
+        ({"vectors": "a.npy"}, "data is missing"),
+        ({"vectors": "a.npy", "data": "a.h5", "shard_rows": 0}, "at least 1"),
+        ({"vectors": "a.npy", "data": "a.h5", "encoder": "e", "network": "n"}, "give it, or"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            adopt(out=tmp_path / "e", **wrong)
+    with pytest.raises(ConfigError, match="out is missing"):
+        adopt("a.ckpt")
+    assert not (tmp_path / "e").exists()
 
 
 def test_arrays_of_objects_are_not_unpickled(tmp_path):

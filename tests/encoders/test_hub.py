@@ -11,7 +11,7 @@ import torch
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders import hub
 from ssl_photoz.encoders.artefact import save_encoder
-from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.encoder import EncoderCard, fresh_encoder
 from ssl_photoz.encoders.hub import model_card
 from ssl_photoz.encoders.settings import EncoderConfig
 
@@ -149,7 +149,7 @@ def test_a_folder_without_an_encoder_goes_nowhere(server, tmp_path):
 def test_the_page_says_what_the_encoder_may_be_fed(folder):
     from ssl_photoz.core.artefact import read_card
 
-    card = read_card(folder, "encoder")
+    card = EncoderCard(read_card(folder, "encoder"))
     page = model_card(card, repo_id=REPO, license="cc-by-4.0")
     for said in (
         *("license: cc-by-4.0", "| bands | g, r, z |", "| pixel scale | 0.262 arcsec/px |"),
@@ -160,5 +160,7 @@ def test_the_page_says_what_the_encoder_may_be_fed(folder):
         assert said in page, said
     assert "/data/" not in page
     assert "redshifts of" not in page
-    contaminated = model_card({**card, "labels_seen": ["1", "2"]}, repo_id=REPO, license="other")
+    contaminated = model_card(
+        EncoderCard({**card, "labels_seen": ["1", "2"]}), repo_id=REPO, license="other"
+    )
     assert "Has learnt from the redshifts of 2 galaxies" in contaminated

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.encoders import timm_stages
+from ssl_photoz.encoders import backbones
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.readout import read_out
@@ -60,7 +60,7 @@ def test_an_artefact_comes_back_as_it_was(make, tmp_path):
 @pytest.mark.parametrize("name", ["no_such_net", "hf-hub:somebody/net", "convnext_atto.d2_in1k"])
 def test_a_name_that_is_none_or_would_be_downloaded_is_refused(make, name):
     with pytest.raises(ConfigError, match=r"timm has no network"):
-        timm_stages.TimmStages(name, bands=3)
+        backbones.TimmStages(name, bands=3)
 
 
 def test_a_network_whose_maps_have_channels_last_is_refused(make):
@@ -69,9 +69,9 @@ def test_a_network_whose_maps_have_channels_last_is_refused(make):
 
 
 def test_without_timm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(timm_stages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backbones.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"ssl-photoz\[timm\]"):
-        timm_stages.TimmStages(NAME, bands=3)
+        backbones.TimmStages(NAME, bands=3)
 
 
 def test_settings_take_timm_names_and_its_own_stem():
