@@ -18,13 +18,19 @@ def test_settings_of_every_job_are_settings_of_its_verb(name, tmp_path):
     plan = Plan.read(HERE / f"{name}.yaml", tmp_path)
     for changes in NETWORKS.values():
         given = {"data": "a", "target": "b", "out": "c", **plan.settings["transfer"], **changes}
-        parsed = cli.parse("transfer", [f"{key}={value}" for key, value in _flat(given)])
+        parsed = cli.parse(
+            "transfer", [f"{key}={value}" for key, value in _flat(given)], tell=pytest.fail
+        )
         assert list(parsed["adaptation"].methods) == changes.get("methods", [])
         assert parsed["augmentations"].psf_strength == 0.0
     given = {"data": "a", "out": "b", **plan.settings["pretrain"]}
-    cli.parse("pretrain", [f"{key}={value}" for key, value in _flat(given)])
+    cli.parse("pretrain", [f"{key}={value}" for key, value in _flat(given)], tell=pytest.fail)
     for method in FROZEN[1:-1]:
-        cli.parse("adapt", ["embeddings=a", "reference=b", "out=c", f"method={method}"])
+        cli.parse(
+            "harmonize",
+            ["embeddings=a", "reference=b", "out=c", f"method={method}"],
+            tell=pytest.fail,
+        )
     folders = [job.folder for job in plan.jobs()]
     assert len(set(folders)) == len(folders) == len(plan.seeds) * (len(NETWORKS) + 1)
 

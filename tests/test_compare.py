@@ -6,37 +6,42 @@ import yaml
 
 from benchmarks.compare import figure, table
 from benchmarks.compare.__main__ import HERE, main
-from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size
 from benchmarks.redshift_ladder.results import Key, Result
+from benchmarks.redshift_ladder.run import DONE
 from ssl_photoz import cli
 from ssl_photoz.core.artefact import write_json
 
 PLAN = str(HERE / "compare.yaml")
+NEARBY = {"head": {"kind": "nearby"}}
 
 
 def test_every_job_can_be_done_and_has_settings_that_its_verb_takes(tmp_path):
     size, done = Size.read(PLAN, tmp_path), set()
-    asked = {rung for about in size.inputs.values() for rung in about["rungs"]}
+    asked = {
+        configuration for about in size.inputs.values() for configuration in about["configurations"]
+    }
     for job in size.jobs():
         assert job.ready(done), job
         done.add(job.folder)
-        asked.discard(job.rung)
+        asked.discard(job.configuration)
         if job.verb and job.seed == 0:
             where = {} if job.verb == "correct" else {"data": "c.h5"}
             start = {}
             if job.after:
-                on_embeddings = job.verb in ("correct", "classify")
+                on_embeddings = job.verb == "correct" or job.classifies
                 start = {"embeddings": "e"} if on_embeddings else {"start": "e"}
             config = tmp_path / "job.yaml"
             config.write_text(yaml.safe_dump({**where, "out": "o", **job.settings, **start}))
-            cli.parse(job.verb, [str(config)])
+            cli.parse(job.verb, [str(config)], tell=pytest.fail)
     assert not asked
 
 
-def result(rung, z, offsets):
+def result(configuration, z, offsets):
     z_phot = np.stack([z + offset * (1 + z) for offset in offsets])
-    return Result(Key("simulated", rung, "100 %", "", "x"), z_phot, z, np.arange(len(z)), 0.0)
+    return Result(
+        Key("simulated", configuration, "100 %", "", "x"), z_phot, z, np.arange(len(z)), 0.0
+    )
 
 
 def test_a_line_is_the_mean_over_seeds_and_its_error_holds_theirs(tmp_path):
@@ -55,7 +60,8 @@ def test_a_line_is_the_mean_over_seeds_and_its_error_holds_theirs(tmp_path):
 
 def test_classifiers_are_averaged_over_seeds(tmp_path):
     jobs = [
-        Job("toy", seed, "lowz", "classify", {}, 1.0, tmp_path / f"{seed}") for seed in range(3)
+        Job("toy", seed, "lowz", "supervise", NEARBY, 1.0, tmp_path / f"{seed}")
+        for seed in range(3)
     ]
     for job, precision in zip(jobs, (0.1, 0.2, 0.6), strict=True):
         job.folder.mkdir()
@@ -75,21 +81,21 @@ TINY = {
             "simulate": {"galaxies": 260, "size_px": 48},
             "settings": {
                 "encoder": {"crop_px": 34},
-                "nuisances": {"jitter_px": 0.0},
+                "augmentations": {"jitter_px": 0.0},
                 "magnitude": "true_mag_r",
             },
-            "rungs": ["random", "corrected", "small-cnn"],
+            "configurations": ["random", "corrected", "small-cnn"],
         }
     },
     "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
     "supervise": {"epochs": 1, "least_steps": 2},
     "correct": {"steps": ["balanced"], "bins": 20},
-    "rungs": {"corrected": {"title": "corrected", "after": "random", "correct": {}}},
+    "configurations": {"corrected": {"title": "corrected", "after": "random", "correct": {}}},
 }
 
 
 @pytest.mark.slow
-def test_every_kind_of_rung_gets_a_line_with_its_price(tmp_path, capsys):
+def test_every_kind_of_configuration_gets_a_line_with_its_price(tmp_path, capsys):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     main([str(tmp_path / "tiny.yaml"), f"out={tmp_path}", f"results={tmp_path / 'results'}"])
     page = (tmp_path / "results" / "tiny.md").read_text()

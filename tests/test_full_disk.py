@@ -17,7 +17,7 @@ from ssl_photoz.training.engine import TrainingCallback
 
 TRAIN = (
     "epochs=2 batch_size=20 moco.queue_size=20 encoder.crop_px=36 checkpoint_steps=1 "
-    "nuisances.jitter_px=1"
+    "augmentations.jitter_px=1"
 )
 
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from benchmarks.redshift_ladder import results
-from benchmarks.redshift_ladder.climb import last_stage
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.photometry import photometry
 from benchmarks.redshift_ladder.plan import HERE, Size, count, merged, says
+from benchmarks.redshift_ladder.run import last_stage
 from ssl_photoz import cli
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.encoder import Encoder
@@ -23,7 +23,7 @@ from ssl_photoz.encoders.readout import read_out
 from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.labels import read_labelled
 
-SIZES = sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "rungs")
+SIZES = sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "configurations")
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -36,7 +36,7 @@ def test_every_job_of_every_size_has_settings_that_its_verb_takes(name, tmp_path
             given |= {"start": "e"} if job.after else {}
             config = tmp_path / f"{number}.yaml"
             config.write_text(yaml.safe_dump(given))
-            cli.parse(job.verb, [str(config)])
+            cli.parse(job.verb, [str(config)], tell=pytest.fail)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -74,7 +74,7 @@ WORKER_THAT_OUTSTAYS = """
 import os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from benchmarks.redshift_ladder.climb import end_with_parent
+from benchmarks.redshift_ladder.run import end_with_parent
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
@@ -122,8 +122,8 @@ def test_last_stage_is_the_mean_of_the_last_map(crop_px):
     assert torch.equal(whole[:, last_stage(given)], last)
 
 
-def result(z_spec, z_phot, *, rung="a", probe="ridge", tuning=0.0):
-    key = results.Key("sdss", rung, "100 %", "all", probe)
+def result(z_spec, z_phot, *, configuration="a", probe="ridge", tuning=0.0):
+    key = results.Key("sdss", configuration, "100 %", "all", probe)
     return results.Result(key, np.atleast_2d(z_phot), z_spec, np.arange(len(z_spec)), tuning)
 
 
@@ -139,7 +139,7 @@ def test_a_difference_is_positive_for_the_better_and_its_error_is_that_of_pairs(
     z = rng.uniform(0.05, 0.25, 2000)
     shared = rng.normal(0, 0.02, (3, 2000))
     better = result(z, z + shared)
-    worse = result(z, z + 1.2 * shared, rung="b")
+    worse = result(z, z + 1.2 * shared, configuration="b")
     there, back = results.gains(better, worse), results.gains(worse, better)
     for metric in results.SHOWN:
         assert there[metric][0] > 0
@@ -195,8 +195,8 @@ TINY = {
             "catalogue": ["true_mag_g", "true_mag_r", "true_mag_z", "true_radius_arcsec"],
             "lowz": ["true_mag_r", "true_mag_g", "true_radius_arcsec"],
             "likeness": ["true_mag_g - true_mag_r"],
-            "rungs": ["random", "small-cnn"],
-            "settings": {"encoder": {"crop_px": 34}, "nuisances": {"jitter_px": 0.0}},
+            "configurations": ["random", "small-cnn"],
+            "settings": {"encoder": {"crop_px": 34}, "augmentations": {"jitter_px": 0.0}},
         }
     },
     "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
@@ -206,19 +206,19 @@ TINY = {
 
 
 @pytest.mark.slow
-def test_a_ladder_is_climbed_once_and_its_table_says_simulated(tmp_path):
+def test_a_ladder_is_run_once_and_its_table_says_simulated(tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     command = [sys.executable, "-m", "benchmarks.redshift_ladder", str(tmp_path / "tiny.yaml")]
     command += [f"out={tmp_path}", f"results={tmp_path / 'results'}"]
 
-    def climb():
+    def run():
         done = subprocess.run(
             command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=os.environ
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("facts.json")}
 
-    first = climb()
+    first = run()
     assert len(first) == 3
     page = (tmp_path / "results" / "tiny.md").read_text()
     assert "SIMULATED" in page
@@ -226,7 +226,13 @@ def test_a_ladder_is_climbed_once_and_its_table_says_simulated(tmp_path):
         assert title in page
     with (tmp_path / "results" / "tiny.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["rung"] for row in rows} >= {"mean", "aperture", "catalogue", "random", "small-cnn"}
+    assert {row["configuration"] for row in rows} >= {
+        "mean",
+        "aperture",
+        "catalogue",
+        "random",
+        "small-cnn",
+    }
     assert all(0 < float(row["sigma_nmad"]) < 1 for row in rows)
     assert (tmp_path / "results" / "tiny.png").stat().st_size > 10_000
-    assert climb() == first
+    assert run() == first

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pretrain" / "slurm").glob("*.sbatch"))
 TRAIN = (
     "epochs=3 batch_size=20 moco.queue_size=40 encoder.crop_px=36 checkpoint_steps=4 "
-    "nuisances.jitter_px=1"
+    "augmentations.jitter_px=1"
 )
 # As srun does: a process per task, signals passed on to each, the greatest exit status returned.
 SRUN = """#!/bin/bash

@@ -20,7 +20,7 @@ ROWS = 400
 STATUS = {signal.SIGUSR1: 75, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 PRETRAIN = (
     "epochs=3 batch_size=20 moco.queue_size=100 encoder.crop_px=40 checkpoint_steps=3 "
-    "nuisances.jitter_px=1"
+    "augmentations.jitter_px=1"
 )
 EMBED = "shard_rows=16 batch_size=16 readout.orientations=2"
 

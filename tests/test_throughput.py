@@ -1,4 +1,4 @@
-"""The throughput benchmark: do its rivals make the views that we make?"""
+"""The throughput benchmark: do its baselines make the views that we make?"""
 
 import numpy as np
 import pytest
@@ -40,19 +40,19 @@ def test_a_rate_counts_images_of_timed_steps_only():
 
 
 @pytest.mark.parametrize("name", ["kornia", "torchvision"])
-def test_rivals_make_our_views_of_the_same_draws(name):
+def test_baselines_make_our_views_of_the_same_draws(name):
     if name == "kornia":
         pytest.importorskip("kornia")
-    from benchmarks.throughput import rivals
+    from benchmarks.throughput import baselines
 
     flux = draw_galaxies(6, SIZE, generator=torch.Generator().manual_seed(1))
     flux[:, :, 20:25, 30:40] += 1.0  # nothing symmetric, and, below, nothing sharper than a PSF
     flux = widen(flux, extra_sigma_px=torch.full((6, 3), 1.3))
-    drawn = rivals.draw_nuisances(torch.full((6,), 0.03), generator=generator(0))
-    did = rivals.Nuisances(
+    drawn = baselines.draw_augmentations(torch.full((6,), 0.03), generator=generator(0))
+    did = baselines.Augmentations(
         drawn.placed, drawn.blur_px.clamp(0, 1.5), drawn.passed, torch.zeros_like(drawn.noise)
     )
-    theirs = getattr(rivals, f"by_{name}")(flux, did, crop_px=CROP)
+    theirs = getattr(baselines, f"by_{name}")(flux, did, crop_px=CROP)
     ours = orient(flux, crop_px=CROP, **did.placed._asdict())
     ours = widen(ours, extra_sigma_px=did.blur_px) * did.passed[..., None, None]
     inner = (..., slice(7, -7), slice(7, -7))  # edges are treated differently

@@ -41,7 +41,7 @@ class Job:
 
     Attributes:
         name: Key of `NETWORKS`, or ``frozen``.
-        seed: Of the surveys and of the training.
+        seed: Seed for the surveys and the training.
         folder: Where it works.
     """
 
@@ -118,7 +118,7 @@ def do(job: Job, plan: Plan) -> None:
 def _network(job: Job, plan: Plan) -> dict[str, Any]:
     sky, out = plan.sky(job.seed), job.folder / "network"
     data = sky / ("north.h5" if job.name == HOME else "south.h5")
-    given = {"data": data, "target": sky / "north.h5", "out": out, "seed": job.seed}
+    given = {"data": data, "target": sky / "north.h5", "out": out, "training.seed": job.seed}
     _run("transfer", {**given, **plan.settings["transfer"], **NETWORKS[job.name]})
     table, card = read_predictions(out), artefact.read_card(out, "probe")
     training = {name: card["training"].get(name) for name in ("seconds", "told_apart")}
@@ -128,7 +128,7 @@ def _network(job: Job, plan: Plan) -> dict[str, Any]:
 def _frozen(job: Job, plan: Plan) -> dict[str, Any]:
     """Train an encoder on the south, bring the north's embeddings to the south's, score probes."""
     sky, folder = plan.sky(job.seed), job.folder
-    encoder = {"data": sky / "south.h5", "out": folder / "encoder", "seed": job.seed}
+    encoder = {"data": sky / "south.h5", "out": folder / "encoder", "training.seed": job.seed}
     _run("pretrain", {**encoder, **plan.settings["pretrain"]})
     for name in ("south", "north", "overlap"):
         given = {"data": sky / f"{name}.h5", "encoder": folder / "encoder", "out": folder / name}
@@ -149,7 +149,7 @@ def _frozen(job: Job, plan: Plan) -> dict[str, Any]:
         elif method != "none":
             mapped = folder / method
             given = {"embeddings": folder / "target", "reference": folder / "south", "out": mapped}
-            _run("adapt", {**given, "method": method})
+            _run("harmonize", {**given, "method": method})
         seconds = time.perf_counter() - started
         for which in plan.settings["probes"]:
             title = f"frozen, {which}: {method}"

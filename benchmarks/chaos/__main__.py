@@ -76,7 +76,7 @@ def commands(data: Path, run: Path) -> list[list[str]]:
     """Return what is run: a verb and its settings."""
     encoder, embeddings = run / "encoder", run / "embeddings"
     return [
-        ["pretrain", f"data={data}", f"out={encoder}", "nuisances.jitter_px=1", *TRAIN.split()],
+        ["pretrain", f"data={data}", f"out={encoder}", "augmentations.jitter_px=1", *TRAIN.split()],
         ["embed", f"data={data}", f"encoder={encoder}", f"out={embeddings}", *EMBED.split()],
     ]
 

@@ -23,7 +23,7 @@ import yaml
 from benchmarks.adapt.__main__ import main as adapt
 from benchmarks.compare import figure, table
 from benchmarks.redshift_ladder import results as scored
-from benchmarks.redshift_ladder.__main__ import climb_all, spent
+from benchmarks.redshift_ladder.__main__ import run_all, spent
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import Size
 from benchmarks.redshift_ladder.table import nearby_markdown
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     try:
         inputs = make_inputs(size)
         jobs = [job for job in size.jobs() if job.input in inputs]
-        climb_all(size, jobs)
+        run_all(size, jobs)
         adapted = _adapted(plan, out, given)
     finally:
         minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
@@ -68,10 +68,19 @@ def main(arguments: list[str]) -> None:
 
 
 def _in_order(size: Size) -> Size:
-    """Bring the rungs, and so the table, to the order in which the inputs name them."""
-    named = [rung for about in size.inputs.values() for rung in about.get("rungs", ())]
-    order = dict.fromkeys((*named, *size.rungs))
-    return replace(size, rungs={rung: size.rungs[rung] for rung in order})
+    """Bring the configurations, and so the table, to the order in which the inputs name them."""
+    named = [
+        configuration
+        for about in size.inputs.values()
+        for configuration in about.get("configurations", ())
+    ]
+    order = dict.fromkeys((*named, *size.configurations))
+    return replace(
+        size,
+        configurations={
+            configuration: size.configurations[configuration] for configuration in order
+        },
+    )
 
 
 def _adapted(plan: str, out: Path, given: Mapping[str, str]) -> str:

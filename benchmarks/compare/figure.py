@@ -19,8 +19,8 @@ def draw(size: Size, lines: list[Line], *, note: str) -> Figure:
     """Draw a panel per metric and input; a colour per label count.
 
     Args:
-        size: Of the comparison.
-        lines: Of the table.
+        size: Size of the comparison.
+        lines: Lines of the table.
         note: Machine and date, for the foot.
     """
     inputs = list(dict.fromkeys(line.input for line in lines))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size, says
 from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors
-from benchmarks.redshift_ladder.table import described, rung_titles
+from benchmarks.redshift_ladder.run import DONE
+from benchmarks.redshift_ladder.table import described, titles_of
 from ssl_photoz.core import artefact
 from ssl_photoz.photoz import metrics
 
@@ -33,8 +33,8 @@ class Line:
     Attributes:
         input: Name of the input.
         heading: What the input is, with its sizes.
-        title: Of the system.
-        labels: As the ladder says it: ``100 %``.
+        title: Name of the system.
+        labels: Label count as the ladder says it: ``100 %``.
         values: Metric to its mean over seeds.
         errors: Metric to the error of that mean: of the galaxies, and of the seeds, in quadrature.
         costs: ``train_seconds`` and ``parameters`` where they are known, means over seeds.
@@ -50,14 +50,14 @@ class Line:
 
 
 def lines(size: Size, results: list[Result], jobs: Iterable[Job]) -> list[Line]:
-    """Return every line, in the order of the rungs, the most labels first."""
+    """Return every line, in the order of the configurations, the most labels first."""
     best: dict[tuple[str, ...], Result] = {r.key[:3]: r for r in chosen(results)}
     costs = _costs(jobs)
     found = []
     for name in size.inputs:
-        for rung, title in rung_titles(size).items():
+        for configuration, title in titles_of(size).items():
             for labels in map(says, size.labels):
-                if result := best.get((name, rung, labels)):
+                if result := best.get((name, configuration, labels)):
                     found.append(
                         Line(
                             name,
@@ -65,7 +65,10 @@ def lines(size: Size, results: list[Result], jobs: Iterable[Job]) -> list[Line]:
                             title,
                             labels,
                             *_scores(result),
-                            costs.get((name, rung, labels), costs.get((name, rung, ""), {})),
+                            costs.get(
+                                (name, configuration, labels),
+                                costs.get((name, configuration, ""), {}),
+                            ),
                         )
                     )
     return found
@@ -89,7 +92,7 @@ def classified_markdown(jobs: Iterable[Job]) -> str:
     """Write how well classifiers find nearby galaxies; means and errors over seeds."""
     found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for job in jobs:
-        if job.verb == "classify" and (job.folder / DONE).exists():
+        if job.classifies and (job.folder / DONE).exists():
             assert job.labels is not None
             for way, said in artefact.read_json(job.folder / DONE)["classified"].items():
                 found.setdefault((job.input, says(job.labels), way), []).append(said)
@@ -143,11 +146,11 @@ def _bias_error(result: Result) -> float:
 
 
 def _costs(jobs: Iterable[Job]) -> dict[tuple[str, str, str], dict[str, float]]:
-    """Return costs by input, rung and labels; no labels: a network that reads none."""
+    """Return costs by input, configuration and labels; no labels: a network that reads none."""
     found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for job in jobs:
         if (job.folder / DONE).exists():
-            key = (job.input, job.rung, "" if job.labels is None else says(job.labels))
+            key = (job.input, job.configuration, "" if job.labels is None else says(job.labels))
             found.setdefault(key, []).append(artefact.read_json(job.folder / DONE))
     return {
         key: {

@@ -27,7 +27,7 @@ def make_embeddings(folder: Path, galaxies: int, *, seed: int, labelled: float =
     Args:
         folder: Where to.
         galaxies: How many.
-        seed: Of everything.
+        seed: Seed for everything drawn.
         labelled: Part of the galaxies with a redshift.
     """
     rng = np.random.default_rng(seed)

@@ -26,7 +26,7 @@ class Galaxies(NamedTuple):
         z: Redshift, NaN for every third, float32, (N,).
         ebv: Mag, float32, (N,).
         psfsize: FWHM, arcsec, float32, (N, C).
-        psfdepth: Of a point source, 1/nanomaggies², float32, (N, C).
+        psfdepth: Depth for a point source, 1/nanomaggies², float32, (N, C).
         flux_r: A column like any other, float32, (N,).
     """
 

@@ -1,4 +1,4 @@
-"""The redshift ladder: every rung, on the same galaxies, split and metrics.
+"""The redshift ladder: every configuration, on the same galaxies, split and metrics.
 
     python -m benchmarks.redshift_ladder small
     python -m benchmarks.redshift_ladder medium out=runs/ladder
@@ -21,9 +21,9 @@ from pathlib import Path
 
 from benchmarks.redshift_ladder import figure, table
 from benchmarks.redshift_ladder import results as scored
-from benchmarks.redshift_ladder.climb import DONE, climb, end_with_parent
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import HERE, TRAININGS, Job, Size
+from benchmarks.redshift_ladder.run import DONE, end_with_parent, run_job
 from ssl_photoz import cli
 from ssl_photoz.core.artefact import atomic_path, read_json, write_json
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
         inputs = make_inputs(size)
         jobs = [job for job in size.jobs() if job.input in inputs]
         if given.get("only") != "table":
-            climb_all(size, jobs)
+            run_all(size, jobs)
     finally:
         minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
     epochs = {
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
     )
     with atomic_path(results_folder / f"{size.name}.md") as scratch:
         scratch.write_text(f"{note}\n{text}")
-    known = {name: facts.get(f"{name}/yardsticks", {}) for name in inputs}
+    known = {name: facts.get(f"{name}/references", {}) for name in inputs}
     labels = {name: int(said["training_labels"]) for name, said in known.items() if said}
     figure.draw(size, results, labels, results_folder / f"{size.name}.png", note=note)
     print(text)
@@ -81,7 +81,7 @@ def spent(path: Path, seconds: float) -> float:
     return before + seconds
 
 
-def climb_all(size: Size, jobs: list[Job]) -> None:
+def run_all(size: Size, jobs: list[Job]) -> None:
     """Do jobs side by side, each after the one it starts from."""
     from tqdm import tqdm
 
@@ -95,7 +95,7 @@ def climb_all(size: Size, jobs: list[Job]) -> None:
             free = size.workers - len(running)
             for job in [job for job in waiting if job.ready(done)][:free]:
                 waiting.remove(job)
-                running[pool.submit(climb, job, size)] = job
+                running[pool.submit(run_job, job, size)] = job
             for finished in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(finished)
                 try:

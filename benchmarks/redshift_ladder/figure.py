@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.redshift_ladder.plan import Size, count, says
 from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors
-from benchmarks.redshift_ladder.table import described, rung_titles
+from benchmarks.redshift_ladder.table import described, titles_of
 
 AXES = {"sigma_nmad": r"$\sigma_{\rm NMAD}$", "outliers_05": "|dz| > 0.05", "r2": "R²"}
 DRAWN = {
@@ -37,8 +37,8 @@ def draw(
     """Draw a row of panels per input, errors by bootstrap, and save a PNG.
 
     Args:
-        size: Of the ladder.
-        results: All of them; of each rung the one chosen on validation is drawn.
+        size: Size of the ladder.
+        results: All of them; of each configuration the one chosen on validation is drawn.
         available: Training labels of each input.
         out: The PNG.
         note: Epochs, machine and date, for the foot.
@@ -58,7 +58,7 @@ def draw(
         of_input: dict[tuple[str, ...], Result] = {
             key[1:]: result for key, result in best.items() if key[0] == name
         }
-        _draw_input(rung_titles(size), of_input, places, line)
+        _draw_input(titles_of(size), of_input, places, line)
         line[0].set_title(described(size, name, best), loc="left")
     figure.supxlabel(note, fontsize=8, x=0.01, ha="left")
     figure.legend(*axes[0][0].get_legend_handles_labels(), ncols=4, loc="outside upper left")
@@ -73,8 +73,12 @@ def _draw_input(
     line: Sequence[Axes],
 ) -> None:
     """Draw one input; ``places`` maps label counts to their abscissae."""
-    for rung, (colour, style) in DRAWN.items():
-        have = [(n, best[rung, labels]) for labels, n in places.items() if (rung, labels) in best]
+    for configuration, (colour, style) in DRAWN.items():
+        have = [
+            (n, best[configuration, labels])
+            for labels, n in places.items()
+            if (configuration, labels) in best
+        ]
         if not have:
             continue
         have.sort(key=lambda pair: pair[0])
@@ -88,7 +92,7 @@ def _draw_input(
                 color=colour,
                 markersize=4,
                 linewidth=1,
-                label=titles[rung],
+                label=titles[configuration],
             )
     for axis, metric in zip(line, SHOWN, strict=True):
         axis.set(xscale="log", xlabel="training labels", ylabel=AXES[metric])

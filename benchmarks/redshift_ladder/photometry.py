@@ -31,7 +31,7 @@ def photometry(
         embeddings: Holds the columns.
         like: The splits to follow.
         columns: Magnitudes from blue to red, then, if the catalogue has it, a radius in arcsec.
-        seed: Of the errors.
+        seed: Seed for the errors.
     """
     values = {name: np.asarray(embeddings.column(name), np.float64) for name in columns}
     radius = values.pop(columns[-1]) if "radius" in columns[-1] else None

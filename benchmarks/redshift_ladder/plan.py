@@ -13,20 +13,19 @@ from ssl_photoz import cli
 
 HERE = Path(__file__).resolve().parent
 TRAININGS = ("pretrain", "align", "supervise")
-VERBS = (*TRAININGS, "correct", "classify")
+VERBS = (*TRAININGS, "correct")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One network, or one set of yardsticks, on one input with one seed.
+    """One network, or one set of references, on one input with one seed.
 
     Attributes:
         input: Name of the input.
-        seed: Of everything drawn, and of which labels are kept.
-        rung: Key of ``rungs.yaml``, or ``yardsticks``.
-        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, ``classify``, or empty for
-            yardsticks.
-        settings: Of the verb.
+        seed: Seed for everything drawn, and for which labels are kept.
+        configuration: Key of ``configurations.yaml``, or ``references``.
+        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, or empty for references.
+        settings: Settings for the verb.
         labels: What the network may read: None, or a share (up to 1) or number of labels.
         folder: Where results go.
         after: Folder of the job whose encoder or embeddings this one uses.
@@ -35,7 +34,7 @@ class Job:
 
     input: str
     seed: int
-    rung: str
+    configuration: str
     verb: str
     settings: Mapping[str, Any]
     labels: float | None
@@ -43,13 +42,18 @@ class Job:
     after: Path | None = None
     counts_from: Path | None = None
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the network looks for nearby galaxies, instead of redshifts."""
+        return bool(self.settings.get("head", {}).get("kind") == "nearby")
+
     def ready(self, done: Set[Path]) -> bool:
         """Say whether the jobs that this one needs are done."""
         return all(need is None or need in done for need in (self.after, self.counts_from))
 
     def __str__(self) -> str:
         labels = "" if self.labels is None else f", {says(self.labels)} labels"
-        return f"{self.input}, seed {self.seed}: {self.rung}{labels}"
+        return f"{self.input}, seed {self.seed}: {self.configuration}{labels}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Size:
         defaults: Settings of each verb.
         orientations: Averaged at inference.
         probes: Fitted to every frozen embedding and to photometry.
-        rungs: Name to rung.
+        configurations: Name to configuration.
     """
 
     name: str
@@ -80,15 +84,15 @@ class Size:
     defaults: Mapping[str, Mapping[str, Any]]
     orientations: int
     probes: tuple[str, ...]
-    rungs: Mapping[str, Mapping[str, Any]]
+    configurations: Mapping[str, Mapping[str, Any]]
 
     @classmethod
     def read(cls, name: str, out: Path) -> Size:
         """Read a size, by its name beside this file or by the path of its YAML."""
         path = Path(name) if name.endswith(".yaml") else HERE / f"{name}.yaml"
         name, given = path.stem, yaml.safe_load(path.read_text())
-        rungs = yaml.safe_load((HERE / "rungs.yaml").read_text())
-        rungs = merged(rungs, given.get("rungs", {}))
+        configurations = yaml.safe_load((HERE / "configurations.yaml").read_text())
+        configurations = merged(configurations, given.get("configurations", {}))
         return cls(
             name=name,
             out=out / name,
@@ -100,7 +104,7 @@ class Size:
             defaults={verb: given.get(verb, {}) for verb in VERBS},
             orientations=given["orientations"],
             probes=tuple(given["probes"]),
-            rungs=rungs,
+            configurations=configurations,
         )
 
     def data(self, name: str) -> Path:
@@ -114,25 +118,30 @@ class Size:
                 if seed not in about.get("seeds", self.seeds):
                     continue
                 base = self.out / name / f"seed-{seed}"
-                for rung in about.get("rungs", self.rungs):
-                    yield from self._jobs_of(name, seed, rung, base)
+                for configuration in about.get("configurations", self.configurations):
+                    yield from self._jobs_of(name, seed, configuration, base)
                 yield Job(
-                    name, seed, "yardsticks", "", {}, None, base / "yardsticks", base / "random"
+                    name, seed, "references", "", {}, None, base / "references", base / "random"
                 )
 
-    def _jobs_of(self, name: str, seed: int, rung: str, base: Path) -> Iterator[Job]:
-        about = self.rungs[rung]
+    def _jobs_of(self, name: str, seed: int, configuration: str, base: Path) -> Iterator[Job]:
+        about = self.configurations[configuration]
         verb = next(verb for verb in VERBS if verb in about)
         keys = cli.keys_of(verb)
         of_input = {k: v for k, v in self.inputs[name]["settings"].items() if keys.has(k)}
-        settings = merged(self.defaults[verb], of_input, about[verb], {"seed": seed})
+        seeded = {"training": {"seed": seed}} if verb in TRAININGS else {"seed": seed}
+        settings = merged(self.defaults[verb], of_input, about[verb], seeded)
         after = base / about["after"] if "after" in about else None
         if verb == "pretrain":
-            yield Job(name, seed, rung, verb, settings, None, base / rung)
+            yield Job(name, seed, configuration, verb, settings, None, base / configuration)
             return
         for labels in about.get("labels", self.labels):
-            folder = base / rung / f"labels-{says(labels)}".replace(" ", "").replace("%", "pc")
-            yield Job(name, seed, rung, verb, settings, labels, folder, after, base / "random")
+            folder = (
+                base / configuration / f"labels-{says(labels)}".replace(" ", "").replace("%", "pc")
+            )
+            yield Job(
+                name, seed, configuration, verb, settings, labels, folder, after, base / "random"
+            )
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

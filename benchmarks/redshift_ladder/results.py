@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job
+from benchmarks.redshift_ladder.run import DONE
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz import metrics
 
@@ -25,7 +25,7 @@ class Key(NamedTuple):
     """What was done: one line of the table, before choosing a probe."""
 
     input: str
-    rung: str
+    configuration: str
     labels: str
     read_out: str
     probe: str
@@ -72,7 +72,7 @@ def read_results(jobs: Iterable[Job]) -> list[Result]:
 
 
 def chosen(results: Iterable[Result]) -> list[Result]:
-    """Return, for every rung and label count, the read-out and probe best on validation."""
+    """The read-out and probe best on validation, for every configuration and label count."""
     best: dict[tuple[str, ...], Result] = {}
     for result in results:
         group = result.key[:3]
@@ -127,9 +127,9 @@ def _parts(job: Job) -> Iterator[tuple[Key, pa.Table, pa.Table]]:
         groups.setdefault((row["labels"], row["read_out"], row["probe"]), []).append(number)
     for (labels, read_out, probe), numbers in groups.items():
         part = table.take(numbers)
-        rung = read_out if job.rung == "yardsticks" else job.rung
+        configuration = read_out if job.configuration == "references" else job.configuration
         sides = [part.filter(pc.equal(part["split"], split)) for split in ("val", "test")]
-        yield Key(job.input, rung, labels, read_out, probe), sides[0], sides[1]
+        yield Key(job.input, configuration, labels, read_out, probe), sides[0], sides[1]
 
 
 def _result(key: Key, parts: list[tuple[pa.Table, pa.Table]]) -> Result:

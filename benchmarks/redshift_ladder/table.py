@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from benchmarks.redshift_ladder.climb import DONE
 from benchmarks.redshift_ladder.plan import Job, Size, says
 from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors, gains
+from benchmarks.redshift_ladder.run import DONE
 from ssl_photoz.core import artefact
 from ssl_photoz.photoz import metrics
 
-RIVALS = ("resnet18", "aperture")
+BASELINES = ("resnet18", "aperture")
 FROZEN, LABEL_AWARE = "moco+pretext-0.2", "align"
 NEARBY = 0.03
 
 
 def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float]]) -> str:
-    """Write one table per input: a line per rung, a column per label count."""
+    """Write one table per input: a line per configuration, a column per label count."""
     best: dict[tuple[str, ...], Result] = {r.key[:3]: r for r in chosen(results)}
     lines: list[str] = []
     for name in size.inputs:
@@ -28,12 +28,12 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
             continue
         heads = [f"{n} of labels" if "%" in n else f"{n} labels" for n in counts]
         lines += ["", f"### {described(size, name, best)}", ""]
-        lines += ["| rung | " + " | ".join([*heads, "train, s", "embedded per s"]) + " |"]
+        lines += ["| configuration | " + " | ".join([*heads, "train, s", "embedded per s"]) + " |"]
         lines += ["|---|" + "---|" * len(counts) + "---:|---:|"]
-        for rung, title in rung_titles(size).items():
-            cells = [_cell(best, (name, rung, count)) for count in counts]
+        for configuration, title in titles_of(size).items():
+            cells = [_cell(best, (name, configuration, count)) for count in counts]
             if any(cells):
-                timed = facts.get(f"{name}/{rung}", {})
+                timed = facts.get(f"{name}/{configuration}", {})
                 times = [timed.get(key) for key in ("train_seconds", "embedded_per_second")]
                 cells += ["" if value is None else f"{value:.0f}" for value in times]
                 lines.append(f"| {title} | " + " | ".join(cells) + " |")
@@ -41,30 +41,35 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
 
 
 def duels_markdown(size: Size, results: list[Result]) -> str:
-    """Write how much better the frozen and the label-aware embedding are than their rivals."""
+    """Write how much better the frozen and the label-aware embedding are than their baselines."""
     best = {result.key[:3]: result for result in chosen(results)}
     most = says(1.0)
     lines: list[str] = []
     for name in size.inputs:
         pairs = [
-            ((FROZEN, labels), (rival, labels))
+            ((FROZEN, labels), (baseline, labels))
             for labels in map(says, size.labels)
-            for rival in RIVALS
+            for baseline in BASELINES
         ]
         pairs += [((LABEL_AWARE, labels), ("resnet18", most)) for labels in (says(0.1), most)]
         rows = []
-        for (rung, labels), (rival, rival_labels) in pairs:
-            one, other = best.get((name, rung, labels)), best.get((name, rival, rival_labels))
+        for (configuration, labels), (baseline, their_labels) in pairs:
+            one, other = (
+                best.get((name, configuration, labels)),
+                best.get((name, baseline, their_labels)),
+            )
             if one is not None and other is not None:
-                titles = rung_titles(size)
+                titles = titles_of(size)
                 gained = (_gain(*pair) for pair in gains(one, other).values())
-                against = f"{titles[rival]}, {rival_labels}"
+                against = f"{titles[baseline]}, {their_labels}"
                 rows.append(
-                    f"| {titles[rung]}, {labels} | {against} | " + " | ".join(gained) + " |"
+                    f"| {titles[configuration]}, {labels} | {against} | "
+                    + " | ".join(gained)
+                    + " |"
                 )
         if rows:
             lines += ["", f"### {name}: gains on the same test galaxies (positive: better)", ""]
-            lines += ["| rung, labels | against | sigma_NMAD | outliers | R² |"]
+            lines += ["| configuration, labels | against | sigma_NMAD | outliers | R² |"]
             lines += ["|---|---|---:|---:|---:|", *rows]
     return "\n".join(lines) + "\n"
 
@@ -75,21 +80,24 @@ def _gain(gain: float, error: float) -> str:
 
 
 def likeness_markdown(size: Size, jobs: Iterable[Job]) -> str:
-    """Write how much of each property look-alikes share: a line per rung, means over seeds."""
+    """Write how much of each property look-alikes share: a line per configuration, seed means."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for job in jobs:
         if job.labels is None and job.verb and (job.folder / DONE).exists():
             said = artefact.read_json(job.folder / DONE)["likeness"]
-            found.setdefault((job.input, job.rung), []).append(said)
+            found.setdefault((job.input, job.configuration), []).append(said)
     lines: list[str] = []
     for name, about in size.inputs.items():
         properties = about.get("likeness", ())
         if not properties or not any(key[0] == name for key in found):
             continue
         lines += ["", f"### {name}: what the 8 nearest galaxies share (R², test)", ""]
-        lines += ["| rung | " + " | ".join(properties) + " |", "|---|" + "---:|" * len(properties)]
-        for rung, title in rung_titles(size).items():
-            if said := found.get((name, rung)):
+        lines += [
+            "| configuration | " + " | ".join(properties) + " |",
+            "|---|" + "---:|" * len(properties),
+        ]
+        for configuration, title in titles_of(size).items():
+            if said := found.get((name, configuration)):
                 means = [f"{np.mean([one[p] for one in said]):.3f}" for p in properties]
                 lines.append(f"| {title} | " + " | ".join(means) + " |")
     return "\n".join(lines) + "\n"
@@ -114,11 +122,13 @@ def nearby_markdown(size: Size, results: list[Result], jobs: Iterable[Job]) -> s
             f"| LOW-Z-style cuts ({how}) | {cuts[0]['purity']:.1%} ± {cuts[0]['error_purity']:.1%} "
             f"| {cuts[0]['completeness']:.1%} ± {cuts[0]['error_completeness']:.1%} | |"
         )
-        all_labels = [r for r in chosen(results) if r.key[:3] == (name, r.key.rung, says(1.0))]
-        best = {result.key.rung: result for result in all_labels}
-        for rung, title in rung_titles(size).items():
-            if rung in best and rung != "mean":
-                lines.append(f"| {title} | {_nearby(best[rung])} |")
+        all_labels = [
+            r for r in chosen(results) if r.key[:3] == (name, r.key.configuration, says(1.0))
+        ]
+        best = {result.key.configuration: result for result in all_labels}
+        for configuration, title in titles_of(size).items():
+            if configuration in best and configuration != "mean":
+                lines.append(f"| {title} | {_nearby(best[configuration])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -142,48 +152,48 @@ def described(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> 
     return f"{name} ({label}): {tests} test galaxies, {seeds} seed{'s' * (seeds > 1)}"
 
 
-def rung_titles(size: Size) -> dict[str, str]:
+def titles_of(size: Size) -> dict[str, str]:
     """Return the title of every line of the table, in order."""
     photometric = {
         "mean": "mean of the training set",
         "aperture": "aperture photometry",
         "catalogue": "catalogue photometry",
     }
-    return photometric | {name: str(about["title"]) for name, about in size.rungs.items()}
+    return photometric | {name: str(about["title"]) for name, about in size.configurations.items()}
 
 
 def gather_facts(jobs: Iterable[Job]) -> dict[str, dict[str, float]]:
-    """Return what was timed, a mean over seeds, by ``input/rung``; of the most labels."""
+    """Return what was timed, a mean over seeds, by ``input/configuration``; of the most labels."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for job in jobs:  # the most labels come first
         if (job.folder / DONE).exists():
-            of_rung = found.setdefault(f"{job.input}/{job.rung}", {})
-            of_rung.setdefault(job.seed, artefact.read_json(job.folder / DONE))
+            of_configuration = found.setdefault(f"{job.input}/{job.configuration}", {})
+            of_configuration.setdefault(job.seed, artefact.read_json(job.folder / DONE))
     return {
         name: {
-            key: float(np.mean([facts[key] for facts in of_rung.values()]))
-            for key, value in next(iter(of_rung.values())).items()
+            key: float(np.mean([facts[key] for facts in of_configuration.values()]))
+            for key, value in next(iter(of_configuration.values())).items()
             if isinstance(value, int | float)
         }
-        for name, of_rung in found.items()
+        for name, of_configuration in found.items()
     }
 
 
 def _cell(best: Mapping[tuple[str, ...], Result], group: tuple[str, str, str]) -> str:
-    """Write sigma, outliers and R2, the probe chosen, and which rivals are beaten in all three."""
+    """Write sigma, outliers and R2, the probe chosen, and the baselines beaten in all three."""
     if group not in best:
         return ""
     result, error = best[group], errors(best[group])
     sigma, outliers, r2 = (result.metric(name) for name in SHOWN)
     text = f"{sigma:.4f} ± {error['sigma_nmad']:.4f} / {outliers:.1%} / {r2:.3f}"
     how = " ".join(filter(None, (result.key.probe, result.key.read_out)))
-    beaten = [_beaten(result, best.get((group[0], rival, group[2]))) for rival in RIVALS]
+    beaten = [_beaten(result, best.get((group[0], baseline, group[2]))) for baseline in BASELINES]
     marks = "".join(itertools.compress(("†", "‡"), beaten))
     return f"{text} {marks}<br>{how}".replace(" <br>", "<br>")
 
 
-def _beaten(result: Result, rival: Result | None) -> bool:
-    """Say whether all three metrics are better than a rival's by more than two errors."""
-    if rival is None or rival.key.rung == result.key.rung:
+def _beaten(result: Result, baseline: Result | None) -> bool:
+    """Say whether all three metrics are better than a baseline's by more than two errors."""
+    if baseline is None or baseline.key.configuration == result.key.configuration:
         return False
-    return all(gain > 2 * error for gain, error in gains(result, rival).values())
+    return all(gain > 2 * error for gain, error in gains(result, baseline).values())

@@ -1,8 +1,8 @@
-"""The index ladder: build time, memory, recall and speed, beside rivals in the same run.
+"""The index ladder: build time, memory, recall and speed, beside baselines in the same run.
 
     python -m benchmarks.similarity 100000
     python -m benchmarks.similarity 100000 1000000 5000000
-    python -m benchmarks.similarity 5000000 types=auto,ivf_sq8,ivf_pq rivals=flat
+    python -m benchmarks.similarity 5000000 types=auto,ivf_sq8,ivf_pq baselines=flat
     python -m benchmarks.similarity 1000000 threads=1 work=runs/similarity
 
 Writes ``results/<size>.json`` beside this file when a size is done, and from all of them
@@ -25,7 +25,7 @@ from ssl_photoz.core.artefact import write_json
 
 HERE = Path(__file__).parent
 TYPES = "auto,hnsw,ivf_flat,ivf_sq8,ivf_pq"
-RIVALS = "flat,scikit_learn,hnswlib"
+BASELINES = "flat,scikit_learn,hnswlib"
 
 
 def main(arguments: list[str]) -> None:
@@ -38,20 +38,22 @@ def main(arguments: list[str]) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # inherited by every stage
     for rows in sizes:
         types = given.get("types", TYPES).split(",")
-        rivals = [name for name in given.get("rivals", RIVALS).split(",") if _is_there(name)]
+        baselines = [
+            name for name in given.get("baselines", BASELINES).split(",") if _is_there(name)
+        ]
         measured = {
             "rows": rows,
             "threads": threads,
             "machine": f"{_processor()}, {os.cpu_count()} cores",
             "date": f"{datetime.date.today()}",
             "simulated": True,
-            **_measure(work / str(rows), rows, types, rivals),
+            **_measure(work / str(rows), rows, types, baselines),
         }
         write_json(results / f"{rows}.json", measured)
         write_pages(results)
 
 
-def _measure(folder: Path, rows: int, types: list[str], rivals: list[str]) -> dict[str, Any]:
+def _measure(folder: Path, rows: int, types: list[str], baselines: list[str]) -> dict[str, Any]:
     apart(stages.store, folder, rows)
     true = folder / "true.npy"
     built, first = {}, types[0]
@@ -64,11 +66,11 @@ def _measure(folder: Path, rows: int, types: list[str], rivals: list[str]) -> di
         searched = apart(stages.search, folder, name, true)
         ours[name] = built[name] | _said(f"{rows} search {name}", searched)
     theirs = {"flat": plain}
-    for name in rivals:
+    for name in baselines:
         if name != "flat":
-            rival = apart(getattr(stages, name), folder, first, true)
-            theirs[name] = _said(f"{rows} {name}", rival)
-    return {"ours": ours, "rivals": theirs}
+            baseline = apart(getattr(stages, name), folder, first, true)
+            theirs[name] = _said(f"{rows} {name}", baseline)
+    return {"ours": ours, "baselines": theirs}
 
 
 def _said(what: str, measured: dict[str, Any]) -> dict[str, Any]:
@@ -80,10 +82,10 @@ def _said(what: str, measured: dict[str, Any]) -> dict[str, Any]:
     return measured
 
 
-def _is_there(rival: str) -> bool:
-    library = {"flat": "faiss", "scikit_learn": "sklearn"}.get(rival, rival)
+def _is_there(baseline: str) -> bool:
+    library = {"flat": "faiss", "scikit_learn": "sklearn"}.get(baseline, baseline)
     if importlib.util.find_spec(library) is None:
-        print(f"LEFT OUT: {rival} is not installed", flush=True)
+        print(f"LEFT OUT: {baseline} is not installed", flush=True)
         return False
     return True
 

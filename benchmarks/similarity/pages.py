@@ -74,11 +74,17 @@ def _results(sizes: list[dict[str, Any]]) -> Iterator[str]:
                 f"{one['rerank_p50_ms']:.2f} | "
                 f"{100 * one['overhead_single']:+.1f} % / {100 * one['overhead_batch']:+.1f} % |"
             )
-        for name, one in size["rivals"].items():
+        for name, one in _baselines_of(size).items():
             label = {"flat": "FAISS, flat", "scikit_learn": "scikit-learn, brute force"}.get(
                 name, name
             )
             yield f"| {label} | {one['build_s']:.0f} | | | {_speeds(one)} | | |"
+
+
+def _baselines_of(size: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The other libraries; results of version 0.1 call them rivals."""
+    found: dict[str, dict[str, Any]] = size["baselines" if "baselines" in size else "rivals"]
+    return found
 
 
 def _speeds(one: dict[str, Any]) -> str:

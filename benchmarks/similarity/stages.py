@@ -1,4 +1,4 @@
-"""What is measured, a process each: building and searching our index, and the rivals."""
+"""What is measured, a process each: building and searching our index, and the baselines."""
 
 from __future__ import annotations
 
@@ -102,16 +102,16 @@ def scikit_learn(folder: Path, index_type: str, true: Path) -> dict[str, Any]:
     unit, reduction = _unit_vectors(folder, index_type)
     asked = reduction.apply(queries())
     started = time.perf_counter()
-    rival = NearestNeighbors(n_neighbors=K, algorithm="brute").fit(unit)
+    baseline = NearestNeighbors(n_neighbors=K, algorithm="brute").fit(unit)
     build_s = time.perf_counter() - started
     some = asked[:SLOW_BATCH]
-    found = rival.kneighbors(some, return_distance=False)
-    alone = [seconds(rival.kneighbors, one[None]) for one in asked[:SLOW_SINGLES]]
+    found = baseline.kneighbors(some, return_distance=False)
+    alone = [seconds(baseline.kneighbors, one[None]) for one in asked[:SLOW_SINGLES]]
     return {
         "build_s": build_s,
         "recall_at_10": recall_of(found, np.load(true)[:SLOW_BATCH]),
         **percentiles(np.array(alone)),
-        "batch_per_s": len(some) / seconds(rival.kneighbors, some),
+        "batch_per_s": len(some) / seconds(baseline.kneighbors, some),
         "resident_mb": resident_mb(),
     }
 
@@ -123,23 +123,23 @@ def hnswlib(folder: Path, index_type: str, true: Path) -> dict[str, Any]:
     unit, reduction = _unit_vectors(folder, index_type)
     asked, neighbours = reduction.apply(queries()), np.load(true)
     started = time.perf_counter()
-    rival = library.Index(space="ip", dim=unit.shape[1])
-    rival.init_index(max_elements=len(unit), ef_construction=100, M=32)
-    rival.add_items(unit)
+    baseline = library.Index(space="ip", dim=unit.shape[1])
+    baseline.init_index(max_elements=len(unit), ef_construction=100, M=32)
+    baseline.add_items(unit)
     build_s = time.perf_counter() - started
     del unit
     ef, recall = 0, 0.0
     for ef in EFS:
-        rival.set_ef(ef)
-        recall = recall_of(rival.knn_query(asked, k=K)[0].astype(np.int64), neighbours)
+        baseline.set_ef(ef)
+        recall = recall_of(baseline.knn_query(asked, k=K)[0].astype(np.int64), neighbours)
         if recall >= RECALL:
             break
     return {
         "build_s": build_s,
         "recall_at_10": recall,
         "ef": ef,
-        **singles_ms(lambda one: rival.knn_query(one, k=K)[0], asked),
-        "batch_per_s": batch_per_s(lambda some: rival.knn_query(some, k=K)[0], asked),
+        **singles_ms(lambda one: baseline.knn_query(one, k=K)[0], asked),
+        "batch_per_s": batch_per_s(lambda some: baseline.knn_query(some, k=K)[0], asked),
         "resident_mb": resident_mb(),
     }
 

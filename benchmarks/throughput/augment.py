@@ -50,9 +50,9 @@ def contenders(
     if _is_there("skimage"):
         steps["numpy, scikit-image and scipy, per image"] = per_image(flux, crop_px)
     if _is_there("torchvision"):
-        steps["torchvision v2, per image"] = rival("by_torchvision", flux, crop_px)
+        steps["torchvision v2, per image"] = baseline("by_torchvision", flux, crop_px)
     if _is_there("kornia"):
-        steps["kornia, on the batch"] = rival("by_kornia", flux, crop_px)
+        steps["kornia, on the batch"] = baseline("by_kornia", flux, crop_px)
     return {
         name: lambda step=step: rate_of(step, seconds=seconds, clock=time.process_time)  # type: ignore[misc]
         for name, step in steps.items()
@@ -94,15 +94,15 @@ def per_image(flux: torch.Tensor, crop_px: int, count: int = 16) -> Callable[[],
     return step
 
 
-def rival(name: str, flux: torch.Tensor, crop_px: int) -> Callable[[], int]:
+def baseline(name: str, flux: torch.Tensor, crop_px: int) -> Callable[[], int]:
     """Return a step that makes a batch of views with another library, the draws included."""
-    from benchmarks.throughput import rivals
+    from benchmarks.throughput import baselines
 
-    make, draws = getattr(rivals, name), generator(0)
+    make, draws = getattr(baselines, name), generator(0)
     ebv_mag = torch.full((len(flux),), EBV_MAG)
 
     def step() -> int:
-        did = rivals.draw_nuisances(ebv_mag, generator=draws)
+        did = baselines.draw_augmentations(ebv_mag, generator=draws)
         return len(make(flux, did, crop_px=crop_px))
 
     return step

@@ -83,7 +83,7 @@ def trained(
     out = work / f"shuffle-{path.stem}-{encoder['backbone'].replace('/', '-')}-{block}-{seed}"
     arguments = [
         *(f"data={path}", f"out={out}", f"epochs={EPOCHS}", f"batch_size={batch_size}"),
-        *(f"seed={seed}", f"shuffle_block={block}", f"shuffle_window={WINDOW}"),
+        *(f"training.seed={seed}", f"shuffle.block={block}", f"shuffle.window={WINDOW}"),
         *(f"encoder.{name}={value}" for name, value in encoder.items()),
         f"moco.queue_size={4 * batch_size}",
     ]

@@ -19,19 +19,19 @@ def measured(tmp_path_factory):
         patch.setattr(program.os, "environ", {})
         patch.setattr(stages, "SLOW_BATCH", 20)
         asked = [
-            *("types=auto,ivf_flat,ivf_sq8", "rivals=flat,scikit_learn,nowhere"),
+            *("types=auto,ivf_flat,ivf_sq8", "baselines=flat,scikit_learn,nowhere"),
             *(f"work={folder}", f"results={folder / 'results'}", "threads=1"),
         ]
         program.main([str(ROWS), *asked])
     return folder
 
 
-def test_every_index_and_rival_is_measured(measured):
+def test_every_index_and_baseline_is_measured(measured):
     result = read_json(measured / "results" / f"{ROWS}.json")
     assert result["simulated"] is True
     assert list(result["ours"]) == ["auto", "ivf_flat", "ivf_sq8"]
-    assert list(result["rivals"]) == ["flat", "scikit_learn"]
-    assert result["rivals"]["scikit_learn"]["recall_at_10"] == pytest.approx(1, abs=0.005)
+    assert list(result["baselines"]) == ["flat", "scikit_learn"]
+    assert result["baselines"]["scikit_learn"]["recall_at_10"] == pytest.approx(1, abs=0.005)
     assert result["ours"]["auto"]["recall_at_10"] == pytest.approx(1, abs=0.001)
     for one in result["ours"].values():
         assert 0.9 < one["recall_at_10"] <= 1
@@ -58,7 +58,7 @@ def test_extrapolated_bytes_are_those_measured_times_the_galaxies(measured):
     assert float(cells[3].replace(",", "")) == pytest.approx(held * 1e8 / 1e9, abs=0.5)
 
 
-def test_a_rival_that_is_absent_is_left_out_aloud(capsys):
+def test_a_baseline_that_is_absent_is_left_out_aloud(capsys):
     assert not program._is_there("nowhere_to_be_found")
     assert "LEFT OUT: nowhere_to_be_found" in capsys.readouterr().out
 

@@ -46,7 +46,7 @@ def supervise(folder, out, *changes):
             "split.nside=32",
             "split.fractions=[0.6,0.2,0.2]",
             "ensemble=3",
-            "nuisances.jitter_px=1",
+            "augmentations.jitter_px=1",
         ),
         *changes,
     ]
@@ -141,7 +141,7 @@ def test_modality_dropout_is_refused_where_no_seed_counts_it(folder, capsys):
 
 def test_branches_pretrained_without_labels_are_read_out_and_fine_tuned(folder):
     data, out = f"data={folder / 'cutouts.h5'}", folder / "pretrained"
-    given = ["epochs=1", "batch_size=32", "moco.queue_size=32", "nuisances.jitter_px=1"]
+    given = ["epochs=1", "batch_size=32", "moco.queue_size=32", "augmentations.jitter_px=1"]
     built = ["encoder.backbone=multimodal", "encoder.modalities.width=4", "encoder.crop_px=33"]
     assert cli.main(["pretrain", data, f"out={out}", *given, *built, "split.nside=32"]) == 0
     told = [data, f"encoder={out}", f"out={folder / 'vectors'}", "readout.orientations=1"]

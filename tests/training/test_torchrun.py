@@ -55,7 +55,7 @@ def start(tmp_path):
 @pytest.mark.dist
 def test_two_processes_align_an_encoder(cutouts, start, tmp_path):
     out = tmp_path / "aligned"
-    settings = ["batch_size=24", "epochs=1", "moco.queue_size=48", "nuisances.jitter_px=0"]
+    settings = ["batch_size=24", "epochs=1", "moco.queue_size=48", "augmentations.jitter_px=0"]
     given = [f"data={cutouts}", f"start={start}", f"out={out}", *settings]
     status, said = ssl_photoz("align", *given)
     assert status == 0, said

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from benchmarks.redshift_ladder.inputs import labelled_file
 from benchmarks.redshift_ladder.likeness import likeness
 from benchmarks.redshift_ladder.photometry import photometry, rows_of
-from benchmarks.redshift_ladder.plan import Job, Size, count, says
+from benchmarks.redshift_ladder.plan import Job, Size, count, merged, says
 from ssl_photoz import cli
 from ssl_photoz.catalog.lowz_cuts import select_lowz
 from ssl_photoz.core import artefact
@@ -51,18 +51,15 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def climb(job: Job, size: Size) -> Job:
+def run_job(job: Job, size: Size) -> Job:
     """Do a job, or find it done; what it prints goes to ``log.txt`` in its folder."""
     import torch
 
     torch.set_num_threads(size.threads)
     if not (job.folder / DONE).exists():
         job.folder.mkdir(parents=True, exist_ok=True)
-        special = {
-            **{"": _yardsticks, "supervise": _supervised},
-            **{"correct": _corrected, "classify": _classified},
-        }
-        work = special.get(job.verb, _frozen)
+        special = {"": _references, "supervise": _supervised, "correct": _corrected}
+        work = _classified if job.classifies else special.get(job.verb, _frozen)
         with _logged(job.folder / "log.txt"):
             facts = work(job, size)
         artefact.write_json(job.folder / DONE, facts)
@@ -136,10 +133,13 @@ def _classified(job: Job, size: Size) -> dict[str, Any]:
     """Train a classifier of nearby galaxies, beside a head on another job's embeddings and cuts."""
     assert job.after is not None
     folder, of_input = job.folder / "classifier", size.inputs[job.input]
-    given = {"data": str(labelled_file(size.data(job.input))), "out": str(folder)}
-    given |= {"embeddings": str(job.after / "embeddings"), "cuts": of_input.get("lowz", [])}
-    given |= {"head": {"kind": "nearby"}, "orientations": size.orientations}
-    trained = _timed(job, "supervise", {**given, **_settings_of(job)})
+    given: dict[str, Any] = {
+        "data": str(labelled_file(size.data(job.input))),
+        "out": str(folder),
+    }
+    nearby = {"embeddings": str(job.after / "embeddings"), "cuts": of_input.get("lowz", [])}
+    given |= {"head": {"nearby": nearby}, "orientations": size.orientations}
+    trained = _timed(job, job.verb, merged(given, _settings_of(job)))
     none = np.empty(0)
     _write(job, [_table(job.labels or 0, "", "classifier", "test", none, none, none)])
     return {
@@ -149,7 +149,7 @@ def _classified(job: Job, size: Size) -> dict[str, Any]:
     }
 
 
-def _yardsticks(job: Job, size: Size) -> dict[str, Any]:
+def _references(job: Job, size: Size) -> dict[str, Any]:
     """Fit probes to photometry: from the pixels, and from the catalogue where it has any."""
     assert job.after is not None
     embeddings = Embeddings.open(job.after / "embeddings")
@@ -257,7 +257,7 @@ def _write(job: Job, tables: list[pa.Table]) -> None:
 def _settings_of(job: Job) -> dict[str, Any]:
     """Return the settings of the job's verb, with what depends on other jobs and on the data."""
     more: dict[str, Any] = dict(job.settings)
-    if job.after is not None and job.verb in ("align", "supervise"):
+    if job.after is not None and job.verb in ("align", "supervise") and not job.classifies:
         more["start"] = str(job.after / "encoder")
     # All is not given as a number: a network that clips redshifts has fewer.
     if job.labels not in (None, 1.0) and job.counts_from is not None:

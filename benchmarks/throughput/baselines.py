@@ -24,7 +24,7 @@ TAPS = 13  # reaches three sigma of a blur of two pixels
 
 
 @dataclass(frozen=True)
-class Nuisances:
+class Augmentations:
     """What is done to each galaxy: placement, and per band blur, transmission and noise (B, C)."""
 
     placed: Orientation
@@ -33,7 +33,7 @@ class Nuisances:
     noise: Tensor
 
 
-def draw_nuisances(ebv_mag: Tensor, *, generator: torch.Generator) -> Nuisances:
+def draw_augmentations(ebv_mag: Tensor, *, generator: torch.Generator) -> Augmentations:
     """Draw as `Views` does for galaxies of median PSF and noise and the given E(B-V), (B,)."""
     psf, sky = (
         survey.of_bands(table, BANDS, pixscale_arcsec=survey.PIXSCALE_ARCSEC, power=1)
@@ -48,10 +48,10 @@ def draw_nuisances(ebv_mag: Tensor, *, generator: torch.Generator) -> Nuisances:
     passed = torch.pow(10.0, -0.4 * change[:, None] * torch.tensor(r_band_of(BANDS)))
     target = draw_noise(own, bands=sky, generator=generator)
     left = noise_after_widening(own, blur_px, resampled=True) * passed
-    return Nuisances(placed, blur_px, passed, noise_deficit(target, left))
+    return Augmentations(placed, blur_px, passed, noise_deficit(target, left))
 
 
-def by_torchvision(flux: Tensor, did: Nuisances, *, crop_px: int) -> Tensor:
+def by_torchvision(flux: Tensor, did: Augmentations, *, crop_px: int) -> Tensor:
     """Make views (B, C, crop, crop) of flux (B, C, H, H), one image after the other."""
     import_torchvision()
     from torchvision.transforms import InterpolationMode
@@ -80,7 +80,7 @@ def by_torchvision(flux: Tensor, did: Nuisances, *, crop_px: int) -> Tensor:
     return torch.stack(views)
 
 
-def by_kornia(flux: Tensor, did: Nuisances, *, crop_px: int) -> Tensor:
+def by_kornia(flux: Tensor, did: Augmentations, *, crop_px: int) -> Tensor:
     """Make views (B, C, crop, crop) of flux (B, C, H, H), all at once."""
     from kornia.filters import gaussian_blur2d
     from kornia.geometry.transform import warp_affine
