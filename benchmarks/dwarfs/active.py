@@ -1,4 +1,4 @@
-"""Does asking `next` whom to look at teach more than looking anywhere?
+"""Does asking `dwarfs propose=` whom to look at teach more than looking anywhere?
 
     python -m benchmarks.dwarfs.active EMBEDDINGS [z_max=0.03 start=300 ask=50 rounds=8 draws=5]
     python -m benchmarks.dwarfs.active EMBEDDINGS sky=val    # to choose a strategy by
@@ -47,8 +47,8 @@ class Trial:
     sky: str = "test"
 
 
-def by_next(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
-    """Ask as `ssl-photoz dwarfs candidates=` does: likely, and unlike each other."""
+def as_proposed(index: Index, rows: Ints, score: Doubles, threshold: float, n: int) -> Ints:
+    """Ask as `ssl-photoz dwarfs propose=` does: likely, and unlike each other."""
     return propose_looks(index, rows, score, n=n)
 
 
@@ -68,7 +68,7 @@ def by_score(index: Index, rows: Ints, score: Doubles, threshold: float, n: int)
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "`next`: likely, and unlike each other": by_next,
+    "`dwarfs propose=`: likely, and unlike each other": as_proposed,
     "the likeliest": by_score,
     "the least sure, unlike each other": unsure,
     "any": at_random,

@@ -32,7 +32,7 @@ from ssl_photoz.similarity.reduction import Reduction
 LIMITS, STRIPS = (0.03, 0.05), 5
 KS = (5, 10, 20, 40, 80)
 CATALOGUE = ("true_mag_g", "true_mag_r", "true_mag_z", "true_radius_arcsec")
-RIVAL = "aperture, redshift MLP"
+BASELINE = "aperture, redshift MLP"
 HEADING = ("AP", "P@90C", "±", "C@20P", "sky P@90C", "±", "sky C@20P", "/ aperture", "/ cuts")
 Method = Callable[[Labelled, Labelled, Labelled, float], Doubles]
 
@@ -127,21 +127,21 @@ def print_table(
     print(f"\nz < {z_max:g}: {truth.sum()} of {len(truth)} galaxies\n")
     print("| method |" + "".join(f" {word} |" for word in HEADING))
     print("|---|" + "---:|" * len(HEADING))
-    at, rival = "sky_purity_at_90_completeness", measured[RIVAL]
+    at, baseline = "sky_purity_at_90_completeness", measured[BASELINE]
     for name, one in measured.items():
         over = one[at] / cuts["sky_purity"] if cuts and cuts["sky_purity"] else float("nan")
         figures = (
             *(one["average_precision"], one["purity_at_90_completeness"]),
             *(one["purity_at_90_completeness_error"], one["completeness_at_20_purity"]),
             *(one[at], one[f"{at}_error"], one["sky_completeness_at_20_purity"]),
-            *(one[at] / rival[at], over),
+            *(one[at] / baseline[at], over),
         )
         print(f"| {name} |" + "".join(f" {figure:.3f} |" for figure in figures))
     if cuts:
         print(
             f"| cuts, at completeness {cuts['completeness']:.3f} | | {cuts['purity']:.3f} | "
             f"{cuts['purity_error']:.3f} | | {cuts['sky_purity']:.3f} | "
-            f"{cuts['sky_purity_error']:.3f} | | {cuts['sky_purity'] / rival[at]:.3f} | 1.000 |"
+            f"{cuts['sky_purity_error']:.3f} | | {cuts['sky_purity'] / baseline[at]:.3f} | 1.000 |"
         )
 
 

@@ -1,4 +1,4 @@
-"""Aperture photometry on whole batches: pretext targets, and the yardstick for embeddings."""
+"""Aperture photometry on whole batches: pretext targets, and the reference for embeddings."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def pack(
     masked = masked_rows(mask)
     kept = np.setdiff1d(np.arange(source.rows), list(masked))
     if not len(kept):
-        raise DataError(f"the mask {mask} rejects every cutout of {source.path}; nothing to pack")
+        raise DataError(f"the mask {mask} rejects every cutout of {source.path}; nothing to copy")
     shape = (len(kept), len(source.bands), size_px, size_px)
     _require_room(out, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     if masked:
@@ -134,7 +134,7 @@ def as_half(pixels: Array) -> tuple[Array, Array]:
 def _copy_pixels(cutouts: Cutouts, kept: Ints, images: h5py.Dataset, size_px: int) -> int:
     rows, saturated = len(kept), 0
     at_once = max(BLOCK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape[1:]))), 1)
-    with tqdm(total=rows, desc="pack", unit="cutout") as bar:
+    with tqdm(total=rows, desc="convert", unit="cutout") as bar:
         for start in range(0, rows, at_once):
             stop = min(start + at_once, rows)
             pixels = cutouts.read(kept[start:stop], size_px=size_px)

@@ -193,7 +193,7 @@ def _joined(table: pa.Table, name: str) -> pa.Array:
 
 
 class Densities:
-    """The table that ``pdf`` wrote, beside the rows of a catalogue.
+    """Table that ``probe density=true`` wrote, beside the rows of a catalogue.
 
     Attributes:
         grid: Redshifts at which densities are given, shape (G,).
@@ -230,8 +230,8 @@ class Densities:
             groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ArtefactError(
-                f"{path} is not a readable table of densities ({type(error).__name__}); run pdf "
-                f"again"
+                f"{path} is not a readable table of densities ({type(error).__name__}); run "
+                f"probe density=true again"
             ) from None
         keys = zip(*(table.column(name).to_pylist() for name in KEYS), strict=True)
         place = {key: number for number, key in enumerate(keys)}

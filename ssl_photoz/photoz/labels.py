@@ -79,7 +79,7 @@ def read_sample(
     splits = read_labelled(embeddings, features=sample.features, magnitude=sample.magnitude)
     splits["train"] = fewer(splits["train"], sample.labels, seed=sample.seed)
     counts = {split: len(galaxies) for split, galaxies in splits.items()}
-    print(census(embeddings, counts))
+    print(describe_labels(embeddings, counts))
     return splits, {
         **label_facts(embeddings, splits["train"].id, sample.label),
         "features": sample.features,
@@ -127,7 +127,7 @@ def read_labelled(
     return splits
 
 
-def census(embeddings: Embeddings, counts: Mapping[str, int]) -> str:
+def describe_labels(embeddings: Embeddings, counts: Mapping[str, int]) -> str:
     """How many redshifts are used, and how many rows have none or one that is no label."""
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     missing = int(np.isnan(z).sum())

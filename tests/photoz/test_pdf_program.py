@@ -102,7 +102,7 @@ def test_labels_that_the_encoder_has_seen_do_not_calibrate(make_store, tmp_path)
 
 def test_other_files_are_refused(tmp_path):
     pq.write_table(pa.table({"pdf": [1.0]}), tmp_path / "other.parquet")
-    with pytest.raises(ArtefactError, match="run pdf again"):
+    with pytest.raises(ArtefactError, match="run probe density=true again"):
         read_densities(tmp_path / "other.parquet")
 
 
