@@ -75,7 +75,8 @@ def write_survey(
     except BrokenProcessPool:
         raise DataError(
             f"{out} not written: a simulating process was killed, perhaps for want of memory; "
-            f"try again with a smaller workers="
+            f"try again with a smaller workers=. In a script, call it below "
+            f"`if __name__ == '__main__':`, as all that starts processes"
         ) from None
     except OSError as error:
         raise DataError(
