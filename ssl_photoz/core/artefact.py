@@ -16,10 +16,10 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz import __version__
 from ssl_photoz.core import provenance
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
+from ssl_photoz.core.version import __version__
 
 SCHEMA_VERSION = 1
 
