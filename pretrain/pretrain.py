@@ -86,6 +86,7 @@ def pretrain(
         if given is not None:
             encoder, split = _of_start(given, encoder, split)
             parents["encoder"] = given.sha256
+        _require_fit(data, given, encoder, training)
         folder = start if isinstance(start, str | Path) else None
         config = {
             **{"data": data, "mask": mask, "start": folder},
@@ -117,6 +118,29 @@ def _of_start(
         if asked not in (default, its):
             raise ConfigError(f"{name} is that of start, {its}; leave {name} out, or start")
     return kept, sky
+
+
+def _require_fit(
+    data: Path, start: Encoder | None, build: EncoderConfig, training: TrainingConfig
+) -> None:
+    """Refuse cutouts that cannot be trained on, before they are read and anything is written.
+
+    Raises:
+        ConfigError: If they have no single pixel scale.
+        DataError: If they do not fill one batch.
+        MismatchError: If the encoder sees larger or other ones.
+    """
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.encoders.encoder import fresh_encoder
+
+    with Cutouts.open(data) as cutouts:
+        source = cutouts.source
+    encoder = start
+    if encoder is None:
+        encoder = fresh_encoder(build, noise=[1.0] * len(source.bands), seed=0, **source.about)
+    encoder.require(size_px=source.size_px, **source.about)
+    if training.epochs and source.rows < training.batch_size:
+        raise DataError(f"{source.rows} cutouts do not fill one batch; lower batch_size")
 
 
 def _make(

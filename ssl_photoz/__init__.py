@@ -42,6 +42,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from ssl_photoz.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ssl_photoz.augment.settings import AugmentationConfig as AugmentationConfig
     from ssl_photoz.cutouts.reader import Cutouts as Cutouts
@@ -108,8 +110,6 @@ if TYPE_CHECKING:
     from ssl_photoz.training.supervised.settings import ModelConfig as ModelConfig
     from ssl_photoz.training.supervised.settings import SupervisedConfig as SupervisedConfig
     from ssl_photoz.training.transfer.settings import AdaptationConfig as AdaptationConfig
-
-__version__ = "0.1.0"
 
 PROGRAMS = {
     "survey": ("select", "fetch", "simulate", "inspect", "convert"),

@@ -17,9 +17,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_photoz import VERBS as VERBS
-from ssl_photoz import __version__
 from ssl_photoz.core.errors import ConfigError, SslPhotozError
 from ssl_photoz.core.signals import StoppedError, stopping_at_once
+from ssl_photoz.core.version import __version__
 
 if TYPE_CHECKING:
     from ssl_photoz.core.config import Keys

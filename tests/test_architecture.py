@@ -108,12 +108,12 @@ def room_of(module: str) -> str:
 def may_import(module: str, target: str, *, late: bool = True) -> bool:
     """Say whether a room may see another, or a program another module."""
     here, there = room_of(module), room_of(target)
-    if there in ("ssl_photoz", "__version__", "VERBS"):
+    if there in ("ssl_photoz", "VERBS"):
         return True
     if there not in FLOOR_OF:
         return False
-    if here in FACES:  # for type checkers alone
-        return late
+    if here in FACES:  # the rest is for type checkers alone
+        return late or target == "core.version.__version__"
     if here == there:
         return here not in PROGRAMS
     return FLOOR_OF[there] < FLOOR_OF[here]

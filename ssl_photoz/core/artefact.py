@@ -16,12 +16,13 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz import __version__
 from ssl_photoz.core import provenance
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
+from ssl_photoz.core.version import __version__
 
 SCHEMA_VERSION = 1
+NO_WORK = ("started.json", "rejects.parquet")  # what is written before the work that takes long
 
 
 class Card(dict[str, Any]):
@@ -225,8 +226,8 @@ def begin(
     """Start an artefact that takes long, or go on with one that was interrupted.
 
     The settings are kept in ``started.json``, so that a run is never continued with other settings
-    than it was begun with. A run that failed before it wrote anything else does not count. From
-    here on no other process may begin in the same folder, until the card is written or this
+    than it was begun with. A run that failed before it wrote more than its rejects does not count.
+    From here on no other process may begin in the same folder, until the card is written or this
     process ends.
 
     Args:
@@ -249,7 +250,7 @@ def begin(
             _release(folder)
             return False
         started = folder / "started.json"
-        if started.exists() and any(path != started for path in folder.iterdir()):
+        if started.exists() and any(path.name not in NO_WORK for path in folder.iterdir()):
             _require_same(folder, kind, read_json(started), config, parents, ignore)
         else:
             write_json(started, {"kind": kind, "config": config, "parents": dict(parents)})

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ssl_photoz import __version__
 from ssl_photoz.core import artefact
 from ssl_photoz.core.provenance import versions
+from ssl_photoz.core.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -15,8 +15,8 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from ssl_photoz import __version__
 from ssl_photoz.core.errors import SslPhotozError
+from ssl_photoz.core.version import __version__
 from ssl_photoz.explorer.galaxies import LONGEST_QUERY, Facts, Format, Galaxies, search
 from ssl_photoz.explorer.guards import Guard
 from ssl_photoz.explorer.uploads import BusyError, Uploads, jpeg_of

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz import __version__
 from ssl_photoz.core import artefact, provenance
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Ints
+from ssl_photoz.core.version import __version__
 from ssl_photoz.cutouts.rejects import write_rejects
 from ssl_photoz.fetching.journal import Journal
 

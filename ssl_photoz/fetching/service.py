@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import httpx
 
-from ssl_photoz import __version__
 from ssl_photoz.core.errors import DataError
+from ssl_photoz.core.version import __version__
 from ssl_photoz.fetching.answers import HEADER_BYTES, Answer, examine
 from ssl_photoz.fetching.pace import Pace, back_off_s, retry_after_s
 from ssl_photoz.fetching.settings import FrameConfig, ServiceConfig

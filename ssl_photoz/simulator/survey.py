@@ -20,11 +20,11 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz import __version__
 from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, write_json
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.core.version import __version__
 from ssl_photoz.simulator.colours import ColourTable
 from ssl_photoz.simulator.conditions import BANDS
 from ssl_photoz.simulator.population import POPULATIONS
@@ -75,7 +75,8 @@ def write_survey(
     except BrokenProcessPool:
         raise DataError(
             f"{out} not written: a simulating process was killed, perhaps for want of memory; "
-            f"try again with a smaller workers="
+            f"try again with a smaller workers=. In a script, call it below "
+            f"`if __name__ == '__main__':`, as all that starts processes"
         ) from None
     except OSError as error:
         raise DataError(

@@ -240,3 +240,12 @@ def test_a_forked_worker_does_not_keep_a_folder(tmp_path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert handles == artefact._CLAIMED
     assert "another process" in begins(tmp_path).communicate()[0]
+
+
+def test_a_run_that_wrote_its_rejects_alone_does_not_block_a_folder(tmp_path: Path) -> None:
+    assert artefact.begin(tmp_path, "encoder", config={"crop_px": 500}, parents={})
+    (tmp_path / "rejects.parquet").write_bytes(b"rows")
+    assert artefact.begin(tmp_path, "encoder", config={"crop_px": 50}, parents={})
+    (tmp_path / "step-1.ckpt").write_bytes(b"work")
+    with pytest.raises(MismatchError, match="crop_px = 50, asked for 500"):
+        artefact.begin(tmp_path, "encoder", config={"crop_px": 500}, parents={})

@@ -11,7 +11,7 @@ from ssl_photoz.recipes.pretrain.pretrain import pretrain
 from ssl_photoz import cli
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import ConfigError, MismatchError
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
@@ -104,3 +104,19 @@ def test_keys_of_the_last_release_are_read_and_contradictions_said(folder, capsy
     assert made["shuffle"] == {"block": 2, "window": 8192}
     assert cli.main(["pretrain", *given, "batch_size=100"]) == 2
     assert "queue_size must be a multiple of batch_size 100" in capsys.readouterr().err
+
+
+def test_a_refusal_comes_before_the_scan_and_leaves_the_folder_free(folder):
+    out = folder / "free"
+    with pytest.raises(MismatchError, match="sees crops of 500 px"):
+        pretrain(folder / "cutouts.h5", out, encoder=EncoderConfig(crop_px=500))
+    assert not out.exists()
+    with pytest.raises(DataError, match="do not fill one batch"):
+        pretrain(
+            folder / "cutouts.h5",
+            out,
+            encoder=BUILD,
+            training=TrainingConfig(batch_size=64),
+            moco=MoCoConfig(queue_size=64),
+        )
+    assert not out.exists()

@@ -44,7 +44,7 @@ def require_alike(source: Cutouts, target: Cutouts) -> None:
     for name in differences(one, other):
         raise MismatchError(
             f"{here.path} has {name} {one[name]!r}, the target {there.path} {other[name]!r}; give "
-            f"cutouts of one kind, or cut both to one size with pack"
+            f"cutouts of one kind, or cut both to one size with convert size_px="
         )
 
 
