@@ -25,8 +25,8 @@ def make_embeddings(folder: Path, galaxies: int, *, seed: int, labelled: float =
     0.3, few at either end.
 
     Args:
-        folder: Where to.
-        galaxies: How many.
+        folder: Folder to write to.
+        galaxies: Number of galaxies.
         seed: Seed for everything drawn.
         labelled: Part of the galaxies with a redshift.
     """

@@ -22,7 +22,7 @@ class Way(NamedTuple):
 
     Attributes:
         says: What it is called in the table.
-        run: From unit vectors (N, P), and how many may be laid out, to places (N, 2).
+        run: Function from unit vectors (N, P), and how many may be laid out, to places (N, 2).
         needs: The module it imports.
     """
 

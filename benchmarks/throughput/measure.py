@@ -74,7 +74,7 @@ def write_table(
     """Write ``<what>.json`` with every round, and ``<what>.md`` with medians.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         what: Name of the table.
         rates: Images per second, by contender and round.
         ceiling: The contender that the others are divided by.

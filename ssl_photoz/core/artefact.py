@@ -111,7 +111,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, or of an artefact folder's card."""
+    """The sha256 of a file, or of an artefact folder's card."""
     if path.is_dir():
         path = path / "card.json"
     if not path.exists():

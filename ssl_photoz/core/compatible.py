@@ -10,11 +10,12 @@ SCALE_TOLERANCE = 1e-3
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Return the names of what two sets of cutouts differ in.
+    """Names of what two sets of cutouts differ in.
 
     Args:
         mine: ``bands``, ``pixscale_arcsec``, ``calibrated`` ...; what it lacks is not compared.
-        theirs: The same names. Pixel scales are alike within a thousandth, or if neither is known.
+        theirs: Values of the same names. Pixel scales are alike within a thousandth, or if neither
+            is known.
     """
     return [name for name, value in mine.items() if not _alike(value, theirs[name])]
 

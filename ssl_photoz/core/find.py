@@ -36,7 +36,7 @@ class Artefact(NamedTuple):
 
 
 def find_artefacts(run: Path) -> list[Artefact]:
-    """Return every finished artefact below a folder, in the order of the path.
+    """Every finished artefact below a folder, in the order of the path.
 
     Raises:
         ArtefactError: If there is no such folder, no artefact in it, or a damaged card.
@@ -70,13 +70,13 @@ def cautions(artefacts: list[Artefact]) -> list[str]:
 
 
 def settings_of(artefact: Artefact) -> list[tuple[str, str]]:
-    """Return an artefact's settings as dotted keys and short texts."""
+    """An artefact's settings as dotted keys and short texts."""
     config = artefact.card.get("config")
     return list(flat(config)) if isinstance(config, Mapping) else []
 
 
 def facts_of(artefact: Artefact) -> list[tuple[str, str]]:
-    """Return what an artefact's card says beside settings, parents and checksums."""
+    """What an artefact's card says beside settings, parents and checksums."""
     facts = {key: value for key, value in artefact.card.items() if key not in PROVENANCE}
     return [(name, text) for name, text in flat(facts) if not SHA256.fullmatch(text)]
 

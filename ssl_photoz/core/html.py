@@ -62,8 +62,8 @@ def write_sections(
     Args:
         out: The page; replaced if it is there.
         title: Its heading.
-        cautions: What no reader may miss.
-        sections: From top to bottom; empty ones are left out.
+        cautions: Warnings that no reader may miss.
+        sections: Sections from top to bottom; empty ones are left out.
     """
     html = template("sections.html").render(
         title=title,
@@ -92,7 +92,7 @@ def template(name: str, *, package: str = "ssl_photoz.core") -> Template:
 
 
 def footer() -> dict[str, Any]:
-    """Return what stands at the foot of a page: when, where and with what it was written."""
+    """The foot of a page: when, where and with what it was written."""
     return {
         "version": __version__,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -103,5 +103,5 @@ def footer() -> dict[str, Any]:
 
 
 def inline(png: bytes) -> str:
-    """Return a PNG as a ``data:`` address."""
+    """A PNG as a ``data:`` address."""
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -63,7 +63,7 @@ def _of_folder(folder: Path) -> str:
 
 
 def listing(folder: Path) -> list[tuple[str, int]]:
-    """Return name and size of every file below a folder, sorted; names with a dot first are not.
+    """Name and size of every file below a folder, sorted; names with a dot first are not.
 
     Names are relative to the folder, with slashes. Links to folders are not followed.
     """
@@ -78,7 +78,7 @@ def listing(folder: Path) -> list[tuple[str, int]]:
 
 
 def size_bytes(path: Path) -> int:
-    """Return the size of input data on disk, bytes."""
+    """Size of input data on disk, bytes."""
     if path.is_dir():
         return sum(size for _, size in listing(path))
     if path.suffix in YAMLS:
@@ -87,7 +87,7 @@ def size_bytes(path: Path) -> int:
 
 
 def part_paths(yaml: Path) -> list[list[Path]]:
-    """Return the files and folders that each part of a dataset YAML names.
+    """Files and folders that each part of a dataset YAML names.
 
     Raises:
         ConfigError: If the YAML has no parts, or a part no path.

@@ -17,7 +17,7 @@ GIT_SECONDS = 10
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of the installed libraries, none of which is imported."""
+    """Versions of the installed libraries, none of which is imported."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision(package: Path = Path(__file__).parent) -> str | None:
-    """Return the commit that a package runs from, with ``-dirty`` behind if tracked files differ.
+    """Commit that a package runs from, with ``-dirty`` behind if tracked files differ.
 
     None where it does not run from a git checkout of its own, or there is no git.
 

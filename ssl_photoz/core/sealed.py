@@ -19,7 +19,7 @@ def write_sealed(path: Path, content: bytes | memoryview) -> None:
 
 
 def read_sealed(path: Path) -> bytes:
-    """Return the content.
+    """The content.
 
     Raises:
         ArtefactError: If it is not, byte for byte, what was written.

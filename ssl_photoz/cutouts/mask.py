@@ -29,7 +29,7 @@ def write_mask(
     Args:
         folder: The mask's folder.
         ids: Identifiers of all rows of the cutout file, shape (N,).
-        flags: By check, shape (N,) each; the first check that rejects a row is its reason.
+        flags: Flags of each check, shape (N,); the first check that rejects a row is its reason.
         rejecting: The checks that reject what they flag; the others only flag.
 
     Returns:

@@ -26,7 +26,7 @@ def write_rejects(path: Path, ids: Array, reasons: Mapping[str, Mapping[int, str
     Args:
         path: The file.
         ids: Identifiers of all rows of the cutout file, or of the catalogue, (N,).
-        reasons: By where it was found, then by row.
+        reasons: Reasons by where they were found, then by row.
     """
     listed = [(row, found) for found in reasons for row in sorted(reasons[found])]
     columns = {

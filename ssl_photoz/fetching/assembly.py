@@ -119,7 +119,7 @@ def require_room(folder: Path, journal: Journal) -> None:
     """Refuse to begin what the disk cannot hold: in the end every cutout is there twice.
 
     Args:
-        folder: On the disk.
+        folder: Folder on the disk that will hold the cutouts.
         journal: What is fetched already.
 
     Raises:

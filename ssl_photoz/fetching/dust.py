@@ -33,7 +33,8 @@ def find_reddening(catalogue: Catalogue, dust: str) -> Reddening | None:
     """Reddening of every galaxy from the catalogue or from an installed map.
 
     Args:
-        catalogue: With ``ebv``, or one of ``mw_transmission_{r,g,z,i}``, or positions alone.
+        catalogue: Catalogue with ``ebv``, or one of ``mw_transmission_{r,g,z,i}``, or positions
+            alone.
         dust: ``catalogue``, ``sfdmap2``, ``dustmaps``, ``none``; or ``auto``: the first of them
             that there is.
 

@@ -32,7 +32,7 @@ class Isotonic:
 
     Attributes:
         score: Knots, increasing, shape (m,).
-        probability: At the knots, shape (m,).
+        probability: Values at the knots, shape (m,).
         least: No probability is below this, nor above 1 less this.
     """
 

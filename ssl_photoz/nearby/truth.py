@@ -22,7 +22,7 @@ class Truth:
 
     Attributes:
         names: Short names of T questions, for columns; lists are ranked by the first.
-        says: The same questions in words.
+        says: Questions in words.
         labels: 1 for yes, 0 for no, NaN where not known; shape (N, T).
     """
 

@@ -88,7 +88,7 @@ def save_probe(
     """Write a probe folder, its card last.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         probes: Name to fitted probe; names are keys of `EVERY_PROBE`.
         metrics: Content of ``metrics.json``.
         predictions: Columns of ``predictions.parquet``, the test split.

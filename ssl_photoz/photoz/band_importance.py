@@ -175,7 +175,7 @@ def losses(
 
     Args:
         z_spec: Truth, shape (N,).
-        z_phot: With all bands, shape (N,).
+        z_phot: Redshifts made with all bands, shape (N,).
         without: Way to band to the redshifts of each draw, shape (N,).
     """
     found = []

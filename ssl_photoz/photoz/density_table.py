@@ -54,7 +54,7 @@ def density_parts(
     """Yield ``id``, ``ra``, ``dec``, ``z_spec`` and the densities of chosen rows, in order.
 
     Args:
-        fitted: To these features.
+        fitted: Calibrated probe of these features.
         embeddings: The store.
         mask: Rows to give a density, shape (N,).
         features: Which vectors the probe reads.
@@ -99,7 +99,7 @@ def write_densities(
     fixed-size list of float32, probability per unit redshift.
 
     Args:
-        path: Where to.
+        path: File to write.
         parts: Columns, (n,) each, and densities of the same n galaxies; at least one part.
         simulated: Becomes a column, so that no copy of the table can lose it.
 

@@ -167,7 +167,7 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Write a probe folder that `load`, and the verb ``predict``, read.
 
         Args:
-            folder: Where to.
+            folder: Folder to write to.
             encoder: Checksum (``encoder.sha256``) of the encoder that made the features; the verb
                 ``predict`` refuses embeddings of any other.
             label: What the features are called in tables and figures.

@@ -133,7 +133,7 @@ class Calibrated:
         probe: What gives the densities.
         calibration: What bends them.
         calibrators: Which galaxies that was fitted to.
-        n: How many.
+        n: Number of them.
     """
 
     probe: DensityProbe
@@ -184,8 +184,8 @@ def score_calibrated(
     """Calibrated densities of the test galaxies and how good they are.
 
     Args:
-        fitted: To other galaxies.
-        test: To score on.
+        fitted: Probe fitted to other galaxies.
+        test: Galaxies to score on.
         by: More quantities to bin residuals by, shape (N,) each.
 
     Returns:

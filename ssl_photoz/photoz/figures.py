@@ -217,10 +217,10 @@ def save_density_figures(
     """Write ``calibration.png``, ``quality.png``, ``residuals.png`` and ``examples.png``.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         density: Densities of the test galaxies.
         z_spec: Their redshifts, shape (N,).
-        metrics: With ``test`` and ``test_uncalibrated`` of `diagnostics.diagnose`, and what
+        metrics: Metrics with ``test`` and ``test_uncalibrated`` of `diagnostics.diagnose`, and what
             `figures.title_of` needs.
     """
     title, test, colour = title_of(metrics), metrics["test"], COLOURS[metrics["method"]]

@@ -205,7 +205,7 @@ class NeighbourDensity(DensityProbe):
     Attributes:
         knn_: The fitted probe whose axes, metric and catalogue are used.
         rows_: Labelled galaxies whose PIT is known, rows of the catalogue, shape (R,).
-        reference_: The same probe over those galaxies alone.
+        reference_: Probe of the same kind over those galaxies alone.
         pit_: Their PIT with each k, themselves left out, shape (R, len(ks_)).
         ks_: Numbers of neighbours to choose from.
         floor_: Least spread of neighbours taken at its word, in ln(1+z).

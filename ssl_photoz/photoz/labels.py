@@ -31,7 +31,7 @@ class Labelled:
         id: Identifiers, shape (N,).
         ra: Degrees, shape (N,).
         dec: Degrees, shape (N,).
-        magnitude: To bin by, shape (N,); None if no column was asked for.
+        magnitude: Magnitudes to bin by, shape (N,); None if no column was asked for.
     """
 
     features: Floats

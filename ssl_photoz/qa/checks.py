@@ -28,8 +28,8 @@ class CheckResult:
 
     Attributes:
         rows: Rows whose pixels were looked at; the catalogue is checked in every row.
-        flags: By check, in the order of `CHECKS`, shape (N,).
-        measures: By check, how bad a row is: the greater, the worse. Shape (N,).
+        flags: Flags by check, in the order of `CHECKS`, shape (N,).
+        measures: Measures by check, of how bad a row is: the greater, the worse. Shape (N,).
         left_out: Checks that make no sense for this file, and why.
         neighbours: The nearest others of each row; None if positions cannot be compared.
         config: Thresholds.

@@ -30,7 +30,7 @@ class Photometry(NamedTuple):
     """Magnitudes and sizes of some galaxies.
 
     Attributes:
-        mag: By band, AB, shape (M,).
+        mag: Magnitudes by band, AB, shape (M,).
         radius_arcsec: Half-light radius, shape (M,).
         origin: Origin of the values, in words.
     """

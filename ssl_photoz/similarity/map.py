@@ -121,8 +121,8 @@ def spread_sample(vectors: Floats, size: int, *, seed: int = 0) -> Ints:
 
     Args:
         vectors: Unit vectors, shape (N, P).
-        size: How many to draw; all, if there are no more.
-        seed: The same seed draws the same galaxies.
+        size: Number to draw; all, if there are no more.
+        seed: Seed of the draw; one seed draws the same galaxies again.
 
     Returns:
         Increasing rows, shape (min(size, N),).
@@ -222,7 +222,7 @@ def _ranks_off(truth: Floats, shown: Floats, k: int) -> int:
 
     Args:
         truth: Distance of every galaxy from one of them, whose own is infinity, shape (N,).
-        shown: The same distances as shown, shape (N,).
+        shown: Distances of the same galaxies as shown, shape (N,).
         k: Neighbours.
     """
     near = truth[np.argpartition(shown, k - 1)[:k]]

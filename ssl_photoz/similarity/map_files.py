@@ -110,7 +110,7 @@ def map_columns(embeddings: Embeddings, catalogue: Catalogue, layout: Layout) ->
 
 
 def residuals(catalogue: Catalogue) -> Array:
-    """Return (z_phot - z_spec) / (1 + z_spec) of the test galaxies, NaN for the others, (N,).
+    """(z_phot - z_spec) / (1 + z_spec) of the test galaxies, NaN for the others, (N,).
 
     A probe is fitted to the training galaxies and tuned on the validation galaxies: what is left
     over on them says nothing of its errors.

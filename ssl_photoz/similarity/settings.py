@@ -143,7 +143,7 @@ class FeedbackConfig:
     """How likes and dislikes are combined.
 
     Attributes:
-        mode: Like the centroid of the list, or like any of its galaxies.
+        mode: Meaning of a list: like its centroid, or like any of its galaxies.
         unlike_weight: Weight of the dislikes: score = cosine to like - unlike_weight cosine to
             unlike.
     """

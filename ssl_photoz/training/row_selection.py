@@ -29,7 +29,7 @@ class RowSelection:
 
     Attributes:
         rows: The usable rows, (M,).
-        cutouts: The same cutouts, of which one that turns out bad in training is replaced; see
+        cutouts: Cutouts, of which one that turns out bad in training is replaced; see
             `ssl_photoz.cutouts.rejects.FaultTolerant`.
     """
 

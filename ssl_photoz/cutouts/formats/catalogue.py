@@ -26,7 +26,7 @@ class Beside(NamedTuple):
     """What a catalogue says of cutouts.
 
     Attributes:
-        columns: By canonical name, one entry per cutout; NaN, -1 or empty text for nothing.
+        columns: Columns by canonical name, one entry per cutout; NaN, -1 or empty text for nothing.
         how: One sentence on how it was matched.
     """
 

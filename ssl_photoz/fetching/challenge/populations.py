@@ -68,7 +68,7 @@ def choose(
     """Sort the rows of a catalogue into the challenge's populations.
 
     Args:
-        catalogue: With the columns of the cuts, in any case.
+        catalogue: Catalogue with the columns of the cuts, in any case.
         keys: What identifies the spectrum of each row, (N,); one that repeats counts once.
         listed: Which rows are in the catalogue of dwarfs, (N,); None: there is none, so that
             population 1 stays empty and its galaxies are not taken out of the others.

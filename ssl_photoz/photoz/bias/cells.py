@@ -19,7 +19,7 @@ class Bins:
     Attributes:
         low: Lower edge of the first bin, ln(1+z).
         width: Width of every bin, ln(1+z).
-        count: How many, G.
+        count: Number of bins, G.
     """
 
     low: float
@@ -178,7 +178,7 @@ def membership(cells: Cells, magnitude: Array, channels: int) -> Doubles:
     two neighbouring channels.
 
     Args:
-        cells: With `rows_for` of these channels.
+        cells: Cells with `rows_for` of these channels.
         magnitude: Shape (N,).
         channels: K.
     """

@@ -53,8 +53,8 @@ class Head:
         """Fit all layers to labels of one bin, keep the epoch that is best on other galaxies.
 
         Args:
-            train: To fit to.
-            val: To stop by.
+            train: Galaxies to fit to.
+            val: Galaxies to stop by.
             bins: Bins of redshift.
             seed: Seed of weights, order and dropout.
         """
@@ -71,8 +71,8 @@ class Head:
         """Go on fitting the output layer alone to other labels; see `fit`.
 
         Args:
-            train: To fit to.
-            val: To stop by.
+            train: Galaxies to fit to.
+            val: Galaxies to stop by.
             width: Width of the soft labels, bins, shape (K,).
             seed: Seed of order and dropout.
 

@@ -55,7 +55,7 @@ def soft(centre: Tensor, width: Tensor, count: int) -> Tensor:
     """Gaussians over bins, normalised, shape (..., K, G); one bin where width is < 0.1.
 
     Args:
-        centre: In bins, shape (..., K); one beyond the bins falls in the outermost.
+        centre: Centres in bins, shape (..., K); one beyond the bins falls in the outermost.
         width: Standard deviation in bins, shape (K,).
         count: G.
     """

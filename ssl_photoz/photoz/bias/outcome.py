@@ -136,7 +136,7 @@ def score_steps(
 
     Args:
         predicted: Step to split (``test``, and ``val`` if known) to predictions.
-        galaxies: The same splits to the galaxies.
+        galaxies: Split to its galaxies.
         mean: Mean of the training galaxies.
 
     Returns:
@@ -182,7 +182,7 @@ def save_steps(
     The folder holds one probe that can be applied to other embeddings, the mean.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         predicted: See `score_steps`.
         galaxies: See `score_steps`.
         train: The training galaxies.

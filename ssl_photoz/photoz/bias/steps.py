@@ -66,9 +66,9 @@ class Recipe:
         """Fit a head without any step, and one after each of the chosen steps 1 to 3.
 
         Args:
-            train: To fit to.
-            val: To stop by, and to measure on how labels must change.
-            steps: Which, in any order; each goes on from the one before.
+            train: Galaxies to fit to.
+            val: Galaxies to stop by, and to measure on how labels must change.
+            steps: Steps in any order; each goes on from the one before.
             before: Whether the head without any step is wanted, also where no step builds on it.
 
         Returns:
@@ -143,9 +143,9 @@ def correct_features(
     """Fit, correct, answer.
 
     Args:
-        train: To fit to.
-        val: To choose by, and to calibrate on.
-        target: To answer for; its redshifts are not looked at.
+        train: Galaxies to fit to.
+        val: Galaxies to choose by, and to calibrate on.
+        target: Galaxies to answer for; their redshifts are not looked at.
         recipe: Which steps are taken, in any order, and how heads are fitted.
         train_calibrates: Whether training galaxies, estimated without themselves, calibrate too
             where validation galaxies are fewer than 5,000. Not if the encoder knows their labels.

@@ -126,7 +126,7 @@ def balanced_density(density: Density, row: Array, weights: Array, recipe: Recip
         density: Densities of N galaxies.
         row: Their rows of magnitude, shape (N,).
         weights: Part of the training galaxies that each cell keeps, shape (R, Z).
-        recipe: For the cells.
+        recipe: Recipe that holds the cells.
     """
     column = np.digitize(to_target(density.grid), recipe.cells.target_edges)
     return Density.of(density.grid, density.values * weights[row][:, column])

@@ -66,7 +66,7 @@ def importance_weights(
 
     Args:
         source: Photometry, shape (N, F).
-        target: The same photometry, shape (M, F).
+        target: Photometry of the same kind, shape (M, F).
         neighbours: Number of neighbours, k.
         at_most: Largest weight, in units of the mean.
 
