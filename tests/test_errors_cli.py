@@ -112,7 +112,7 @@ def test_a_file_that_is_no_cutout_file_is_refused(
     assert re.search(says, said)
 
 
-def test_a_bad_galaxy_does_not_stop_a_census(
+def test_a_bad_galaxy_does_not_stop_an_inspection(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = np.random.default_rng(0).normal(0, 0.01, (N, 3, 16, 16)).astype("f4")
