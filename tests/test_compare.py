@@ -73,24 +73,33 @@ def test_classifiers_are_averaged_over_seeds(tmp_path):
     assert "| cuts | 100 % |  | 0.250 ± 0.000 |" in page
 
 
+Z_MAX = {"z_max": 0.15}
 TINY = {
     **{"workers": 2, "threads": 1, "seeds": [0], "labels": [1.0], "orientations": 1},
     "probes": ["ridge"],
     "inputs": {
         "toy": {
-            "simulate": {"galaxies": 260, "size_px": 48},
+            "simulate": {"galaxies": 400, "size_px": 48},
             "settings": {
                 "encoder": {"crop_px": 34},
                 "augmentations": {"jitter_px": 0.0},
                 "magnitude": "true_mag_r",
             },
-            "configurations": ["random", "corrected", "small-cnn"],
+            "lowz": ["true_mag_r", "true_mag_g", "true_radius_arcsec"],
+            "configurations": ["random", "corrected", "small-cnn", "lowz"],
         }
     },
     "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
     "supervise": {"epochs": 1, "least_steps": 2},
     "correct": {"steps": ["balanced"], "bins": 20},
-    "configurations": {"corrected": {"title": "corrected", "after": "random", "correct": {}}},
+    "configurations": {
+        "corrected": {"title": "corrected", "after": "random", "correct": {}},
+        "lowz": {
+            "title": "classifier",
+            "after": "random",
+            "supervise": {"network": "small_cnn", "head": {"kind": "nearby", "nearby": Z_MAX}},
+        },
+    },
 }
 
 
@@ -100,6 +109,7 @@ def test_every_kind_of_configuration_gets_a_line_with_its_price(tmp_path, capsys
     main([str(tmp_path / "tiny.yaml"), f"out={tmp_path}", f"results={tmp_path / 'results'}"])
     page = (tmp_path / "results" / "tiny.md").read_text()
     assert "SIMULATED" in page
+    assert "| frozen | 100 % |" in page
     rows = {line.split(" | ")[0][2:]: line for line in page.splitlines() if " | 100 % | " in line}
     assert set(rows) >= {"random weights", "corrected", "SDSS small CNN, supervised"}
     for title in ("random weights", "SDSS small CNN, supervised"):

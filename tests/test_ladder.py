@@ -17,6 +17,7 @@ from benchmarks.redshift_ladder.photometry import photometry
 from benchmarks.redshift_ladder.plan import HERE, Size, count, merged, says
 from benchmarks.redshift_ladder.run import last_stage
 from ssl_photoz import cli
+from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.readout import read_out
@@ -45,6 +46,20 @@ def test_jobs_can_be_done_in_order(name, tmp_path):
     for job in Size.read(name, tmp_path).jobs():
         assert job.ready(done), job
         done.add(job.folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ({"rungs": {}}, "configurations"),
+        ({"inputs": {"toy": {"rungs": []}}}, "configurations"),
+        ({"configurations": {"lowz": {"classify": {}}}}, "supervise"),
+    ],
+)
+def test_keys_of_version_0_1_are_answered_with_those_of_today(old, now, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**TINY, **old}))
+    with pytest.raises(ConfigError, match=f"is now {now}"):
+        Size.read(str(tmp_path / "mine.yaml"), tmp_path)
 
 
 def test_settings_are_laid_over_each_other():

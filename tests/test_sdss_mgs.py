@@ -60,7 +60,8 @@ def made(tmp_path_factory, steps):
     labels = write(folder / "sdss.npz")
     out = {name: folder / name for name in ("cutouts.h5", "encoder", "embeddings")}
     where = f"where={steps['convert']['where']}"
-    cli.run("pack", [f"data={folder / 'sdss.npz'}", f"out={out['cutouts.h5']}", where])
+    given = [f"data={folder / 'sdss.npz'}", f"out={out['cutouts.h5']}", "dtype=float16"]
+    cli.run("convert", [*given, where])
     small = ["epochs=0", f"split.counts={list(COUNTS)}", "encoder.crop_px=64"]
     given = [f"data={out['cutouts.h5']}", f"out={out['encoder']}"]
     cli.run("pretrain", [*given, *small])
@@ -93,4 +94,4 @@ def test_a_copy_of_other_rows_is_not_taken_for_this_one(made, tmp_path):
     _, out = made
     given = [f"data={out['cutouts.h5'].parent / 'sdss.npz'}", f"out={out['cutouts.h5']}"]
     with pytest.raises(Exception, match="packed_where"):
-        cli.run("pack", given)
+        cli.run("convert", [*given, "dtype=float16"])

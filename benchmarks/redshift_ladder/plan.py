@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ssl_photoz import cli
+from ssl_photoz.core.errors import ConfigError
 
 HERE = Path(__file__).resolve().parent
 TRAININGS = ("pretrain", "align", "supervise")
@@ -88,9 +89,14 @@ class Size:
 
     @classmethod
     def read(cls, name: str, out: Path) -> Size:
-        """Read a size, by its name beside this file or by the path of its YAML."""
+        """Read a size, by its name beside this file or by the path of its YAML.
+
+        Raises:
+            ConfigError: If it holds a key of version 0.1.
+        """
         path = Path(name) if name.endswith(".yaml") else HERE / f"{name}.yaml"
         name, given = path.stem, yaml.safe_load(path.read_text())
+        _require_new_keys(given, path)
         configurations = yaml.safe_load((HERE / "configurations.yaml").read_text())
         configurations = merged(configurations, given.get("configurations", {}))
         return cls(
@@ -142,6 +148,14 @@ class Size:
             yield Job(
                 name, seed, configuration, verb, settings, labels, folder, after, base / "random"
             )
+
+
+def _require_new_keys(given: Mapping[str, Any], path: Path) -> None:
+    """Refuse keys of version 0.1, which would be passed over."""
+    if any("rungs" in some for some in (given, *given["inputs"].values())):
+        raise ConfigError(f"{path}: rungs is now configurations")
+    if any("classify" in some for some in (given, *given.get("configurations", {}).values())):
+        raise ConfigError(f"{path}: classify is now supervise with head: {{kind: nearby}}")
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

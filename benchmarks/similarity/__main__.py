@@ -31,6 +31,8 @@ BASELINES = "flat,scikit_learn,hnswlib"
 def main(arguments: list[str]) -> None:
     """Run the sizes named, one after the other."""
     given = dict(one.split("=", 1) for one in arguments if "=" in one)
+    if "rivals" in given:
+        raise SystemExit("rivals= is now baselines=")
     sizes = [int(float(one)) for one in arguments if "=" not in one] or [100_000]
     work = Path(given.get("work", "runs/similarity"))
     results = Path(given.get("results", HERE / "results"))

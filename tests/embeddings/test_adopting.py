@@ -39,7 +39,7 @@ def test_published_vectors_are_searched_like_our_own(tmp_path, survey_file):
     vectors[9, 2] = np.nan
     given = [f"data={survey_file}", f"vectors={vectors_of(tmp_path, vectors)}"]
     for _ in range(2):  # the second time it says that it is made
-        cli.run("adopt_vectors", [*given, f"out={tmp_path / 'e'}", "shard_rows=25"])
+        cli.run("adopt", [*given, f"out={tmp_path / 'e'}", "shard_rows=25"])
     made = Embeddings.open(tmp_path / "e")
     assert (made.card["rows_in"], made.card["rows_rejected"], made.dim) == (N, 1, 24)
     assert 9 not in made.column("row")
@@ -55,8 +55,8 @@ def test_vectors_of_different_networks_are_not_mixed_up(tmp_path, survey_file):
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", rng.normal(size=(N, 8)).astype("f4"))
         given = [f"data={survey_file}", f"vectors={tmp_path / name}.npy"]
-        cli.run("adopt_vectors", [*given, f"out={tmp_path / name}"])
-        cli.run("adopt_vectors", [*given, f"out={tmp_path / name}-named", "network=theirs"])
+        cli.run("adopt", [*given, f"out={tmp_path / name}"])
+        cli.run("adopt", [*given, f"out={tmp_path / name}-named", "network=theirs"])
     one, other = (Embeddings.open(tmp_path / name).card["encoder"] for name in ("a", "b"))
     assert one != other
     with pytest.raises(MismatchError, match="encoder"):
@@ -71,7 +71,7 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path, survey_file):
     given = [f"data={survey_file}", f"out={tmp_path / 'e'}"]
     short = vectors_of(tmp_path, np.zeros((N - 1, 4), "f4"))
     with pytest.raises(MismatchError, match="59 vectors for 60 galaxies"):
-        cli.run("adopt_vectors", [*given, f"vectors={short}"])
+        cli.run("adopt", [*given, f"vectors={short}"])
 
 
 def test_as_a_function_it_takes_open_cutouts_and_gives_embeddings(tmp_path, survey_file):
