@@ -46,14 +46,14 @@ STEPS = [
     ("embed", "embeddings", {**DATA, "encoder": "{out}/encoder"}),
     ("embed", "packed", {"data": "{out}/packed.h5", "encoder": "{out}/encoder"}),
     ("join", "joined", {"embeddings": ["{out}/embeddings", "{out}/packed"]}),
-    ("pdf", "pdf", {**EMBEDDED, "method": "knn"}),
+    ("probe", "pdf", {**EMBEDDED, "density": True, "method": "knn"}),
     ("probe", "probe", {**EMBEDDED, "label": "end to end"}),
     ("predict", "predictions.parquet", {**EMBEDDED, "probe": "{out}/probe", "which": "knn"}),
     ("index", "index", {**EMBEDDED, "pca_dim": 32}),
     ("query", "query", {**INDEXED, "examples": 2, "k": 3}),
     ("query", "seven.parquet", {**INDEXED, **SEVEN, "k": 3}),
     ("dwarfs", "dwarfs", {**INDEXED, "z_max": 0.1}),
-    ("next", "next_looks.csv", {**INDEXED, "dwarfs": "{out}/dwarfs", "n": 3}),
+    ("dwarfs", "next_looks.csv", {**INDEXED, "candidates": "{out}/dwarfs", "propose": 3}),
     ("map", "map", EMBEDDED),
     ("report", "report.html", {"run": "{out}"}),
 ]
@@ -65,7 +65,7 @@ def run(tmp_path_factory):
     path = folder / "path.yaml"
     steps = [{verb: {"out": f"{{out}}/{name}", **given}} for verb, name, given in STEPS]
     path.write_text(yaml.safe_dump({"steps": steps}))
-    command = [sys.executable, "-m", "ssl_photoz.cli", "demo", str(path), f"out={folder / 'run'}"]
+    command = [sys.executable, "-m", "ssl_photoz.cli", "run", str(path), f"out={folder / 'run'}"]
 
     def again():
         return subprocess.run(
@@ -124,10 +124,10 @@ def test_the_steps_above_cover_every_verb():
     from ssl_photoz.cli import VERBS
 
     elsewhere = {
-        *("demo", "runs", "explore"),  # runs this; writes nothing; serves until interrupted
-        *("select", "fetch"),  # begin with a catalogue: tests/catalogues, tests/fetching
-        *("adopt", "adopt_vectors"),  # what others have trained: tests/encoders, tests/embeddings
-        *("apply", "bands", "classify", "transfer"),  # older systems: tests/baselines, tests/adapt
-        *("adapt", "correct"),  # tests/adapt, tests/correct
+        *("run", "explore"),  # runs this; serves until interrupted
+        *("select", "fetch"),  # begin with a catalogue: tests/fetching
+        "adopt",  # what others have trained: tests/encoders, tests/embeddings
+        "transfer",  # tests/transfer
+        *("harmonize", "correct"),  # tests/embeddings, tests/bias
     }
     assert {verb for verb, _, _ in STEPS} == set(VERBS) - elsewhere
