@@ -17,6 +17,7 @@ from ssl_photoz.catalog.columns import (
     survey_id_columns,
 )
 from ssl_photoz.catalog.ids import is_rounded
+from ssl_photoz.catalog.redshifts import numbers_of, read_redshifts
 from ssl_photoz.catalog.tables import SUFFIXES, from_astropy, read_table, read_text_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Doubles
@@ -69,6 +70,13 @@ class Catalogue:
         return self._degrees("dec")
 
     @property
+    def z(self) -> Doubles:
+        """Redshift, NaN where unknown, (N,)."""
+        if self.roles.z is None:
+            return np.full(len(self), np.nan)
+        return read_redshifts(self.columns[self.roles.z]).z
+
+    @property
     def simulated(self) -> bool:
         """Whether a column says that some of the galaxies are simulated."""
         found = self.find("simulated")
@@ -76,7 +84,9 @@ class Catalogue:
 
     def as_text(self) -> str:
         """Say how the catalogue was read, one line for each column with a meaning."""
-        z = f"{self.roles.z} (redshift)" if self.roles.z else "none found; columns.z= names it"
+        z = "none found; columns.z= names it"
+        if self.roles.z:
+            z = f"{self.roles.z}; {read_redshifts(self.columns[self.roles.z]).as_text()}"
         repeated = len(self) - len(np.unique(self.ids))
         lines = [
             f"{self.path}: {len(self)} rows" + (" (SIMULATED)" if self.simulated else ""),
@@ -90,13 +100,13 @@ class Catalogue:
 
     def _degrees(self, role: str) -> Doubles:
         name = getattr(self.roles, role)
-        values = self.columns[name]
-        if values.dtype.kind not in "iuf":
+        degrees, words = numbers_of(self.columns[name])
+        if words:
             raise DataError(
-                f"{self.path}: `{name}` holds {values.dtype}, such as {values[0]!r}, expected "
+                f"{self.path}: `{name}` holds {len(words)} texts, such as {words[0]!r}, expected "
                 f"decimal degrees; convert it, or name another column with columns.{role}="
             )
-        return values.astype(np.float64)
+        return degrees
 
 
 def read_catalogue(path: Path, columns: Roles | None = None) -> Catalogue:
