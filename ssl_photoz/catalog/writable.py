@@ -35,8 +35,11 @@ def to_arrow(name: str, values: Array) -> pa.Array:
     plain = [one.tolist() if isinstance(one, np.ndarray) else one for one in values.tolist()]
     if values.dtype.kind == "S":
         plain = [_decoded(name, one) for one in plain]
+    known = [one for one in plain if one is not None]
+    whole = bool(known) and all(type(one) is int for one in known)
+    beyond = whole and min(known) >= 0 and max(known) > LARGEST
     try:
-        return pa.array(plain)
+        return pa.array(plain, pa.uint64() if beyond else None)
     except (pa.ArrowException, UnicodeError, OverflowError, TypeError) as error:
         detail = " ".join(str(error).split())[:120]
         raise DataError(_refusal("Parquet", name, f"values of several kinds ({detail})")) from None
@@ -166,7 +169,7 @@ def _unused(known: Array) -> int | float:
         return float("nan")
     taken = set(known.tolist())
     bounds = np.iinfo(known.dtype)
-    first = bounds.min if bounds.min < 0 else bounds.max
+    first = bounds.min if bounds.min < 0 else bounds.max // 2
     return next(int(n) for n in (int(first), *range(len(taken) + 1)) if n not in taken)
 
 

@@ -138,3 +138,10 @@ def test_names_that_differ_by_case_alone_are_refused_in_fits(tmp_path):
 def test_simulated_is_said_once(tmp_path):
     write_table(tmp_path / "t.fits", {"SIMULATED": np.array([True])}, simulated=True)
     assert Table.read(tmp_path / "t.fits").colnames == ["simulated"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".fits"])
+def test_unsigned_integers_with_gaps(tmp_path, suffix):
+    x = written(tmp_path, suffix, np.array([2**63 + 5, None], object))
+    assert x == [str(2**63 + 5), ""] if suffix == ".csv" else [2**63 + 5, None]
+    assert read_table(tmp_path / f"t{suffix}")["x"].tolist() == [2**63 + 5, None]
