@@ -59,7 +59,7 @@ def predict(
     Raises:
         ConfigError: If settings do not go together.
         MismatchError: If embeddings or cutouts are not of the kind that the probe was made for.
-        DataError: If no galaxy is left to predict.
+        DataError: If no galaxy is left to predict, or the format of out cannot hold the ids.
     """
     if (embeddings is None) == (data is None):
         raise ConfigError("give embeddings= for a probe, or data= for a network, and only one")
@@ -107,6 +107,8 @@ def _from_embeddings(
     card, probe = artefact.load_probe(folder, which)
     artefact.check_belongs(folder, card, store)
     wanted = apply.wanted_rows(store, rows)
+    ids = store.column("id")
+    tables.require_writable(out, {"id": ids if which == "knn" else ids[wanted]})
     columns = apply.predict_rows(probe, store, wanted, features=card["features"])
     simulated = card.simulated or store.card.simulated
     tables.write_table(out, columns, simulated=simulated)
@@ -129,7 +131,7 @@ def _from_cutouts(
 ) -> Path:
     import torch
 
-    from ssl_photoz.catalog.tables import require_suffix, write_table
+    from ssl_photoz.catalog.tables import require_suffix, require_writable, write_table
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.rejects import SCAN, write_rejects
@@ -148,6 +150,7 @@ def _from_cutouts(
     calibration = None if density is None else load_calibration(network.folder)
     with Cutouts.open(data) as cutouts:
         ids = cutouts.column("id")
+        require_writable(out, {"id": ids})
         found = predict_cutouts(
             network,
             cutouts,

@@ -46,10 +46,11 @@ def select(
 
     Raises:
         ConfigError: If a setting is none, or a suffix no table's.
-        DataError: If a catalogue cannot be used, or no row is selected.
+        DataError: If a catalogue cannot be used, the format of out cannot hold its columns, or no
+            row is selected.
     """
     from ssl_photoz.catalog.catalogue import read_catalogue
-    from ssl_photoz.catalog.tables import require_suffix, write_table
+    from ssl_photoz.catalog.tables import require_suffix, require_writable, write_table
     from ssl_photoz.fetching.challenge.populations import choose
     from ssl_photoz.fetching.challenge.sample import (
         draw,
@@ -67,6 +68,7 @@ def select(
     out = Path(out)
     require_suffix(out)
     table = read_catalogue(Path(catalogue), columns)
+    require_writable(out, table.columns)
     print(table.as_text())
     if dwarfs is None:
         print("no dwarfs=: population 1 stays empty, its galaxies are not taken out of the others")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from ssl_photoz.catalog.columns import (
     guess_roles,
     survey_id_columns,
 )
-from ssl_photoz.catalog.tables import SUFFIXES, from_astropy, read_table
+from ssl_photoz.catalog.ids import is_rounded
+from ssl_photoz.catalog.redshifts import numbers_of, read_redshifts
+from ssl_photoz.catalog.tables import SUFFIXES, from_astropy, read_table, read_text_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Doubles
 
-# Beyond those that `read_table` reads: name of the format in astropy; None: astropy guesses.
+# Beyond those that `read_table` reads: name of the format; `ascii`: astropy guesses.
 ALSO = {
     **{".fit": "fits", ".fits.gz": "fits", ".fit.gz": "fits"},
-    **{".csv.gz": "ascii.csv", ".ecsv": "ascii.ecsv", ".tsv": "ascii.tab"},
-    **{".txt": None, ".dat": None},
+    **{".csv.gz": "csv", ".tsv": "csv", ".ecsv": "ascii.ecsv", ".txt": "ascii", ".dat": "ascii"},
 }
 OBJID_BITS, BRICKID_BITS = 22, 20
 
@@ -68,6 +70,13 @@ class Catalogue:
         return self._degrees("dec")
 
     @property
+    def z(self) -> Doubles:
+        """Redshift, NaN where unknown, (N,)."""
+        if self.roles.z is None:
+            return np.full(len(self), np.nan)
+        return read_redshifts(self.columns[self.roles.z]).z
+
+    @property
     def simulated(self) -> bool:
         """Whether a column says that some of the galaxies are simulated."""
         found = self.find("simulated")
@@ -75,7 +84,9 @@ class Catalogue:
 
     def as_text(self) -> str:
         """Say how the catalogue was read, one line for each column with a meaning."""
-        z = f"{self.roles.z} (redshift)" if self.roles.z else "none found; columns.z= names it"
+        z = "none found; columns.z= names it"
+        if self.roles.z:
+            z = f"{self.roles.z}; {read_redshifts(self.columns[self.roles.z]).as_text()}"
         repeated = len(self) - len(np.unique(self.ids))
         lines = [
             f"{self.path}: {len(self)} rows" + (" (SIMULATED)" if self.simulated else ""),
@@ -89,13 +100,13 @@ class Catalogue:
 
     def _degrees(self, role: str) -> Doubles:
         name = getattr(self.roles, role)
-        values = self.columns[name]
-        if values.dtype.kind not in "iuf":
+        degrees, words = numbers_of(self.columns[name])
+        if words:
             raise DataError(
-                f"{self.path}: `{name}` holds {values.dtype}, such as {values[0]!r}, expected "
+                f"{self.path}: `{name}` holds {len(words)} texts, such as {words[0]!r}, expected "
                 f"decimal degrees; convert it, or name another column with columns.{role}="
             )
-        return values.astype(np.float64)
+        return degrees
 
 
 def read_catalogue(path: Path, columns: Roles | None = None) -> Catalogue:
@@ -110,27 +121,29 @@ def read_catalogue(path: Path, columns: Roles | None = None) -> Catalogue:
         DataError: If the table cannot be read, is empty, has no positions, or has ids that lost
             digits.
     """
-    read = _read(path)
+    columns = columns or Roles()
+    read = _read(path, [columns.id] if columns.id else [])
     if not read or not len(next(iter(read.values()))):
         raise DataError(f"{path} has no rows")
-    roles = guess_roles(read, columns or Roles())
+    roles = guess_roles(read, columns)
     ids, ids_from = _ids(path, read, roles.id)
     return Catalogue(path, read, roles, ids, ids_from)
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _read(path: Path, ids: Collection[str]) -> dict[str, Array]:
     name = path.name.lower()
     ending = next((ending for ending in sorted(ALSO, key=len)[::-1] if name.endswith(ending)), None)
     if ending is None or path.suffix.lower() in SUFFIXES:
-        return read_table(path)
+        return read_table(path, ids=ids)
     if not path.is_file():
         raise DataError(f"no table {path}")
+    if ALSO[ending] != "fits":
+        return read_text_table(path, ALSO[ending], ids=ids)
     from astropy.table import Table
 
     try:
         with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
-            source = file if ALSO[ending] == "fits" else file.read().decode("utf-8-sig")
-            table = Table.read(source, format=ALSO[ending] or "ascii")
+            table = Table.read(file, format="fits", mask_invalid=False)
         table.convert_bytestring_to_unicode()
         return from_astropy(table)
     except Exception as error:  # readers of foreign formats raise whatever they stumble over
@@ -166,10 +179,13 @@ def _exact(path: Path, name: str, values: Array) -> Array:
     """Ids as int64 or text; numbers that may have been rounded are refused."""
     if values.dtype.kind == "i" or (values.dtype.kind == "u" and (values < 2**63).all()):
         return values.astype(np.int64)
-    if values.dtype.kind in "OSU" and all(isinstance(one, str) and one for one in values.tolist()):
+    text = values.dtype.kind in "OSU" and all(isinstance(v, str) and v for v in values.tolist())
+    if text and not is_rounded(values):
         return values.astype(str)
+    nothing = sum(one is None or one != one or one == "" for one in values.tolist())
     raise DataError(
-        f"{path}: ids in `{name}` are {values.dtype}, expected whole numbers of 64 bits or text, "
-        f"none missing; a floating-point id has lost its last digits: write the table again, or "
-        f"name another column with columns.id="
+        f"{path}: ids in `{name}` are {'text' if text else values.dtype}, {nothing} of "
+        f"{len(values)} missing, expected whole numbers of 64 bits or text, none missing; a "
+        f"floating-point id has lost its last digits: write the table again, or name another "
+        f"column with columns.id="
     )

@@ -18,6 +18,10 @@ NAMES = {
     ),
     "z": ("z_spec", "zspec", "specz", "spec_z", "redshift", "specz_redshift", "z"),
 }
+# Names of columns that are text or an identifier, whatever their values look like.
+NAMING = (
+    *("name", "file", "filename", "file_name", "path", "image", "cutout", "key", "designation"),
+)
 SURVEY_ID = (("release",), ("brickid",), ("brick_objid", "objid"))
 DERIVED_ID = "RELEASE, BRICKID and OBJID"
 ROW_NUMBERS = "row numbers"
@@ -75,6 +79,16 @@ def survey_id_columns(columns: Mapping[str, Array]) -> tuple[str, ...] | None:
     """Three columns that identify an object of the Legacy Surveys, if they are there."""
     found = tuple(_first(columns, names) for names in SURVEY_ID)
     return None if None in found else tuple(name for name in found if name is not None)
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a column of that name identifies something, so that ``0123`` is not 123.
+
+    >>> is_identifier("SPECOBJID"), is_identifier("flux_g")
+    (True, False)
+    """
+    lower = name.lower()
+    return lower.endswith("id") or lower in NAMES["id"] or lower in NAMING
 
 
 def _first(columns: Mapping[str, Array], names: tuple[str, ...]) -> str | None:

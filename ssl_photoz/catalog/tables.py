@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.columns import is_identifier
+from ssl_photoz.catalog.delimited import (
+    read_delimited,
+    require_distinct,
+    values_of_text,
+    with_gaps,
+)
+from ssl_photoz.catalog.writable import to_arrow, to_column
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array
 
 SUFFIXES = (".parquet", ".fits", ".csv", ".vot")
-FORMATS = {".fits": "fits", ".csv": "csv", ".vot": "votable"}
+FORMATS = {".fits": "fits", ".vot": "votable"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+ECSV = re.compile(rb"(\xef\xbb\xbf)?# %ECSV")
+TRAILING_ZEROS = re.compile(r"\.?0*(?=Z?$)")  # of a fraction of a second
 # A VOTable may name a file or an address to read its rows from, also through an entity.
 REACHES_OUT = re.compile(rb"<!DOCTYPE|<!ENTITY|<(\w+:)?STREAM\b[^>]*\bhref\b", re.IGNORECASE)
 
@@ -33,8 +46,26 @@ def require_suffix(path: Path) -> None:
         raise ConfigError(f"out={path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
 
 
+def require_writable(path: Path, columns: Mapping[str, Array]) -> None:
+    """Refuse what `write_table` would refuse; call it before the work, with what is known then.
+
+    Args:
+        path: Table to write.
+        columns: Columns of it that are known already, such as the ids.
+
+    Raises:
+        ConfigError: If the suffix is another.
+        DataError: If the format cannot hold a column; says which, why, and what can.
+    """
+    require_suffix(path)
+    _prepared(path, columns)
+
+
 def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) -> None:
     """Write columns atomically, in the format of the suffix.
+
+    Dates and times become ISO text but in Parquet. Where there is nothing (None, NaN), the table
+    has a null, or empty text.
 
     Args:
         path: Ends in .parquet, .fits, .csv or .vot (VOTable).
@@ -44,32 +75,56 @@ def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) ->
 
     Raises:
         ConfigError: If the suffix is another.
+        DataError: If the format cannot hold a column; says which, why, and what can.
     """
     require_suffix(path)
     rows = len(next(iter(columns.values())))
-    columns = {**columns, "simulated": np.full(rows, simulated)}
+    kept = {name: values for name, values in columns.items() if name.lower() != "simulated"}
+    table = _prepared(path, {**kept, "simulated": np.full(rows, simulated)})
     with atomic_path(path) as scratch:
         if path.suffix == ".parquet":
-            table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
             pq.write_table(table, scratch, compression="zstd")
-            return
+        elif path.suffix == ".csv":
+            with scratch.open("w", encoding="utf-8", newline="") as file:
+                table.write(file, format="csv")
+        else:
+            table.write(scratch, format=FORMATS[path.suffix], overwrite=True)
+
+
+def _prepared(path: Path, columns: Mapping[str, Array]) -> Any:  # noqa: ANN401 - two libraries' tables
+    try:
+        if path.suffix == ".parquet":
+            return pa.table({name: to_arrow(name, values) for name, values in columns.items()})
+        lower = Counter(name.lower() for name in columns)
+        if path.suffix == ".fits" and (alike := [n for n in columns if lower[n.lower()] > 1]):
+            raise DataError(
+                f"FITS cannot hold columns {' and '.join(alike)}, which differ by case alone; "
+                f"write .parquet, .csv or .vot"
+            )
         from astropy.table import Table
 
-        flat = Table({name: _flat(values) for name, values in columns.items()})
-        flat.write(scratch, format=FORMATS[path.suffix], overwrite=True)
+        return Table({name: to_column(path.suffix, name, v) for name, v in columns.items()})
+    except DataError as error:
+        raise DataError(f"out={path}: {error}") from None
 
 
-def read_table(path: Path, *, max_rows: int | None = None) -> dict[str, Array]:
+def read_table(
+    path: Path, *, max_rows: int | None = None, ids: Collection[str] = ()
+) -> dict[str, Array]:
     """Read the columns of a table of unknown origin; data, never code.
 
     Args:
         path: Ends in .parquet, .fits, .csv or .vot (VOTable). A VOTable that fetches its rows
             from elsewhere is refused.
         max_rows: Refuse a longer table.
+        ids: Columns of a CSV that are identifiers, beside those whose name says so: ``0123`` stays
+            text.
 
     Returns:
-        Name to array of shape (N,): numbers, NaN where there is none, or text as objects.
-        Columns with a list per row are left out.
+        Name to array of shape (N,): numbers, NaN where there is none, or text as objects, None
+        where there is none. Whole numbers with gaps are floats if these hold all of them exactly,
+        else objects: integers and None. Dates and times are ISO text. Columns with a list per row
+        are left out.
 
     Raises:
         DataError: If the file is missing, damaged, of another format, or too long.
@@ -78,26 +133,78 @@ def read_table(path: Path, *, max_rows: int | None = None) -> dict[str, Array]:
         raise DataError(f"{path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"no table {path}")
+    with _reading(path, path.suffix.lower()):
+        if path.suffix.lower() == ".csv":
+            columns = _read_csv(path, ids)
+        else:
+            columns = _READERS[path.suffix.lower()](path, max_rows)
+    _refuse_long(path, len(next(iter(columns.values()), ())), max_rows)
+    return columns
+
+
+def read_text_table(path: Path, format_name: str, *, ids: Collection[str] = ()) -> dict[str, Array]:
+    """Read text, also compressed by gzip, in a format of astropy, as `read_table` does.
+
+    Args:
+        path: The file; UTF-8.
+        format_name: ``csv``, ``ascii.ecsv``, or ``ascii``: astropy guesses.
+        ids: As `read_table` takes them.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    with _reading(path, format_name), _opened(path) as file:
+        if format_name == "csv":
+            return read_delimited(file, ids=ids)
+        return _read_ascii(file.read().decode("utf-8-sig"), format_name, ids)
+
+
+@contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
     try:
-        columns = _READERS[path.suffix.lower()](path, max_rows)
-    except DataError:
-        raise
+        yield
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path} cannot be read as a {kind} table: {error}") from None
     except Exception as error:  # readers of foreign formats raise whatever they stumble over
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise DataError(f"{path} cannot be read as a {path.suffix} table ({detail})") from None
-    _refuse_long(path, len(next(iter(columns.values()), ())), max_rows)
+        raise DataError(f"{path} cannot be read as a {kind} table ({detail})") from None
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.suffix.lower() == ".gz":
+        return cast("IO[bytes]", gzip.open(path))
+    return path.open("rb")
+
+
+def _read_ascii(text: str, format_name: str, ids: Collection[str]) -> dict[str, Array]:
+    from astropy.table import Table
+
+    if format_name == "ascii.ecsv":
+        return from_astropy(Table.read(text, format=format_name))
+    table = Table.read(text, format=format_name, converters={"*": [str]})
+    columns = {}
+    for name in table.colnames:
+        values = np.ma.filled(np.ma.asarray(table[name]).astype(object), "")
+        column = pa.chunked_array([pa.array(values.tolist(), pa.string())])
+        columns[name] = values_of_text(column, is_id=name in ids or is_identifier(name))
     return columns
 
 
 def _read_parquet(path: Path, max_rows: int | None) -> dict[str, Array]:
     _refuse_long(path, pq.read_metadata(path).num_rows, max_rows)
+    require_distinct(pq.read_schema(path).names)
     return _from_arrow(pq.read_table(path))
 
 
-def _read_csv(path: Path, max_rows: int | None) -> dict[str, Array]:
-    from pyarrow import csv
-
-    return _from_arrow(csv.read_csv(path))
+def _read_csv(path: Path, ids: Collection[str]) -> dict[str, Array]:
+    with path.open("rb") as file:
+        if ECSV.match(file.read(64)):
+            file.seek(0)
+            return _read_ascii(file.read().decode("utf-8-sig"), "ascii.ecsv", ids)
+        file.seek(0)
+        return read_delimited(file, ids=ids)
 
 
 def _read_fits(path: Path, max_rows: int | None) -> dict[str, Array]:
@@ -123,12 +230,7 @@ def _read_votable(path: Path, max_rows: int | None) -> dict[str, Array]:
     return from_astropy(parse_single_table(BytesIO(content)).to_table(use_names_over_ids=True))
 
 
-_READERS = {
-    ".parquet": _read_parquet,
-    ".csv": _read_csv,
-    ".fits": _read_fits,
-    ".vot": _read_votable,
-}
+_READERS = {".parquet": _read_parquet, ".fits": _read_fits, ".vot": _read_votable}
 
 
 def _refuse_long(path: Path, rows: int, max_rows: int | None) -> None:
@@ -137,40 +239,77 @@ def _refuse_long(path: Path, rows: int, max_rows: int | None) -> None:
 
 
 def _from_arrow(table: pa.Table) -> dict[str, Array]:
-    nested = {
-        name for name in table.column_names if pa.types.is_nested(table.schema.field(name).type)
-    }
-    return {
-        name: table.column(name).to_numpy() for name in table.column_names if name not in nested
-    }
+    columns = {name: from_arrow(table.column(name)) for name in table.column_names}
+    return {name: values for name, values in columns.items() if values is not None}
+
+
+def from_arrow(column: pa.ChunkedArray) -> Array | None:
+    """Values of an Arrow column as `read_table` gives them; None for a list per row."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_nested(kind):
+        return None
+    if pa.types.is_decimal(kind):
+        kind = pa.int64() if kind.scale <= 0 and kind.precision <= 18 else pa.float64()
+        column = column.cast(kind)
+    if pa.types.is_temporal(kind):
+        return _iso(column)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        missing = column.is_null().to_numpy()
+        return with_gaps(
+            column.fill_null(0 if pa.types.is_integer(kind) else False).to_numpy(), missing
+        )
+    if "binary" in str(kind):
+        return _decoded(column)
+    if "string" in str(kind):
+        column = column.cast(pa.large_string())
+    values: Array = column.to_numpy()
+    return values
+
+
+def _iso(column: pa.ChunkedArray) -> Array:
+    """Dates and times as ISO text."""
+    if pa.types.is_duration(column.type):
+        return with_gaps(
+            column.cast(pa.int64()).fill_null(0).to_numpy(), column.is_null().to_numpy()
+        )
+    iso = [
+        TRAILING_ZEROS.sub("", one.replace(" ", "T"), count=1)
+        if one and "." in one
+        else one and one.replace(" ", "T")
+        for one in column.cast(pa.string()).to_pylist()
+    ]
+    return np.array([*iso, None], object)[:-1]
+
+
+def _decoded(column: pa.ChunkedArray) -> Array | None:
+    try:
+        text = [None if one is None else one.decode() for one in column.to_pylist()]
+    except UnicodeDecodeError:  # not text: no more of use than a list per row
+        return None
+    return np.array([*text, None], object)[:-1]
 
 
 def from_astropy(table: Any) -> dict[str, Array]:  # noqa: ANN401 - astropy has no types
     """Columns of an astropy table as `read_table` does."""
-    return {name: _unmasked(table[name]) for name in table.colnames if table[name].ndim == 1}
+    columns = {
+        name: _unmasked(getattr(table[name], "isot", table[name]))
+        for name in table.colnames
+        if table[name].ndim == 1 and not hasattr(table[name], "represent_as")
+    }
+    return {name: values for name, values in columns.items() if not _has_lists(values)}
+
+
+def _has_lists(values: Array) -> bool:
+    return values.dtype == object and any(isinstance(one, np.ndarray | list) for one in values)
 
 
 def _unmasked(column: Any) -> Array:  # noqa: ANN401 - astropy has no types
     values: Array = np.asarray(column)
     values = values.astype(values.dtype.newbyteorder("="))
-    missing = np.ma.getmaskarray(column)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
     if values.dtype.kind == "U":
         values = values.astype(object)
-    if missing.any() and values.dtype.kind in "biu":
-        values = values.astype(np.float64)
-    if missing.any():
-        values[missing] = np.nan if values.dtype.kind == "f" else None
-    return values
-
-
-def _to_arrow(values: Array) -> pa.Array:
-    plain = values.ndim == 1 and values.dtype.kind in "biuf"
-    return pa.array(np.ascontiguousarray(values) if plain else values.tolist())
-
-
-def _flat(values: Array) -> Array:
-    if values.ndim == 2:
-        return np.array([" ".join(map(str, row)) for row in values.tolist()], dtype=str)
-    if values.dtype == np.float16:  # no type of FITS or of VOTable
-        return values.astype(np.float32)
-    return values.astype(str) if values.dtype == object else values
+    return with_gaps(values, np.ma.getmaskarray(column))

@@ -68,15 +68,20 @@ class Comparison(NamedTuple):
     def mask(self, column: Columns) -> Bools:
         """Say where the comparison holds, shape (N,)."""
         values, is_text = column(self.column), isinstance(self.value, str)
-        holds_text = values.dtype.kind not in "biuf"
+        known = np.array(values == values, bool)
+        if values.dtype == object:
+            known &= np.array([one is not None for one in values], bool)
+        whole = values.dtype == object and all(isinstance(v, int) for v in values[known].tolist())
+        holds_text = values.dtype.kind not in "biuf" and not (whole and known.any())
         if is_text != holds_text or (is_text and self.sign not in ("=", "==", "!=")):
             raise ConfigError(
                 f"where: {self} does not fit column {self.column}, which holds "
                 f"{'text: compare it by == or != with a word' if holds_text else 'numbers'}"
             )
-        known = values == values
-        values = values.astype(str) if holds_text else values
-        held: Bools = SIGNS[self.sign](values, self.value) & known
+        held = np.zeros(len(values), bool)
+        some = values[known]
+        some = some.astype(str) if holds_text else some
+        held[known] = np.asarray(SIGNS[self.sign](some, self.value), bool)
         return held
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.delimited import with_gaps
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError, ShapeError
 from ssl_photoz.core.types import Array, Floats, PathLike
@@ -358,7 +359,14 @@ def _to_arrow(values: Array | Sequence[bytes]) -> pa.Array:
     if not isinstance(values, np.ndarray):
         return pa.array(values, pa.binary())
     if values.dtype.kind in "SUO":
-        return pa.array([v.decode() if isinstance(v, bytes) else str(v) for v in values])
+        known = [v for v in values.tolist() if v is not None]
+        if known and all(isinstance(v, int) for v in known):  # whole numbers with gaps
+            return pa.array(values.tolist())
+        text = [v.decode() if isinstance(v, bytes) else str(v) for v in known]
+        if len(known) == len(values):
+            return pa.array(text, pa.string())
+        nothing = iter(text)
+        return pa.array(["" if v is None else next(nothing) for v in values], pa.string())
     if values.ndim == 1:
         return pa.array(values)
     flat = np.ascontiguousarray(values).reshape(len(values), -1)
@@ -372,5 +380,9 @@ def _to_numpy(column: pa.ChunkedArray) -> Array:
     if pa.types.is_fixed_size_list(column.type):
         flat: Array = column.flatten().to_numpy(zero_copy_only=False)
         return flat.reshape(-1, column.type.list_size)
+    if column.null_count and pa.types.is_integer(column.type):  # as floats they would be rounded
+        return with_gaps(
+            column.fill_null(0).to_numpy(), column.is_null().to_numpy(zero_copy_only=False)
+        )
     values: Array = column.to_numpy(zero_copy_only=False)
     return values

@@ -106,8 +106,9 @@ class Galaxies:
             path = Path(folder) / f"selection.{kind}"
             try:
                 write_table(path, table, simulated=self.run.simulated)
-            except (ValueError, TypeError, UnicodeError) as error:
-                raise DataError(f"{kind} cannot hold this selection ({error}); try csv") from None
+            except DataError as error:  # without the path, which is none of the reader's
+                reason = str(error).removeprefix(f"out={path}: ")
+                raise DataError(f"{kind} cannot hold this selection: {reason}") from None
             return path.read_bytes()
 
     def _said(self, row: int) -> list[tuple[str, Any]]:

@@ -6,7 +6,6 @@ import numpy as np
 
 from ssl_photoz.catalog.catalogue import Catalogue
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.catalogue import without_sentinels
 
 PER_BAND = {"PSFSIZE": "psfsize", "PSFDEPTH": "psfdepth"}
 # Names that mean something in a cutout file, in lower case.
@@ -35,7 +34,7 @@ def cutout_columns(
     used = {roles.ra, roles.dec, roles.id, roles.z}
     used |= {name for name in catalogue.columns if name.lower() == "simulated"}
     if roles.z is not None:
-        columns["Z"] = without_sentinels(catalogue.columns[roles.z].astype(np.float32))
+        columns["Z"] = catalogue.z.astype(np.float32)
     if ebv_mag is not None:
         columns["EBV"] = ebv_mag
         used |= {

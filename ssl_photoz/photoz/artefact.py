@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ssl_photoz.catalog.writable import to_arrow
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.types import Array, PathLike
@@ -102,7 +103,8 @@ def save_probe(
         with artefact.atomic_path(folder / f"{name}.safetensors") as scratch:
             scratch.write_bytes(save(arrays, {"hyper_parameters": json.dumps(given)}))
     with artefact.atomic_path(folder / "predictions.parquet") as scratch:
-        pq.write_table(pa.table({k: pa.array(v.tolist()) for k, v in predictions.items()}), scratch)
+        columns = {k: to_arrow(k, v) for k, v in predictions.items()}
+        pq.write_table(pa.table(columns), scratch)
     artefact.write_json(folder / "metrics.json", metrics)
     card = artefact.write_card(
         folder, "probe", config=config, parents=parents, probes=list(probes), **facts

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ssl_photoz.catalog.writable import to_arrow
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools
@@ -142,7 +143,7 @@ def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
 
 
 def _table(columns: Mapping[str, Array], density: Density, *, simulated: bool) -> pa.Table:
-    plain = {name: pa.array(values.tolist()) for name, values in columns.items()}
+    plain = {name: to_arrow(name, values) for name, values in columns.items()}
     pdf = pa.array(density.values.astype(np.float32).ravel())
     table = pa.table(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.ids import exact_ids
+from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.sky import Sky
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
@@ -60,14 +63,15 @@ class Catalogue:
                 f"{path} has the columns {', '.join(table)}; expected id and z_phot: a table that "
                 f"ssl-photoz predict wrote"
             )
-        found = find_ids(table["id"], self.id)
+        theirs = exact_ids(path, "id", table["id"], whole=self.id.dtype.kind in "iu")
+        found = find_ids(theirs, self.id)
         if not (found >= 0).any():
             raise MismatchError(
                 f"{path} predicts redshifts of {len(table['id'])} galaxies, none of them among "
                 f"these {len(self)}; give the predictions for these embeddings"
             )
         columns = {
-            name: np.where(found < 0, np.nan, table[name].astype(np.float32)[found])
+            name: np.where(found < 0, np.nan, numbers_of(table[name])[0].astype(np.float32)[found])
             for name in PHOTOZ
             if name in table
         }
@@ -105,10 +109,19 @@ def find_ids(ids: Array, wanted: Array) -> Ints:
 
     Args:
         ids: Integers or text, shape (N,).
-        wanted: Integers or text, shape (m,); compared as text unless both are integers.
+        wanted: Integers or text, shape (m,); compared as text unless both are integers. Text that
+            is not there is sought without the spaces around it.
     """
-    if ids.dtype.kind not in "iu" or wanted.dtype.kind not in "iu":
-        ids, wanted = ids.astype(str), wanted.astype(str)
+    if ids.dtype.kind in "iu" and wanted.dtype.kind in "iu":
+        return _places(ids, wanted)
+    ids, wanted = ids.astype(str), wanted.astype(str)
+    found = _places(ids, wanted)
+    if (found < 0).any():
+        found = np.where(found < 0, _places(np.char.strip(ids), np.char.strip(wanted)), found)
+    return found
+
+
+def _places(ids: Array, wanted: Array) -> Ints:
     sought, again = np.unique(wanted, return_inverse=True)
     place = np.minimum(np.searchsorted(sought, ids), len(sought) - 1)
     hits = np.flatnonzero(sought[place] == ids) if len(sought) else np.empty(0, np.int64)
@@ -129,8 +142,8 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
         DataError: If there is none; says so if its cutout was rejected when embedding.
     """
     if catalogue.id.dtype.kind in "iu":
-        number = int(wanted) if wanted.strip().removeprefix("-").isdigit() else None
-        matches = np.flatnonzero(catalogue.id == number)
+        plain = re.fullmatch(r"0|-?[1-9][0-9]*", wanted.strip())  # 0123 is not galaxy 123
+        matches = np.flatnonzero(catalogue.id == int(wanted)) if plain else np.empty(0, np.int64)
     else:
         matches = np.flatnonzero(catalogue.id.astype(str) == wanted)
     if len(matches):

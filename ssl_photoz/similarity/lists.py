@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.ids import exact_ids, refuse_rows
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools, Ints
@@ -17,7 +18,6 @@ from ssl_photoz.similarity.settings import MatchConfig, Missing
 
 MAX_ROWS = 100_000
 MAX_BYTES = 64 << 20
-EXACT = 2**53  # whole numbers up to here survive as floats
 
 
 class Listed(NamedTuple):
@@ -62,11 +62,15 @@ def read_list(
         raise DataError(f"{path} is empty: it has columns but no rows; list at least one galaxy")
     for name in ("id", "targetid"):
         if name in columns:
-            return match_ids(_whole_ids(path, columns[name]), catalogue, config)
+            return match_ids(
+                exact_ids(path, name, columns[name], whole=catalogue.id.dtype.kind in "iu"),
+                catalogue,
+                config,
+            )
     if {"ra", "dec"} <= set(columns):
         ra, dec = (_real(path, name, columns[name]) for name in ("ra", "dec"))
-        _refuse_rows(
-            path, ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)), "no position on the sky"
+        refuse_rows(
+            f"{path}:", ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)), "no position on the sky"
         )
         return match_positions(ra, dec, catalogue, config)
     raise DataError(
@@ -117,20 +121,6 @@ def _listed(rows: Ints, absent: tuple[str, ...], what: str, missing: Missing) ->
     return Listed(found[np.sort(np.unique(found, return_index=True)[1])], absent)
 
 
-def _whole_ids(path: Path, ids: Array) -> Array:
-    """Ids as integers or text; numbers with a point are ids only if no digit was lost."""
-    if ids.dtype.kind == "f":
-        _refuse_rows(path, ~np.isfinite(ids), "no id")
-        lost = (ids != np.floor(ids)) | (np.abs(ids) > EXACT)
-        _refuse_rows(path, lost, "an id stored as a floating-point number, which has lost digits")
-        return ids.astype(np.int64)
-    if ids.dtype.kind in "iu":
-        return ids
-    text = np.array(["" if one is None else str(one).strip() for one in ids], dtype=object)
-    _refuse_rows(path, text == "", "no id")
-    return text
-
-
 def _real(path: Path, name: str, values: Array) -> Array:
     if values.dtype.kind not in "iuf":
         raise DataError(
@@ -138,15 +128,6 @@ def _real(path: Path, name: str, values: Array) -> Array:
             f"as numbers"
         )
     return values.astype(np.float64)
-
-
-def _refuse_rows(path: Path, bad: Bools, what: str) -> None:
-    rows = np.flatnonzero(bad) + 1
-    if len(rows):
-        some = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        raise DataError(
-            f"{path}: {len(rows)} of {len(bad)} rows have {what} (row {some}); mend them"
-        )
 
 
 def rows_to_hide(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_photoz.catalog.tables import require_suffix, write_table
+from ssl_photoz.catalog.tables import require_writable, write_table
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Ints
@@ -120,14 +120,16 @@ def save_answer(out: Path, embeddings: Embeddings, answer: LookAlikes) -> Path:
 
     Raises:
         ConfigError: If out has another suffix.
+        DataError: If its format cannot hold the ids.
     """
-    require_suffix(out)
+    table = answer.table()
+    require_writable(out, table)
     simulated = embeddings.card.simulated
     picture = out.with_suffix(".png")
     panels = wrap(answer_panels(embeddings, answer), columns=COLUMNS)
     title = title_of(f"Look-alikes of {_name(answer)}", simulated=simulated)
     draw_montage(picture, panels, title=title)
-    write_table(out, answer.table(), simulated=simulated)
+    write_table(out, table, simulated=simulated)
     return picture
 
 

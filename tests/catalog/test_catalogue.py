@@ -52,7 +52,7 @@ def test_every_format_keeps_ids_exactly(tmp_path, name, form):
     assert catalogue.find("survey").tolist() == TABLE["SURVEY"]
     said = catalogue.as_text()
     assert "TARGET_RA, TARGET_DEC" in said
-    assert "Z (redshift)" in said
+    assert "redshift   Z; " in said
 
 
 def test_text_ids_stay_text(tmp_path):

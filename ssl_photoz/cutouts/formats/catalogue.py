@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.redshifts import stand_for_none
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.quality import has_position
@@ -18,7 +19,6 @@ USUAL_NAMES = ("catalog", "catalogue", "metadata", "labels")
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "cutout", "key", "name")
 ID_COLUMNS = ("targetid", "id", "object_id", "objid", "specobjid", "dr7objid", "ls_id")
 REDSHIFTS = ("redshift", "z_spec", "zspec", "spec_z", "z")
-NO_REDSHIFT = -1.0  # catalogues write -1, -9, -99, -999 for none
 MATCH_ARCSEC = 1.0
 
 
@@ -112,7 +112,7 @@ def _require_whole_lines(path: Path) -> None:
 def without_sentinels(z: Array) -> Array:
     """Redshifts with NaN for what catalogues write where there is none."""
     known = np.asarray(z, np.float64)
-    return np.where(known > NO_REDSHIFT, known, np.nan).astype(np.float32)
+    return np.where(stand_for_none(known), np.nan, known).astype(np.float32)
 
 
 def canonical(table: dict[str, Array]) -> dict[str, Array]:

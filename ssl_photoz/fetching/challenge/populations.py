@@ -11,6 +11,7 @@ import numpy as np
 
 from ssl_photoz.catalog.catalogue import Catalogue
 from ssl_photoz.catalog.lowz_cuts import select_lowz
+from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools
 from ssl_photoz.fetching.challenge.cuts import (
@@ -35,6 +36,7 @@ from ssl_photoz.fetching.challenge.sample import (
     repeats,
 )
 
+WORDS = ("spectype",)
 DF_COLUMNS = (
     *("flux_g", "flux_r", "flux_ivar_g", "flux_ivar_r", "mw_transmission_g", "mw_transmission_r"),
     *("shape_r", "shape_r_ivar"),
@@ -114,17 +116,27 @@ def _apply(
     return steps, kept
 
 
+def _numbers(name: str, values: Array) -> Array:
+    """A column as numbers; a text among them is one that is unknown, and said."""
+    if values.dtype.kind in "biuf":
+        return values
+    numbers, words = numbers_of(values)
+    if words:
+        print(f"  {name}: {len(words)} of {len(values)} are no number, such as {words[0]!r}")
+    return numbers
+
+
 def _columns(catalogue: Catalogue, without: Collection[str]) -> dict[str, Array]:
     """Columns of the cuts by their lower-case names."""
     found = {"targetid": catalogue.ids} if catalogue.ids.dtype.kind == "i" else {}
     if catalogue.roles.z is not None:
-        found["z"] = catalogue.columns[catalogue.roles.z]
+        found["z"] = catalogue.z
     lacking: dict[str, list[str]] = {}
     for name, cut in {name: cut for group in GROUPS for name, cut in CUTS[group].items()}.items():
         for column in cut.columns:
             values = catalogue.find(column)
             if column not in found and values is not None:
-                found[column] = values
+                found[column] = values if column in WORDS else _numbers(column, values)
             if column not in found and name not in without:
                 lacking.setdefault(name, []).append(column)
     if lacking:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.ids import exact_ids
+from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Doubles
@@ -55,7 +57,8 @@ class Estimates:
                 f"{path} has no column {', '.join(sorted(lacking))}; expected the table of "
                 f"predict rows=all, or of probe density=true"
             )
-        return cls(columns["id"], Prediction(*(columns[name] for name in NAMES)), density)
+        prediction = Prediction(*(_real(columns[name]) for name in NAMES))
+        return cls(exact_ids(path, "id", columns["id"]), prediction, density)
 
     def of(self, some: Labelled) -> tuple[Labelled, Estimates]:
         """Galaxies that are in both, and their estimates, in one order."""
@@ -180,6 +183,10 @@ def _require(count: int, split: str) -> None:
             f"{FEWEST_LABELS}; a table of predict rows=all holds all, one of probe density=true no "
             f"labelled ones but those of the test split"
         )
+
+
+def _real(values: Array) -> Array:
+    return values if values.dtype.kind == "f" else numbers_of(values)[0]
 
 
 def _metadata(path: Path) -> Mapping[bytes, bytes]:
