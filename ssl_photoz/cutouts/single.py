@@ -11,6 +11,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
+from ssl_photoz.cutouts.schema import parse_bands, split_bands
 
 SUFFIXES = (".fits", ".fit", ".npy")
 MAX_SIDE_PX = 1024
@@ -93,7 +94,8 @@ def _read_fits(path: Path, row: int) -> Single:
             raise DataError(f"{path} holds no image; expected one of (bands, side, side)")
         _require_cutout(path, hdu.shape)
         pixels = _one(path, hdu.data, hdu.shape, row)
-        return Single(pixels, bands_of(hdu.header), *place_of(hdu.header, pixels.shape))
+        bands = bands_of(hdu.header, len(pixels))
+        return Single(pixels, bands, *place_of(hdu.header, pixels.shape))
 
 
 def _one(path: Path, cube: Any, shape: Sequence[int], row: int) -> Array:  # noqa: ANN401
@@ -117,12 +119,12 @@ def _require_cutout(path: Path, shape: Sequence[int]) -> None:
         )
 
 
-def bands_of(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy has no types
-    """Names that ``BANDS`` of a FITS header states: ``grz``, or ``g,r,z``; or None."""
+def bands_of(header: Any, count: int) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy
+    """Names that ``BANDS`` of a FITS header states: ``grz``, ``g r z`` or ``g,r,z``; or None."""
     stated = header.get("BANDS")
     if not isinstance(stated, str) or not stated.strip():
         return None
-    return tuple(stated.strip().split(",") if "," in stated else stated.strip())
+    return split_bands(parse_bands(stated), count)
 
 
 def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, float]:  # noqa: ANN401

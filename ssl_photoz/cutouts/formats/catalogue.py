@@ -11,6 +11,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.cutouts.formats.hdf5 import require_same_column
 from ssl_photoz.cutouts.quality import has_position
 
 SUFFIXES = (".csv", ".parquet", ".vot")
@@ -78,7 +79,7 @@ def read_beside(path: Path, stems: Sequence[str], ra: Doubles, dec: Doubles) -> 
     from ssl_photoz.catalog.tables import read_table
 
     _require_whole_lines(path)
-    table = {name.lower(): values for name, values in read_table(path).items()}
+    table = _by_lower_case(path, read_table(path))
     length = len(next(iter(table.values()), ()))
     rows, by = _match(table, stems, ra, dec)
     matched = rows >= 0
@@ -95,6 +96,19 @@ def read_beside(path: Path, stems: Sequence[str], ra: Doubles, dec: Doubles) -> 
         f"catalogue {path.name}: {matched.sum()} of {len(stems)} cutouts matched by {by}, "
         f"{unused} of its rows without a cutout",
     )
+
+
+def _by_lower_case(path: Path, table: dict[str, Array]) -> dict[str, Array]:
+    """Columns by their name in lower case; ``Z`` beside ``z`` is refused unless it is the same."""
+    lower: dict[str, Array] = {}
+    first: dict[str, str] = {}
+    for name, values in table.items():
+        before = lower.setdefault(name.lower(), values)
+        if before is not values:
+            one = first[name.lower()]
+            require_same_column(path, name.lower(), (one, before), (name, values))
+        first.setdefault(name.lower(), name)
+    return lower
 
 
 def _require_whole_lines(path: Path) -> None:

@@ -111,7 +111,7 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
         length=length,
         n_bands=count,
         side_px=sides[0],
-        bands=",".join(bands_of(header) or ()),
+        bands=",".join(bands_of(header, count) or ()),
         pixscale_arcsec=float("nan") if pixscale_arcsec is None else pixscale_arcsec,
         ra=ra,
         dec=dec,

@@ -17,7 +17,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.schema import PER_BAND, require_images
+from ssl_photoz.cutouts.schema import PER_BAND, parse_bands, require_images, split_bands
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
@@ -178,12 +178,33 @@ def examine(
     require_inside(path, pixels)
     rows, bands, size_px, _ = shape
     skipped = tuple(name for name in skip if items.pop(name, None) is not None)
+    attributes = plain_attributes(group)
+    named = [name for name, item in items.items() if _names_bands(name, item, bands)]
+    for name in named:
+        stated = parse_bands(items.pop(name).asstr("utf-8", "replace")[()])
+        also = next((value for key, value in attributes.items() if key.lower() == "bands"), None)
+        if also is None:
+            attributes["bands"] = ",".join(split_bands(stated, bands))
+        elif split_bands(parse_bands(also), bands) != split_bands(stated, bands):
+            raise DataError(
+                f"{path}: the dataset `{name}` names the bands {','.join(stated)}, the attribute "
+                f"`bands` {','.join(parse_bands(also))}; mend one of them"
+            )
     datasets, left_out = find_columns(
         path, items, rows, bands, canonical=canonical, needs_position=needs_position
     )
-    attributes = plain_attributes(group)
     left_out = (*skipped, *left_out)
     return Examined(rows, bands, size_px, pixels.dtype, datasets, left_out, attributes)
+
+
+def _names_bands(name: str, item: h5py.HLObject, bands: int) -> bool:
+    """Whether a dataset is the names of the bands: text, ``g,r,z`` or one name each."""
+    return (
+        name.lower() == "bands"
+        and isinstance(item, h5py.Dataset)
+        and (item.dtype.kind == "S" or h5py.check_string_dtype(item.dtype) is not None)
+        and item.shape in ((), (1,), (bands,))
+    )
 
 
 def find_columns(
@@ -228,8 +249,12 @@ def find_columns(
             continue
         column = canonical.get(name.lower(), name.lower())
         if column in found:
-            both = f"`{_name(found[column])}` and `{name}`"
-            raise DataError(f"{path}: {both} both mean column {column!r}")
+            _require_plausible(path, dataset)
+            require_same_column(
+                path, column, (_name(found[column]), found[column]), (name, dataset)
+            )
+            left_out.append(name)
+            continue
         if column in PER_BAND and dataset.shape != (rows, n_bands):
             raise DataError(
                 f"{path}: `{name}` has shape {dataset.shape}, expected ({rows}, {n_bands})"
@@ -238,6 +263,31 @@ def find_columns(
         found[column] = dataset
     _require_numbers(path, found, needs_position)
     return {column: _name(dataset) for column, dataset in found.items()}, tuple(left_out)
+
+
+def require_same_column(
+    path: Path, column: str, one: tuple[str, Any], other: tuple[str, Any]
+) -> None:
+    """Refuse two arrays that mean one column, such as ``Z`` and ``z``, unless they are the same.
+
+    Args:
+        path: The file, for messages.
+        column: What both mean.
+        one: Name and values of the first; a dataset will do.
+        other: Name and values of the second.
+
+    Raises:
+        DataError: If their values differ.
+    """
+    first, second = (np.asarray(values[...]) for _, values in (one, other))
+    if first.shape == second.shape:
+        same = (first == second) | ((first != first) & (second != second))
+        if np.all(same):
+            return
+    raise DataError(
+        f"{path}: `{one[0]}` and `{other[0]}` both mean column {column!r} and differ; rename "
+        f"one of them, such as a magnitude `z` to `mag_z`"
+    )
 
 
 def _name(dataset: h5py.Dataset) -> str:
@@ -280,7 +330,11 @@ def plain_attributes(group: h5py.Group) -> dict[str, Any]:
     """Attributes that are numbers or text."""
     kept = {}
     for name, value in group.attrs.items():
-        if isinstance(value, str | bytes) or np.asarray(value).dtype.kind in "biufSU":
+        values = np.asarray(value)
+        texts = values.dtype.kind == "O" and all(
+            isinstance(one, str | bytes) for one in values.flat
+        )
+        if isinstance(value, str | bytes) or texts or values.dtype.kind in "biufSU":
             kept[name] = value
     return kept
 

@@ -32,7 +32,7 @@ from ssl_photoz.cutouts.formats.parquet_schema import (
 )
 from ssl_photoz.cutouts.formats.row_groups import Groups, RowGroups, look_at_groups
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
-from ssl_photoz.cutouts.schema import Overrides, Source, describe, require_images
+from ssl_photoz.cutouts.schema import Overrides, Source, describe, require_images, stated_truth
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 TILE = re.compile(r"(^|/)Npix=\d+(/|\.)")
@@ -72,7 +72,10 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         raise DataError(f"{path} cannot be read: damaged or truncated ({detail})") from None
     groups = Groups(**found)
     source = _describe(path, groups, pixels, overrides)
-    columns, left_out = find_columns(schema, pixels, source.bands)
+    try:
+        columns, left_out = find_columns(schema, pixels, source.bands)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     return ParquetCutouts(source, paths, groups, pixels, columns=columns, left_out=left_out)
 
 
@@ -154,6 +157,7 @@ def _files(path: Path) -> tuple[list[Path], str]:
 
 def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) -> Source:
     require_images(path, (groups.total, *pixels.shape), pixels.dtype, pixels.leaf)
+    usually = pixels.dtype != np.uint8
     return describe(
         path,
         overrides,
@@ -162,8 +166,8 @@ def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) 
         bands=pixels.bands,
         pixscale_arcsec=pixels.pixscale_arcsec,
         usual_pixscale_arcsec=np.nan if "pixscale_arcsec" in pixels.stated else None,
-        calibrated=bool(pixels.stated.get("calibrated", pixels.dtype != np.uint8)),
-        simulated=bool(pixels.stated.get("simulated", False)),
+        calibrated=stated_truth(path, pixels.stated, "calibrated", default=usually),
+        simulated=stated_truth(path, pixels.stated, "simulated", default=False),
     )
 
 

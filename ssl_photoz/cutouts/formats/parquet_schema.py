@@ -89,7 +89,11 @@ def find_columns(
     """Map canonical names to paths in the schema; return also what can be no column.
 
     Several paths are the bands of one column: ``psfdepth_g``, ``psfdepth_r`` ... are ``psfdepth``.
+
+    Raises:
+        DataError: If names of identity, position or redshift differ in nothing but their case.
     """
+    _require_one_meaning(schema)
     plain = {
         name.lower(): name
         for name in reversed(schema.names)
@@ -114,6 +118,17 @@ def find_columns(
         name for name in schema.names if name not in plain.values() and name != pixels.column
     )
     return columns, left_out
+
+
+def _require_one_meaning(schema: pa.Schema) -> None:
+    seen: dict[str, str] = {}
+    for name in schema.names:
+        other = seen.setdefault(name.lower(), name)
+        if other is not name and name.lower() in ("ra", "dec", *ID_COLUMNS, *REDSHIFTS):
+            raise DataError(
+                f"columns `{other}` and `{name}` both mean {name.lower()!r}; rename one of them, "
+                f"such as a magnitude `z` to `mag_z`"
+            )
 
 
 def _stated(schema: pa.Schema) -> dict[str, Any]:

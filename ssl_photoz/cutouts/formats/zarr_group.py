@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
-from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
+from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, require_same_column
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     PER_BAND,
@@ -25,6 +25,7 @@ from ssl_photoz.cutouts.schema import (
     describe,
     parse_bands,
     require_images,
+    stated_truth,
 )
 
 MARKS = ("zarr.json", ".zgroup", ".zmetadata")
@@ -71,9 +72,21 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     for name, array in {"images": images, **arrays}.items():
         _require_harmless(path, name, array)
     require_images(path, images.shape, images.dtype, "images")
+    _state_bands(arrays, images.shape[1], attributes)
     columns, left_out = _find_columns(path, arrays, images.shape[0], images.shape[1])
     source = _describe(path, images, attributes, overrides)
     return ZarrCutouts(source, columns, left_out=left_out, attributes=attributes)
+
+
+def _state_bands(arrays: dict[str, Any], n_bands: int, attributes: dict[str, Any]) -> None:
+    """Take an array of the bands' names for the attribute, where there is none."""
+    name = next((name for name in arrays if name.lower() == "bands"), None)
+    if name is None or arrays[name].shape not in ((), (1,), (n_bands,)):
+        return
+    values = np.asarray(arrays[name][...])
+    if values.dtype.kind in "SUOT" and not any(key.lower() == "bands" for key in attributes):
+        attributes["bands"] = _text(np.ravel(values)).tolist()
+        del arrays[name]
 
 
 class ZarrCutouts:
@@ -208,7 +221,10 @@ def _find_columns(
                 f"{path}: `{name}` has shape {array.shape}, `images` {rows} rows of {n_bands} bands"
             )
         if column in found:
-            raise DataError(f"{path}: `{found[column]}` and `{name}` both mean column {column!r}")
+            first = found[column]
+            require_same_column(path, column, (first, arrays[first]), (name, array))
+            left_out.append(name)
+            continue
         if column in NUMBERS and not (array.ndim == 1 and array.dtype.kind in "iuf"):
             raise DataError(
                 f"{path}: `{name}` is {array.dtype} {array.shape}, expected real numbers"
@@ -227,8 +243,8 @@ def _describe(path: Path, images: Any, attributes: dict[str, Any], overrides: Ov
         dtype=images.dtype.name,
         bands=parse_bands(stated["bands"]) if "bands" in stated else None,
         pixscale_arcsec=None if scale is None else float(scale),
-        calibrated=bool(stated.get("calibrated", images.dtype != np.uint8)),
-        simulated=bool(stated.get("simulated", False)),
+        calibrated=stated_truth(path, stated, "calibrated", default=images.dtype != np.uint8),
+        simulated=stated_truth(path, stated, "simulated", default=False),
     )
 
 
