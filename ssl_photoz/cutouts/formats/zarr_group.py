@@ -71,6 +71,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         raise DataError(f"{path} has no array `images`; it has {', '.join(arrays)}")
     for name, array in {"images": images, **arrays}.items():
         _require_harmless(path, name, array)
+    _require_behind(path, {"images": images, **arrays})
     require_images(path, images.shape, images.dtype, "images")
     _state_bands(arrays, images.shape[1], attributes)
     columns, left_out = _find_columns(path, arrays, images.shape[0], images.shape[1])
@@ -166,7 +167,7 @@ def _names(group: Any) -> list[str]:  # noqa: ANN401 - a zarr group
 
 
 def _require_harmless(path: Path, name: str, array: Any) -> None:  # noqa: ANN401 - a zarr array
-    """Refuse codecs that may run code, chunks that fill memory, sizes with nothing behind them."""
+    """Refuse codecs that may run code, and chunks that fill memory."""
     about = array.metadata.to_dict()
     strange = sorted(
         set(_codecs([about.get(key) for key in ("codecs", "filters", "compressor")])) - CODECS
@@ -182,14 +183,24 @@ def _require_harmless(path: Path, name: str, array: Any) -> None:  # noqa: ANN40
             f"{path}: `{name}` has chunks of {chunk_bytes} bytes, expected at most "
             f"{MOST_CHUNK_BYTES}; store it in smaller chunks"
         )
-    stored, claimed = 0, array.size * array.dtype.itemsize
-    for file in (path / name).rglob("*"):
+
+
+def _require_behind(path: Path, arrays: dict[str, Any]) -> None:
+    """Refuse sizes with nothing behind them.
+
+    An array alone may have nothing: chunks that are all fill value have no file. Of a whole group,
+    which has pixels, that is no more than compression does; see `hdf5`.
+    """
+    sizes = {name: array.size * array.dtype.itemsize for name, array in arrays.items()}
+    name, claimed = max(sizes.items(), key=lambda one: one[1])
+    stored = 0
+    for file in path.rglob("*"):
         stored += file.stat().st_size
         if stored * MOST_COMPRESSION >= claimed:
             return
     raise DataError(
-        f"{path}: `{name}` claims {claimed} bytes, its files have {stored}; it is damaged, or made "
-        f"to fill memory"
+        f"{path}: `{name}` claims {claimed} bytes, all files of the group have {stored}; it is "
+        f"damaged, or made to fill memory"
     )
 
 
