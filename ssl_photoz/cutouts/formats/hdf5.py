@@ -1,7 +1,7 @@
 """What an HDF5 file holds, and what of it can be pixels and columns.
 
-Only what lies in the file itself is read: links to other files are not followed, and datasets whose
-values lie elsewhere are refused.
+Only what lies in the file itself is read: soft links are followed within it, links to other files
+are not, and datasets whose values lie elsewhere are refused.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
+from ssl_photoz.cutouts.formats.ids import lost_digits
 from ssl_photoz.cutouts.schema import PER_BAND, parse_bands, require_images, split_bands
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
+MOST_HOPS = 16
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
@@ -89,15 +91,38 @@ def _shape(item: h5py.HLObject) -> tuple[tuple[int, ...] | None, np.dtype[Any] |
 
 
 def own_items(group: h5py.Group) -> dict[str, h5py.HLObject]:
-    """Datasets and groups of the file itself, by name; links are passed over.
+    """Datasets and groups of the file itself, by name, also those that it links to within itself.
+
+    Links that lead to another file or nowhere are passed over.
 
     Raises:
         OSError: If there are more names than any cutout file has.
     """
     if len(group) > MOST_NAMES:
         raise OSError(f"{len(group)} names in {group.name!r}, expected at most {MOST_NAMES}")
-    names = [name for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink)]
-    return {name: group[name] for name in names}
+    found = {name: _own_item(group, name) for name in group}
+    return {name: item for name, item in found.items() if item is not None}
+
+
+def _own_item(group: h5py.Group, name: str, hops: int = 0) -> h5py.HLObject | None:
+    """Item of the file itself under a name; None if a link on the way leads out, or nowhere."""
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.HardLink):
+        return group[name]
+    if not isinstance(link, h5py.SoftLink) or hops >= MOST_HOPS:
+        return None
+    place: h5py.HLObject = group.file if link.path.startswith("/") else group
+    for part in link.path.split("/"):
+        if part in ("", "."):
+            continue
+        if not isinstance(place, h5py.Group) or part not in place.keys():
+            return None
+        hops += 1
+        found = _own_item(place, part, hops)
+        if found is None:
+            return None
+        place = found
+    return place
 
 
 def require_inside(path: Path, dataset: h5py.Dataset) -> None:
@@ -168,6 +193,7 @@ def examine(
         DataError: If there are no pixels, or they or a column are not as expected.
     """
     items = own_items(group)
+    held = set(items)
     pixels = items.pop(images, None)
     if not isinstance(pixels, h5py.Dataset):
         raise DataError(f"{path} has no dataset `{images}`; it has {listing(path)}")
@@ -193,7 +219,8 @@ def examine(
     datasets, left_out = find_columns(
         path, items, rows, bands, canonical=canonical, needs_position=needs_position
     )
-    left_out = (*skipped, *left_out)
+    elsewhere = (f"{name} (a link out of the file)" for name in set(group) - held)
+    left_out = (*skipped, *left_out, *sorted(elsewhere))
     return Examined(rows, bands, size_px, pixels.dtype, datasets, left_out, attributes)
 
 
@@ -260,6 +287,10 @@ def find_columns(
                 f"{path}: `{name}` has shape {dataset.shape}, expected ({rows}, {n_bands})"
             )
         _require_plausible(path, dataset)
+        lost = lost_digits(dataset[...]) if column == "id" and dataset.dtype.kind == "f" else ""
+        if lost:
+            left_out.append(f"{name} ({lost})")
+            continue
         found[column] = dataset
     _require_numbers(path, found, needs_position)
     return {column: _name(dataset) for column, dataset in found.items()}, tuple(left_out)

@@ -17,6 +17,7 @@ import numpy as np
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, require_same_column
+from ssl_photoz.cutouts.formats.ids import exact_ids, lost_digits
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     PER_BAND,
@@ -119,7 +120,8 @@ class ZarrCutouts:
         values = np.asarray(self._opened.get().group[self._names[name]][...])
         if values.dtype.kind in "OTS":
             return _text(values)
-        return values.astype(values.dtype.newbyteorder("="))
+        values = values.astype(values.dtype.newbyteorder("="))
+        return exact_ids(values) if name == "id" else values
 
     def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
         """Read rows into an array."""
@@ -240,6 +242,10 @@ def _find_columns(
             raise DataError(
                 f"{path}: `{name}` is {array.dtype} {array.shape}, expected real numbers"
             )
+        lost = lost_digits(np.asarray(array[...])) if column == "id" else ""
+        if lost:
+            left_out.append(f"{name} ({lost})")
+            continue
         found[column] = name
     return found, tuple(left_out)
 
