@@ -11,13 +11,13 @@ import math
 import os
 import warnings
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
+from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, key_of, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Overrides, Source
@@ -43,7 +43,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         DataError: If no file in it is a cutout, or its catalogue cannot be used.
     """
     names, identity, _ = list_files(path, SUFFIXES)
-    found = kept(f"fits1{identity}", lambda: _look_at_all(path, names), files=len(names))
+    found = kept(f"fits2{identity}", lambda: _look_at_all(path, names), files=len(names))
     is_table = found["fault"] == TABLE
     tables = [name.decode("utf-8", "surrogateescape") for name in found["file"][is_table]]
     return open_gathered(
@@ -73,7 +73,7 @@ def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
 
 
 def _look_at(folder: Path, name: str) -> Seen:
-    seen = Seen(name, PurePosixPath(name).stem)
+    seen = Seen(name, key_of(name))
     try:
         with (folder / name).open("rb") as file:
             head, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
