@@ -19,6 +19,7 @@ FLUX_DTYPES = ("float16", "float32", "float64")
 PER_BAND = ("psfsize", "psfdepth", "noise")
 MOST_BANDS, MOST_SIDE_PX = 64, 8192
 LONGEST_BAND = 40
+DEGREES = ("", "deg", "degs", "degree", "degrees", "deg.", "d", "\N{DEGREE SIGN}", "none")
 TRUE, FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
 
 
@@ -157,6 +158,24 @@ def require_images(path: Path, shape: Sequence[int], dtype: np.dtype[Any], name:
         raise DataError(
             f"{path}: `{name}` is {dtype}, expected {', '.join(FLUX_DTYPES)} "
             f"(nanomaggies/px) or uint8 (display values)"
+        )
+
+
+def require_degrees(path: Path, name: str, unit: object) -> None:
+    """Refuse a position whose stated unit is no degree; nothing stated means degrees.
+
+    Args:
+        path: The file, for messages.
+        name: Name of the column.
+        unit: What the file states as its unit, if anything.
+
+    Raises:
+        DataError: If it states another one, such as ``rad`` or ``hourangle``.
+    """
+    text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit or "")
+    if text.strip().lower() not in DEGREES:
+        raise DataError(
+            f"{path}: `{name}` is in {text[:40]!a}, expected degrees; convert it, or mend its unit"
         )
 
 

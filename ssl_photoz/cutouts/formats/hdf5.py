@@ -18,11 +18,18 @@ import numpy as np
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.ids import lost_digits
-from ssl_photoz.cutouts.schema import PER_BAND, parse_bands, require_images, split_bands
+from ssl_photoz.cutouts.schema import (
+    PER_BAND,
+    parse_bands,
+    require_degrees,
+    require_images,
+    split_bands,
+)
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
 MOST_HOPS = 16
+UNITS = ("unit", "units", "UNIT", "UNITS")
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
@@ -350,6 +357,9 @@ def _require_numbers(path: Path, columns: Mapping[str, h5py.Dataset], needs_posi
                 f"{path}: `{_name(dataset)}` is {dataset.dtype} of shape "
                 f"{dataset.shape}, expected real numbers of shape ({len(dataset)},)"
             )
+        if dataset is not None and column in ("ra", "dec"):
+            for name in UNITS:
+                require_degrees(path, _name(dataset), dataset.attrs.get(name))
 
 
 def listing(path: Path) -> str:

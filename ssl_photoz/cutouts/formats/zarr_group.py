@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
-from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, require_same_column
+from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, UNITS, require_same_column
 from ssl_photoz.cutouts.formats.ids import exact_ids, lost_digits
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
@@ -25,6 +25,7 @@ from ssl_photoz.cutouts.schema import (
     Source,
     describe,
     parse_bands,
+    require_degrees,
     require_images,
     stated_truth,
 )
@@ -246,6 +247,9 @@ def _find_columns(
         if lost:
             left_out.append(f"{name} ({lost})")
             continue
+        if column in ("ra", "dec"):
+            for key in UNITS:
+                require_degrees(path, name, array.attrs.get(key))
         found[column] = name
     return found, tuple(left_out)
 
