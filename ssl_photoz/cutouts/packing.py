@@ -88,8 +88,9 @@ def pack(
         "packed_where": where or "",
         "packed_mask": cutout_parents(cutouts, mask).get("mask"),
     }
+    read_as = {"packed_read_as": source.read_as, "packed_rows": rows_digest(cutouts)}
     if out.exists():
-        _require_same(out, identity)
+        _require_same(out, identity, read_as, source)
         return None
     if dtype == "float16" and source.dtype != "float16":
         _require_bright(cutouts)
@@ -110,7 +111,8 @@ def pack(
             file["SOURCE_ROW"] = kept
         images = file.create_dataset("images", shape, dtype)
         saturated = _copy_pixels(cutouts, kept, images, size_px)
-        file.attrs.update({name: value for name, value in identity.items() if value is not None})
+        stated = {**identity, **read_as}
+        file.attrs.update({name: value for name, value in stated.items() if value is not None})
     return Packed(len(kept), len(masked), saturated, left_out)
 
 
@@ -162,15 +164,42 @@ def kept_size(source: Source, size_px: int | None) -> int:
     return size_px
 
 
-def _require_same(out: Path, identity: Mapping[str, Any]) -> None:
+def rows_digest(cutouts: Cutouts) -> str:
+    """What tells these rows of a file from others; empty for all of them."""
+    return str(getattr(cutouts.stored, "digest", ""))
+
+
+def _require_same(
+    out: Path, identity: Mapping[str, Any], read_as: Mapping[str, Any], source: Source
+) -> None:
+    """Refuse a copy made otherwise.
+
+    Args:
+        out: The copy.
+        identity: What it has to state of how it was made.
+        read_as: Likewise, but copies of earlier versions do not.
+        source: The cutouts as they are read now, which it states as any file does.
+    """
     with open_hdf5(out) as file:
-        found = {**dict.fromkeys(identity), "packed_where": "", **file.attrs}
-    for name, wanted in identity.items():
-        if found[name] != wanted:
+        found = {**dict.fromkeys(identity), "packed_where": "", **read_as, **file.attrs}
+    now = {
+        "bands": ",".join(source.bands),
+        "calibrated": source.calibrated,
+        "simulated": source.simulated,
+        "pixscale_arcsec": source.pixscale_arcsec,
+    }
+    # Without an attribute the scale varies from row to row.
+    found = {"pixscale_arcsec": np.nan, **found}
+    for name, wanted in {**identity, **read_as, **now}.items():
+        if found.get(name) != wanted and not (_is_nan(found.get(name)) and _is_nan(wanted)):
             raise MismatchError(
                 f"{out} is there already and has {name} = {found[name]}, asked for {wanted}; "
                 f"give another out=, or delete it"
             )
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and bool(np.isnan(value))
 
 
 def _require_bright(cutouts: Cutouts) -> None:

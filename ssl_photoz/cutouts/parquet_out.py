@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ssl_photoz.core import artefact
+from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.columns_out import stored_columns
+from ssl_photoz.cutouts.packing import rows_digest
 from ssl_photoz.cutouts.reader import Cutouts
 
 NAMES = {"id": "object_id", "z": "z_spec"}
@@ -63,6 +65,9 @@ def write_parquet(
         "config": config,
         "parents": {"cutouts": artefact.fingerprint(source.path)},
     }
+    if digest := rows_digest(cutouts):
+        given["parents"]["rows"] = digest
+    _require_same_source(folder, cutouts)
     if not artefact.begin(folder, "cutouts", ignore=("data", "out"), **given):
         return None
     columns, left_out = _columns(cutouts)
@@ -86,6 +91,27 @@ def write_parquet(
         **about, **given,
     )  # fmt: skip
     return Parquet(written, left_out)
+
+
+def _require_same_source(folder: Path, cutouts: Cutouts) -> None:
+    """Refuse a folder, finished or not, whose first part states other bands, scale or calibration.
+
+    Settings alone do not tell: cutouts that were opened before have their own.
+    """
+    first = folder / "part-00000.parquet"
+    try:
+        stated = json.loads((pq.read_metadata(first).metadata or {}).get(METADATA, b"{}"))
+    except (OSError, pa.ArrowException):  # none, or not finished
+        return
+    card = artefact.read_json(folder / "card.json") if (folder / "card.json").is_file() else {}
+    wanted = {**_about(cutouts), "read_as": cutouts.source.read_as}
+    found = {**wanted, **stated, **{name: card[name] for name in ("read_as",) if name in card}}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise MismatchError(
+                f"{folder} already holds cutouts with {name} = {found[name]}, asked for {value}; "
+                f"give another out=, or delete the folder"
+            )
 
 
 def _columns(cutouts: Cutouts) -> tuple[dict[str, str], tuple[str, ...]]:

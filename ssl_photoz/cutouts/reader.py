@@ -56,6 +56,10 @@ class Cutouts:
         derived = ["noise"] if "noise" not in stored.columns and self._has_depth else []
         others = [name for name in stored.columns if name not in ALWAYS and name.isprintable()]
         self.columns = (*ALWAYS, *others, *derived)
+        if stored.left_out:
+            some = ", ".join(ascii(name)[1:-1][:100] for name in stored.left_out[:8])
+            note = f"not read, {len(stored.left_out)}: {some}"
+            self.source = replace(self.source, notes=(*self.source.notes, note))
         if odd := [name for name in stored.columns if not name.isprintable()]:
             note = f"left out: {len(odd)} columns with unprintable names, such as {odd[0][:40]!a}"
             self.source = replace(self.source, notes=(*self.source.notes, note))

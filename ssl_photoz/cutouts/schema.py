@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ FLUX_DTYPES = ("float16", "float32", "float64")
 PER_BAND = ("psfsize", "psfdepth", "noise")
 MOST_BANDS, MOST_SIDE_PX = 64, 8192
 LONGEST_BAND = 40
+DEGREES = ("", "deg", "degs", "degree", "degrees", "deg.", "d", "\N{DEGREE SIGN}", "none")
+TRUE, FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,24 @@ def require_images(path: Path, shape: Sequence[int], dtype: np.dtype[Any], name:
         )
 
 
+def require_degrees(path: Path, name: str, unit: object) -> None:
+    """Refuse a position whose stated unit is no degree; nothing stated means degrees.
+
+    Args:
+        path: The file, for messages.
+        name: Name of the column.
+        unit: What the file states as its unit, if anything.
+
+    Raises:
+        DataError: If it states another one, such as ``rad`` or ``hourangle``.
+    """
+    text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit or "")
+    if text.strip().lower() not in DEGREES:
+        raise DataError(
+            f"{path}: `{name}` is in {text[:40]!a}, expected degrees; convert it, or mend its unit"
+        )
+
+
 def settle_bands(
     path: Path, count: int, stated: Sequence[str] | None, asked: Sequence[str] | None
 ) -> tuple[str, ...]:
@@ -167,7 +187,9 @@ def settle_bands(
     Raises:
         DataError: If the file states others than were asked for, or another number.
     """
-    if asked is not None and stated is not None and tuple(asked) != tuple(stated):
+    asked = None if asked is None else split_bands(asked, count)
+    stated = None if stated is None else split_bands(stated, count)
+    if asked is not None and stated is not None and asked != stated:
         raise DataError(
             f"{path} states bands {','.join(stated)}, asked for {','.join(asked)}; "
             f"leave bands out, or mend the file"
@@ -205,9 +227,57 @@ def settle_pixscale(
 def parse_bands(stated: object) -> tuple[str, ...]:
     """Read ``"g,r,z"``, an array of names, or a legend such as ``"R,G,B = SDSS i,r,g"``.
 
+    A text without a comma is one name here; `split_bands` takes it apart once their number is
+    known.
+
     >>> parse_bands("R,G,B = SDSS i,r,g")
     ('i', 'r', 'g')
+    >>> parse_bands("g r z")
+    ('g r z',)
     """
     parts = [stated] if isinstance(stated, str | bytes) else np.ravel(np.asarray(stated)).tolist()
     text = ",".join(part.decode() if isinstance(part, bytes) else str(part) for part in parts)
-    return tuple(word.split()[-1] for word in text.rpartition("=")[2].split(",") if word.strip())
+    words = [word.strip() for word in text.rpartition("=")[2].split(",") if word.strip()]
+    return tuple(words if len(words) == 1 else (word.split()[-1] for word in words))
+
+
+def split_bands(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Take the one text ``"g r z"`` or ``"grz"`` apart into as many bands as there are.
+
+    >>> split_bands(["grz"], 3), split_bands(["g r z"], 3), split_bands(["SDSS g"], 1)
+    (('g', 'r', 'z'), ('g', 'r', 'z'), ('g',))
+    """
+    if len(names) != 1:
+        return tuple(names)
+    words = names[0].split()
+    if count == 1 and words:
+        return (words[-1],)
+    if len(words) == count:
+        return tuple(words)
+    return tuple(words[0]) if len(words) == 1 and len(words[0]) == count else tuple(names)
+
+
+def stated_truth(path: Path, stated: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """What a file states of itself as true or false: as such, as 0 or 1, or in words.
+
+    Args:
+        path: The file, for messages.
+        stated: Its attributes, by name in lower case.
+        name: ``calibrated`` or ``simulated``.
+        default: What holds where it states nothing.
+
+    Raises:
+        DataError: If it states anything else.
+    """
+    if name not in stated:
+        return default
+    values = np.ravel(np.asarray(stated[name]))
+    value = values[0].item() if values.size == 1 else None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str) and value.strip().lower() in (*TRUE, *FALSE):
+        return value.strip().lower() in TRUE
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    said = repr(stated[name])[:60]
+    raise DataError(f"{path}: `{name}` is {said}, expected true or false; mend the attribute")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
+from ssl_photoz.cutouts.schema import parse_bands, split_bands
 
 SUFFIXES = (".fits", ".fit", ".npy")
 MAX_SIDE_PX = 1024
@@ -93,7 +94,11 @@ def _read_fits(path: Path, row: int) -> Single:
             raise DataError(f"{path} holds no image; expected one of (bands, side, side)")
         _require_cutout(path, hdu.shape)
         pixels = _one(path, hdu.data, hdu.shape, row)
-        return Single(pixels, bands_of(hdu.header), *place_of(hdu.header, pixels.shape))
+        bands = bands_of(hdu.header, len(pixels))
+        try:
+            return Single(pixels, bands, *place_of(hdu.header, pixels.shape))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
 
 
 def _one(path: Path, cube: Any, shape: Sequence[int], row: int) -> Array:  # noqa: ANN401
@@ -117,21 +122,40 @@ def _require_cutout(path: Path, shape: Sequence[int]) -> None:
         )
 
 
-def bands_of(header: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy has no types
-    """Names that ``BANDS`` of a FITS header states: ``grz``, or ``g,r,z``; or None."""
+def bands_of(header: Any, count: int) -> tuple[str, ...] | None:  # noqa: ANN401 - astropy
+    """Names that ``BANDS`` of a FITS header states: ``grz``, ``g r z`` or ``g,r,z``; or None."""
     stated = header.get("BANDS")
     if not isinstance(stated, str) or not stated.strip():
         return None
-    return tuple(stated.strip().split(",") if "," in stated else stated.strip())
+    return split_bands(parse_bands(stated), count)
 
 
 def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, float]:  # noqa: ANN401
-    """Pixel scale, arcsec/px, and the centre, degrees, from the world coordinates."""
+    """Pixel scale, arcsec/px, and the centre in ICRS, degrees, from the world coordinates.
+
+    Whatever the order of their axes, their unit and their frame: FK4, FK5 and Galactic coordinates
+    are transformed. FK5 of J2000 is taken for ICRS, 0.02 arcsec away.
+
+    Raises:
+        DataError: If the frame cannot be transformed, such as ecliptic coordinates.
+    """
+    from astropy.coordinates import FK5
+    from astropy.time import Time
     from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
+    from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
 
     wcs = WCS(header).celestial
     if not wcs.has_celestial:
         return None, float("nan"), float("nan")
-    ra, dec = wcs.pixel_to_world_values((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
-    return 3600 * float(np.mean(proj_plane_pixel_scales(wcs))), float(ra) % 360, float(dec)
+    axes = {str(name).partition("-")[0] for name in wcs.wcs.ctype}
+    frame = wcs_to_celestial_frame(wcs) if axes in ({"RA", "DEC"}, {"GLON", "GLAT"}) else None
+    if frame is None:  # astropy takes some of them, such as ELON, for ICRS
+        raise DataError(
+            f"world coordinates are {'/'.join(sorted(axes))}, expected RA/DEC or GLON/GLAT; "
+            f"convert the header"
+        )
+    centre = wcs.pixel_to_world((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
+    if not (isinstance(frame, FK5) and frame.equinox == Time("J2000")):
+        centre = centre.icrs
+    scale_deg = float(np.mean(proj_plane_pixel_scales(wcs)))
+    return 3600 * scale_deg, float(centre.ra.deg) % 360, float(centre.dec.deg)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+
+import numpy as np
 
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.stored import Stored, Wrapped
@@ -15,6 +18,9 @@ class Subset(Wrapped):
     Args:
         stored: All of them.
         rows: Rows to keep, increasing, shape (M,).
+
+    Attributes:
+        digest: What tells these rows from others.
     """
 
     is_subset = True
@@ -22,6 +28,7 @@ class Subset(Wrapped):
     def __init__(self, stored: Stored, rows: Ints) -> None:
         super().__init__(stored)
         self._rows = rows
+        self.digest = hashlib.sha256(np.asarray(rows, np.int64).tobytes()).hexdigest()
         self.source = replace(stored.source, rows=len(rows))
 
     def column(self, name: str) -> Array:

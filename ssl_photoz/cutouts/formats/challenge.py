@@ -17,7 +17,7 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.formats.hdf5 import Examined, examine, looking_into, root_items
 from ssl_photoz.cutouts.formats.hdf5_images import Hdf5Images
 from ssl_photoz.cutouts.formats.stored import Stored
-from ssl_photoz.cutouts.schema import Overrides, Source, describe, parse_bands
+from ssl_photoz.cutouts.schema import Overrides, Source, describe, parse_bands, stated_truth
 
 PIXSCALE_NAMES = ("pixscale_arcsec", "pixel_scale_arcsec", "pixscale")
 
@@ -64,8 +64,8 @@ def _describe(
         pixscale_arcsec=pixscale_arcsec,
         # Files of this package say NaN where the scale is unknown.
         usual_pixscale_arcsec=math.nan if "pixscale_arcsec" in stated else None,
-        calibrated=bool(stated.get("calibrated", found.dtype != np.uint8)),
-        simulated=bool(stated.get("simulated", False)),
+        calibrated=stated_truth(path, stated, "calibrated", default=found.dtype != np.uint8),
+        simulated=stated_truth(path, stated, "simulated", default=False),
     )
 
 

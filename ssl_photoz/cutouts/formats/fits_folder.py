@@ -11,13 +11,14 @@ import math
 import os
 import warnings
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
+from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, key_of, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Overrides, Source
@@ -27,12 +28,18 @@ SUFFIXES = (".fits", ".fit")
 SAME_PX = 1e-6
 HEADER_BYTES = 2880 * 64  # 2,300 cards; the service writes some 60
 TABLE = "no image in the primary HDU"
+FRAME = "world coordinates"  # of another frame: a cutout, although it cannot be used
+PLAIN = (  # a header without these cards means the first; both mean RA, Dec in degrees
+    *(("CUNIT1", "deg", "degree"), ("CUNIT2", "deg", "degree")),
+    *(("RADESYS", "ICRS", "FK5"), ("EQUINOX", 2000, 2000.0)),
+)
 
 
 def recognise(path: Path) -> str | None:
     """Recognise a folder with FITS images in it, or in the folders in it."""
     some = some_files(path, SUFFIXES) if path.is_dir() else []
-    images = [one.name for one in some if not _look_at(one.parent, one.name).fault]
+    faults = {one.name: _look_at(one.parent, one.name).fault for one in some}
+    images = [name for name, fault in faults.items() if not fault or fault.startswith(FRAME)]
     return f"folder of FITS cutouts such as {min(images)}" if images else None
 
 
@@ -43,7 +50,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         DataError: If no file in it is a cutout, or its catalogue cannot be used.
     """
     names, identity, _ = list_files(path, SUFFIXES)
-    found = kept(f"fits1{identity}", lambda: _look_at_all(path, names), files=len(names))
+    found = kept(f"fits2{identity}", lambda: _look_at_all(path, names), files=len(names))
     is_table = found["fault"] == TABLE
     tables = [name.decode("utf-8", "surrogateescape") for name in found["file"][is_table]]
     return open_gathered(
@@ -73,13 +80,15 @@ def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
 
 
 def _look_at(folder: Path, name: str) -> Seen:
-    seen = Seen(name, PurePosixPath(name).stem)
+    seen = Seen(name, key_of(name))
     try:
         with (folder / name).open("rb") as file:
             head, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
         if not head.startswith(b"SIMPLE"):
             return seen._replace(fault="not a plain FITS file")
         return _judge(seen, *_header(head), size)
+    except DataError as error:
+        return seen._replace(fault=str(error))
     except Exception as error:  # a damaged header makes astropy raise whatever comes
         return seen._replace(fault=f"damaged header ({type(error).__name__})")
 
@@ -111,7 +120,7 @@ def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: AN
         length=length,
         n_bands=count,
         side_px=sides[0],
-        bands=",".join(bands_of(header) or ()),
+        bands=",".join(bands_of(header, count) or ()),
         pixscale_arcsec=float("nan") if pixscale_arcsec is None else pixscale_arcsec,
         ra=ra,
         dec=dec,
@@ -127,7 +136,9 @@ def _place(header: Any, side_px: int) -> tuple[float | None, float, float]:  # n
     cards = [header.get(f"{name}{axis}") for name in ("CTYPE", "CRPIX", "CRVAL") for axis in (1, 2)]
     matrix = [header.get(f"CD{row}_{column}") for column in (1, 2) for row in (1, 2)]
     numbers = all(isinstance(card, int | float) for card in (*cards[2:], *matrix))
-    if str(cards[0])[:4] == "RA--" and str(cards[1])[:4] == "DEC-" and numbers:
+    as_usual = all(header.get(name, usual) in {usual, other} for name, usual, other in PLAIN)
+    equatorial = str(cards[0])[:4] == "RA--" and str(cards[1])[:4] == "DEC-"
+    if as_usual and equatorial and numbers:
         scales = math.hypot(*matrix[:2]), math.hypot(*matrix[2:])
         if max(abs(cards[2] - middle), abs(cards[3] - middle)) < SAME_PX:
             return 1800 * sum(scales), cards[4] % 360, float(cards[5])

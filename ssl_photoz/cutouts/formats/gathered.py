@@ -6,9 +6,10 @@ with the rejects, and rows in are rows out.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Seen(NamedTuple):
 
     Attributes:
         file: Path relative to the folder.
-        key: Name of the cutout.
+        key: Name of the cutout: its path without suffix, in the folder or the tar.
         fault: Why it is none; empty if it is one.
         offset: First byte of its pixels, or of its picture.
         length: Bytes.
@@ -56,6 +57,23 @@ class Seen(NamedTuple):
     def kind(self) -> str:
         """What all cutouts of a set have in common."""
         return f"{self.n_bands} bands {self.bands}".strip() + f" of {self.side_px} px"
+
+
+def key_of(name: str) -> str:
+    """Name of a cutout that is a file of its own: its path without suffix.
+
+    >>> key_of("ring/0001.png")
+    'ring/0001'
+    """
+    return bounded(PurePosixPath(name).with_suffix("").as_posix())
+
+
+def bounded(key: str) -> str:
+    """Shorten a very long name so that different names stay different."""
+    if len(key) <= LONGEST_KEY:
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{key[: LONGEST_KEY - 17]}~{digest}"
 
 
 def as_arrays(seen: Iterable[Seen]) -> dict[str, Array]:
@@ -146,19 +164,20 @@ def _beside(path: Path, found: Mapping[str, Array], tables: Sequence[str]) -> Be
     catalogue = find_catalogue(path, tables) if path.is_dir() else None
     if catalogue is None:
         return None
-    return read_beside(catalogue, found["key"].tolist(), found["ra"], found["dec"])
+    return read_beside(catalogue, found["key"].tolist(), found["ra"], found["dec"], folder=path)
 
 
 def _columns(found: Mapping[str, Array], beside: Beside | None) -> dict[str, Array]:
     columns = dict(beside.columns) if beside else {}
-    keys = _exact(found["key"])
+    names = _distinct(found)
+    keys = _exact(names)
     ids = columns.get("id")
     if ids is None:
         columns["id"] = keys
     else:
         missing = (ids == "") | (ids == "nan") if ids.dtype.kind == "U" else ids == -1
         if missing.any():
-            columns["id"] = np.where(missing, found["key"], ids.astype(str))
+            columns["id"] = np.where(missing, names, ids.astype(str))
     for name in ("ra", "dec"):
         known = columns.get(name)
         if known is None:
@@ -166,6 +185,19 @@ def _columns(found: Mapping[str, Array], beside: Beside | None) -> dict[str, Arr
         else:
             columns[name] = np.where(np.isfinite(known), known, found[name])
     return columns
+
+
+def _distinct(found: Mapping[str, Array]) -> Array:
+    """Names of the cutouts, as short as they differ: without folders, with, or with the file."""
+    keys = found["key"]
+    names = np.array([key.rpartition("/")[2] for key in keys.tolist()], str)
+    if len(np.unique(names)) < len(names):
+        names = keys
+    if len(np.unique(names)) < len(names):
+        files = [name.decode("utf-8", "surrogateescape") for name in found["file"].tolist()]
+        pairs = zip(files, keys.tolist(), strict=True)
+        names = np.array([f if key_of(f) == key else f"{f}/{key}" for f, key in pairs], str)
+    return names
 
 
 def _exact(keys: Array) -> Array:

@@ -1,7 +1,7 @@
 """What an HDF5 file holds, and what of it can be pixels and columns.
 
-Only what lies in the file itself is read: links to other files are not followed, and datasets whose
-values lie elsewhere are refused.
+Only what lies in the file itself is read: soft links are followed within it, links to other files
+are not, and datasets whose values lie elsewhere are refused.
 """
 
 from __future__ import annotations
@@ -17,10 +17,19 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.schema import PER_BAND, require_images
+from ssl_photoz.cutouts.formats.ids import lost_digits
+from ssl_photoz.cutouts.schema import (
+    PER_BAND,
+    parse_bands,
+    require_degrees,
+    require_images,
+    split_bands,
+)
 
 CANONICAL = {"targetid": "id"}
 MOST_NAMES = 20_000
+MOST_HOPS = 16
+UNITS = ("unit", "units", "UNIT", "UNITS")
 MOST_COMPRESSION = 2000  # deflate reaches 1032
 
 
@@ -89,15 +98,38 @@ def _shape(item: h5py.HLObject) -> tuple[tuple[int, ...] | None, np.dtype[Any] |
 
 
 def own_items(group: h5py.Group) -> dict[str, h5py.HLObject]:
-    """Datasets and groups of the file itself, by name; links are passed over.
+    """Datasets and groups of the file itself, by name, also those that it links to within itself.
+
+    Links that lead to another file or nowhere are passed over.
 
     Raises:
         OSError: If there are more names than any cutout file has.
     """
     if len(group) > MOST_NAMES:
         raise OSError(f"{len(group)} names in {group.name!r}, expected at most {MOST_NAMES}")
-    names = [name for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink)]
-    return {name: group[name] for name in names}
+    found = {name: _own_item(group, name) for name in group}
+    return {name: item for name, item in found.items() if item is not None}
+
+
+def _own_item(group: h5py.Group, name: str, hops: int = 0) -> h5py.HLObject | None:
+    """Item of the file itself under a name; None if a link on the way leads out, or nowhere."""
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.HardLink):
+        return group[name]
+    if not isinstance(link, h5py.SoftLink) or hops >= MOST_HOPS:
+        return None
+    place: h5py.HLObject = group.file if link.path.startswith("/") else group
+    for part in link.path.split("/"):
+        if part in ("", "."):
+            continue
+        if not isinstance(place, h5py.Group) or part not in place.keys():
+            return None
+        hops += 1
+        found = _own_item(place, part, hops)
+        if found is None:
+            return None
+        place = found
+    return place
 
 
 def require_inside(path: Path, dataset: h5py.Dataset) -> None:
@@ -168,6 +200,7 @@ def examine(
         DataError: If there are no pixels, or they or a column are not as expected.
     """
     items = own_items(group)
+    held = set(items)
     pixels = items.pop(images, None)
     if not isinstance(pixels, h5py.Dataset):
         raise DataError(f"{path} has no dataset `{images}`; it has {listing(path)}")
@@ -178,12 +211,34 @@ def examine(
     require_inside(path, pixels)
     rows, bands, size_px, _ = shape
     skipped = tuple(name for name in skip if items.pop(name, None) is not None)
+    attributes = plain_attributes(group)
+    named = [name for name, item in items.items() if _names_bands(name, item, bands)]
+    for name in named:
+        stated = parse_bands(items.pop(name).asstr("utf-8", "replace")[()])
+        also = next((value for key, value in attributes.items() if key.lower() == "bands"), None)
+        if also is None:
+            attributes["bands"] = ",".join(split_bands(stated, bands))
+        elif split_bands(parse_bands(also), bands) != split_bands(stated, bands):
+            raise DataError(
+                f"{path}: the dataset `{name}` names the bands {','.join(stated)}, the attribute "
+                f"`bands` {','.join(parse_bands(also))}; mend one of them"
+            )
     datasets, left_out = find_columns(
         path, items, rows, bands, canonical=canonical, needs_position=needs_position
     )
-    attributes = plain_attributes(group)
-    left_out = (*skipped, *left_out)
+    elsewhere = (f"{name} (a link out of the file)" for name in set(group) - held)
+    left_out = (*skipped, *left_out, *sorted(elsewhere))
     return Examined(rows, bands, size_px, pixels.dtype, datasets, left_out, attributes)
+
+
+def _names_bands(name: str, item: h5py.HLObject, bands: int) -> bool:
+    """Whether a dataset is the names of the bands: text, ``g,r,z`` or one name each."""
+    return (
+        name.lower() == "bands"
+        and isinstance(item, h5py.Dataset)
+        and (item.dtype.kind == "S" or h5py.check_string_dtype(item.dtype) is not None)
+        and item.shape in ((), (1,), (bands,))
+    )
 
 
 def find_columns(
@@ -228,16 +283,49 @@ def find_columns(
             continue
         column = canonical.get(name.lower(), name.lower())
         if column in found:
-            both = f"`{_name(found[column])}` and `{name}`"
-            raise DataError(f"{path}: {both} both mean column {column!r}")
+            _require_plausible(path, dataset)
+            require_same_column(
+                path, column, (_name(found[column]), found[column]), (name, dataset)
+            )
+            left_out.append(name)
+            continue
         if column in PER_BAND and dataset.shape != (rows, n_bands):
             raise DataError(
                 f"{path}: `{name}` has shape {dataset.shape}, expected ({rows}, {n_bands})"
             )
         _require_plausible(path, dataset)
+        lost = lost_digits(dataset[...]) if column == "id" and dataset.dtype.kind == "f" else ""
+        if lost:
+            left_out.append(f"{name} ({lost})")
+            continue
         found[column] = dataset
     _require_numbers(path, found, needs_position)
     return {column: _name(dataset) for column, dataset in found.items()}, tuple(left_out)
+
+
+def require_same_column(
+    path: Path, column: str, one: tuple[str, Any], other: tuple[str, Any]
+) -> None:
+    """Refuse two arrays that mean one column, such as ``Z`` and ``z``, unless they are the same.
+
+    Args:
+        path: The file, for messages.
+        column: What both mean.
+        one: Name and values of the first; a dataset will do.
+        other: Name and values of the second.
+
+    Raises:
+        DataError: If their values differ.
+    """
+    first, second = (np.asarray(values[...]) for _, values in (one, other))
+    if first.shape == second.shape:
+        same = (first == second) | ((first != first) & (second != second))
+        if np.all(same):
+            return
+    raise DataError(
+        f"{path}: `{one[0]}` and `{other[0]}` both mean column {column!r} and differ; rename "
+        f"one of them, such as a magnitude `z` to `mag_z`"
+    )
 
 
 def _name(dataset: h5py.Dataset) -> str:
@@ -269,6 +357,9 @@ def _require_numbers(path: Path, columns: Mapping[str, h5py.Dataset], needs_posi
                 f"{path}: `{_name(dataset)}` is {dataset.dtype} of shape "
                 f"{dataset.shape}, expected real numbers of shape ({len(dataset)},)"
             )
+        if dataset is not None and column in ("ra", "dec"):
+            for name in UNITS:
+                require_degrees(path, _name(dataset), dataset.attrs.get(name))
 
 
 def listing(path: Path) -> str:
@@ -280,7 +371,11 @@ def plain_attributes(group: h5py.Group) -> dict[str, Any]:
     """Attributes that are numbers or text."""
     kept = {}
     for name, value in group.attrs.items():
-        if isinstance(value, str | bytes) or np.asarray(value).dtype.kind in "biufSU":
+        values = np.asarray(value)
+        texts = values.dtype.kind == "O" and all(
+            isinstance(one, str | bytes) for one in values.flat
+        )
+        if isinstance(value, str | bytes) or texts or values.dtype.kind in "biufSU":
             kept[name] = value
     return kept
 

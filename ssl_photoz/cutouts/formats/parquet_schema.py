@@ -17,6 +17,7 @@ from ssl_photoz.cutouts.formats.catalogue import ID_COLUMNS, REDSHIFTS
 from ssl_photoz.cutouts.formats.nested import number_type, shape_of_first
 from ssl_photoz.cutouts.schema import parse_bands
 
+NOTHING, TEXT, WHOLE, FLOATS, TRUTH, LISTS = "null", "text", "whole", "floats", "truth", "lists"
 IMAGES, PIXELS = ("image", "images"), ("flux", "array")
 
 
@@ -83,17 +84,45 @@ def look_at_pixels(file: pq.ParquetFile) -> Pixels:
     )
 
 
+def column_kinds(schemas: Sequence[pa.Schema]) -> dict[str, str]:
+    """Kind of every column over all files: what `kind_of` says of those that have values.
+
+    A type of null says nothing, and a column may be missing. Empty: no column.
+    """
+    kinds: dict[str, set[str]] = {}
+    for schema in schemas:
+        for field in schema:
+            kinds.setdefault(field.name, set()).add(kind_of(field.type))
+    return {name: _joint(found - {NOTHING}) for name, found in kinds.items()}
+
+
+def _joint(kinds: set[str]) -> str:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    plain = kinds and kinds <= {TEXT, WHOLE, FLOATS, TRUTH}
+    return "" if not plain else (FLOATS if FLOATS in kinds else TEXT if TEXT in kinds else WHOLE)
+
+
 def find_columns(
-    schema: pa.Schema, pixels: Pixels, bands: Sequence[str]
+    kinds: Mapping[str, str], pixels: Pixels, bands: Sequence[str]
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Map canonical names to paths in the schema; return also what can be no column.
 
+    Args:
+        kinds: Kind of every column; see `column_kinds`.
+        pixels: The column of pixels.
+        bands: Names of the bands.
+
     Several paths are the bands of one column: ``psfdepth_g``, ``psfdepth_r`` ... are ``psfdepth``.
+
+    Raises:
+        DataError: If names of identity, position or redshift differ in nothing but their case.
     """
+    _require_one_meaning(list(kinds))
     plain = {
         name.lower(): name
-        for name in reversed(schema.names)
-        if name != pixels.column and _is_column(schema.field(name).type)
+        for name in reversed(list(kinds))
+        if name != pixels.column and kinds[name]
     }
     columns: dict[str, tuple[str, ...]] = {
         name: (column,) for name, column in reversed(plain.items())
@@ -110,10 +139,19 @@ def find_columns(
         parts = [f"{name}_{band}" for band in bands]
         if name not in columns and all(part in columns for part in parts):
             columns[name] = tuple(columns.pop(part)[0] for part in parts)
-    left_out = tuple(
-        name for name in schema.names if name not in plain.values() and name != pixels.column
-    )
+    left_out = tuple(name for name in kinds if name not in plain.values() and name != pixels.column)
     return columns, left_out
+
+
+def _require_one_meaning(names: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other is not name and name.lower() in ("ra", "dec", *ID_COLUMNS, *REDSHIFTS):
+            raise DataError(
+                f"columns `{other}` and `{name}` both mean {name.lower()!r}; rename one of them, "
+                f"such as a magnitude `z` to `mag_z`"
+            )
 
 
 def _stated(schema: pa.Schema) -> dict[str, Any]:
@@ -180,14 +218,28 @@ def _cutout_shape(lengths: tuple[int, ...], bands: Sequence[str] | None) -> tupl
     return count, side, side
 
 
-def _is_column(kind: pa.DataType) -> bool:
+def kind_of(kind: pa.DataType) -> str:
+    """What a type holds, however it is stored; empty: nothing that a column can be."""
     types = pa.types
+    if types.is_null(kind):
+        return NOTHING
+    if types.is_dictionary(kind):
+        return kind_of(kind.value_type)
     if types.is_fixed_size_list(kind):
-        return bool(types.is_integer(kind.value_type) or types.is_floating(kind.value_type))
-    is_text = types.is_string(kind) or types.is_large_string(kind)
-    return bool(
-        is_text or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    )
+        numbers = types.is_integer(kind.value_type) or types.is_floating(kind.value_type)
+        return LISTS if numbers else ""
+    if types.is_decimal(kind):
+        return WHOLE if kind.scale <= 0 else FLOATS
+    texts: list[Any] = [types.is_string, types.is_large_string, types.is_string_view]
+    texts += [types.is_binary, types.is_large_binary, types.is_binary_view]
+    texts += [types.is_fixed_size_binary]
+    if any(is_text(kind) for is_text in texts):
+        return TEXT
+    if types.is_integer(kind):
+        return WHOLE
+    if types.is_floating(kind):
+        return FLOATS
+    return TRUTH if types.is_boolean(kind) else ""
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, open_gathered
+from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, key_of, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import Overrides, Source
@@ -38,7 +38,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         DataError: If no file in it is a square picture, or its catalogue cannot be used.
     """
     names, identity, _ = list_files(path, SUFFIXES)
-    found = kept(f"pictures1{identity}", lambda: _look_at_all(path, names), files=len(names))
+    found = kept(f"pictures2{identity}", lambda: _look_at_all(path, names), files=len(names))
     return open_pictures(path, found, overrides)
 
 
@@ -107,6 +107,6 @@ def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
 def _look_at(folder: Path, name: str) -> Seen:
     path = folder / name
     try:
-        return judge(Seen(name, PurePosixPath(name).stem), path, path.stat().st_size)
+        return judge(Seen(name, key_of(name)), path, path.stat().st_size)
     except OSError as error:
-        return Seen(name, PurePosixPath(name).stem, fault=f"cannot be read ({error.strerror})")
+        return Seen(name, key_of(name), fault=f"cannot be read ({error.strerror})")

@@ -46,18 +46,22 @@ class Groups:
 
 
 def look_at_groups(paths: list[Path]) -> dict[str, Array]:
-    """Read the footers of files; return the attributes of `Groups`."""
+    """Read the footers of files; return the attributes of `Groups`, and their different schemas."""
     from tqdm import tqdm
 
     found = []
+    schemas: dict[str, int] = {}
     for which, path in enumerate(tqdm(paths, desc="Parquet footers", leave=False, delay=1)):
         footer = pq.read_metadata(path)
+        schema = footer.schema.to_arrow_schema().remove_metadata().serialize().to_pybytes().hex()
+        schemas[schema] = schemas.get(schema, 0) + 1
         found += [
             (which, number, footer.row_group(number).num_rows)
             for number in range(footer.num_row_groups)
         ]
     file, number, rows = np.array(found, np.int64).reshape(-1, 3).T
-    return {"file": file[rows > 0], "number": number[rows > 0], "rows": rows[rows > 0]}
+    made = {"file": file[rows > 0], "number": number[rows > 0], "rows": rows[rows > 0]}
+    return made | {"schemas": np.array(list(schemas)), "files": np.array(list(schemas.values()))}
 
 
 class RowGroups:

@@ -29,7 +29,14 @@ from ssl_photoz.cutouts.formats.hdf5 import (
     root_items,
 )
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
-from ssl_photoz.cutouts.schema import MOST_SIDE_PX, Overrides, Source, describe, parse_bands
+from ssl_photoz.cutouts.schema import (
+    MOST_SIDE_PX,
+    Overrides,
+    Source,
+    describe,
+    parse_bands,
+    stated_truth,
+)
 
 CANONICAL = {"targetid": "id", "objid": "id"}
 USUAL_BANDS = ("i", "r", "g")
@@ -93,7 +100,7 @@ def _describe(
         bands=in_file,
         pixscale_arcsec=None if scale is None else float(scale),
         calibrated=False,
-        simulated=bool(stated.get("simulated", False)),
+        simulated=stated_truth(path, stated, "simulated", default=False),
     )
 
 

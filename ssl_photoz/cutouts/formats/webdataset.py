@@ -20,7 +20,7 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.formats.catalogue import Beside, canonical
 from ssl_photoz.cutouts.formats.facts import columns_of, joined
-from ssl_photoz.cutouts.formats.gathered import LONGEST_KEY, Seen, as_arrays
+from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, bounded
 from ssl_photoz.cutouts.formats.listing import kept, list_files, list_one, some_files
 from ssl_photoz.cutouts.formats.pictures import SUFFIXES as PICTURES
 from ssl_photoz.cutouts.formats.pictures import judge, open_pictures
@@ -50,7 +50,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     folder = path if path.is_dir() else path.parent
     listed = list_files(path, SUFFIXES) if path.is_dir() else list_one(path)
     found = kept(
-        f"tars1{listed.identity}",
+        f"tars2{listed.identity}",
         lambda: _look_at_all(folder, listed.names),
         files=listed.total_bytes // MEMBER_BYTES,
     )
@@ -79,7 +79,7 @@ def _samples(path: Path, name: str) -> Iterator[tuple[Seen, dict[str, Any]]]:
                 parts = {PurePosixPath(one.name).suffix.lower(): one for one in members}
                 picture = next((parts[suffix] for suffix in PICTURES if suffix in parts), None)
                 if picture is not None:
-                    seen = Seen(name, PurePosixPath(key).name[:LONGEST_KEY])
+                    seen = Seen(name, bounded(key.strip("/")))
                     seen = seen._replace(offset=picture.offset_data)
                     head = BytesIO(_read(archive, picture, HEAD_BYTES))
                     yield judge(seen, head, picture.size), _facts(archive, parts.get(".json"))

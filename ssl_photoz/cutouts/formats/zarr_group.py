@@ -16,7 +16,8 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
-from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION
+from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, UNITS, require_same_column
+from ssl_photoz.cutouts.formats.ids import exact_ids, lost_digits
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     PER_BAND,
@@ -24,7 +25,9 @@ from ssl_photoz.cutouts.schema import (
     Source,
     describe,
     parse_bands,
+    require_degrees,
     require_images,
+    stated_truth,
 )
 
 MARKS = ("zarr.json", ".zgroup", ".zmetadata")
@@ -70,10 +73,23 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         raise DataError(f"{path} has no array `images`; it has {', '.join(arrays)}")
     for name, array in {"images": images, **arrays}.items():
         _require_harmless(path, name, array)
+    _require_behind(path, {"images": images, **arrays})
     require_images(path, images.shape, images.dtype, "images")
+    _state_bands(arrays, images.shape[1], attributes)
     columns, left_out = _find_columns(path, arrays, images.shape[0], images.shape[1])
     source = _describe(path, images, attributes, overrides)
     return ZarrCutouts(source, columns, left_out=left_out, attributes=attributes)
+
+
+def _state_bands(arrays: dict[str, Any], n_bands: int, attributes: dict[str, Any]) -> None:
+    """Take an array of the bands' names for the attribute, where there is none."""
+    name = next((name for name in arrays if name.lower() == "bands"), None)
+    if name is None or arrays[name].shape not in ((), (1,), (n_bands,)):
+        return
+    values = np.asarray(arrays[name][...])
+    if values.dtype.kind in "SUOT" and not any(key.lower() == "bands" for key in attributes):
+        attributes["bands"] = _text(np.ravel(values)).tolist()
+        del arrays[name]
 
 
 class ZarrCutouts:
@@ -105,7 +121,8 @@ class ZarrCutouts:
         values = np.asarray(self._opened.get().group[self._names[name]][...])
         if values.dtype.kind in "OTS":
             return _text(values)
-        return values.astype(values.dtype.newbyteorder("="))
+        values = values.astype(values.dtype.newbyteorder("="))
+        return exact_ids(values) if name == "id" else values
 
     def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
         """Read rows into an array."""
@@ -153,7 +170,7 @@ def _names(group: Any) -> list[str]:  # noqa: ANN401 - a zarr group
 
 
 def _require_harmless(path: Path, name: str, array: Any) -> None:  # noqa: ANN401 - a zarr array
-    """Refuse codecs that may run code, chunks that fill memory, sizes with nothing behind them."""
+    """Refuse codecs that may run code, and chunks that fill memory."""
     about = array.metadata.to_dict()
     strange = sorted(
         set(_codecs([about.get(key) for key in ("codecs", "filters", "compressor")])) - CODECS
@@ -169,14 +186,24 @@ def _require_harmless(path: Path, name: str, array: Any) -> None:  # noqa: ANN40
             f"{path}: `{name}` has chunks of {chunk_bytes} bytes, expected at most "
             f"{MOST_CHUNK_BYTES}; store it in smaller chunks"
         )
-    stored, claimed = 0, array.size * array.dtype.itemsize
-    for file in (path / name).rglob("*"):
+
+
+def _require_behind(path: Path, arrays: dict[str, Any]) -> None:
+    """Refuse sizes with nothing behind them.
+
+    An array alone may have nothing: chunks that are all fill value have no file. Of a whole group,
+    which has pixels, that is no more than compression does; see `hdf5`.
+    """
+    sizes = {name: array.size * array.dtype.itemsize for name, array in arrays.items()}
+    name, claimed = max(sizes.items(), key=lambda one: one[1])
+    stored = 0
+    for file in path.rglob("*"):
         stored += file.stat().st_size
         if stored * MOST_COMPRESSION >= claimed:
             return
     raise DataError(
-        f"{path}: `{name}` claims {claimed} bytes, its files have {stored}; it is damaged, or made "
-        f"to fill memory"
+        f"{path}: `{name}` claims {claimed} bytes, all files of the group have {stored}; it is "
+        f"damaged, or made to fill memory"
     )
 
 
@@ -208,11 +235,21 @@ def _find_columns(
                 f"{path}: `{name}` has shape {array.shape}, `images` {rows} rows of {n_bands} bands"
             )
         if column in found:
-            raise DataError(f"{path}: `{found[column]}` and `{name}` both mean column {column!r}")
+            first = found[column]
+            require_same_column(path, column, (first, arrays[first]), (name, array))
+            left_out.append(name)
+            continue
         if column in NUMBERS and not (array.ndim == 1 and array.dtype.kind in "iuf"):
             raise DataError(
                 f"{path}: `{name}` is {array.dtype} {array.shape}, expected real numbers"
             )
+        lost = lost_digits(np.asarray(array[...])) if column == "id" else ""
+        if lost:
+            left_out.append(f"{name} ({lost})")
+            continue
+        if column in ("ra", "dec"):
+            for key in UNITS:
+                require_degrees(path, name, array.attrs.get(key))
         found[column] = name
     return found, tuple(left_out)
 
@@ -227,8 +264,8 @@ def _describe(path: Path, images: Any, attributes: dict[str, Any], overrides: Ov
         dtype=images.dtype.name,
         bands=parse_bands(stated["bands"]) if "bands" in stated else None,
         pixscale_arcsec=None if scale is None else float(scale),
-        calibrated=bool(stated.get("calibrated", images.dtype != np.uint8)),
-        simulated=bool(stated.get("simulated", False)),
+        calibrated=stated_truth(path, stated, "calibrated", default=images.dtype != np.uint8),
+        simulated=stated_truth(path, stated, "simulated", default=False),
     )
 
 

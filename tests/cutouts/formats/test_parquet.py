@@ -193,3 +193,85 @@ def test_a_scale_that_is_stated_to_be_unknown_is_not_guessed(tmp_path, images):
     pq.write_table(table, path)
     assert np.isnan(Cutouts.open(path).source.pixscale_arcsec)
     assert Cutouts.open(path, pixscale_arcsec=0.3).source.pixscale_arcsec == 0.3
+
+
+def tiles(folder, images, *columns, **more):
+    """Write one file for each mapping of columns; None takes a column away."""
+    for place, own in enumerate(columns):
+        kept = {**more, **own}
+        path = write(folder / f"part-{place}.parquet", [nested(one) for one in images], **{
+            name: values for name, values in kept.items() if values is not None
+        })  # fmt: skip
+        if gone := [name for name, values in kept.items() if values is None]:
+            table = pq.read_table(path)
+            pq.write_table(table.drop([one for one in gone if one in table.column_names]), path)
+    return folder
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_a_tile_without_redshifts_does_not_decide_for_the_others(tmp_path, images, order):
+    z = np.linspace(0.01, 0.3, N).astype("f4")
+    kinds = (
+        {"z_spec": pa.nulls(N), "kind": pa.nulls(N), "object_id": pa.array(range(N))},
+        {"z_spec": pa.array(z), "kind": pa.array(["E"] * N), "object_id": np.arange(N) + 2**60},
+        {"z_spec": None, "kind": None, "object_id": np.arange(N) + 2**61},
+    )
+    cutouts = Cutouts.open(tiles(tmp_path, images, *(kinds[one] for one in order)))
+    start = N * order.index(1)
+    known = np.isfinite(cutouts.z)
+    assert np.flatnonzero(known).tolist() == list(range(start, start + N))
+    np.testing.assert_array_equal(cutouts.z[known], z)
+    assert cutouts.column("kind").tolist()[start : start + N] == ["E"] * N
+    assert cutouts.column("kind").tolist().count("") == 2 * N
+    assert cutouts.id[start : start + N].tolist() == [2**60 + row for row in range(N)]
+    assert "z_spec is not in 1 of 3 files: unknown there" in cutouts.source.notes
+
+
+def test_a_first_file_without_rows_says_nothing(tmp_path, images):
+    folder = tiles(tmp_path, images, {"z_spec": pa.nulls(N)}, {"z_spec": np.full(N, 0.25)})
+    first = folder / "part-0.parquet"
+    pq.write_table(pq.read_table(first).slice(0, 0), first)
+    assert Cutouts.open(folder).z.tolist() == [0.25] * N
+
+
+def test_columns_are_read_however_arrow_stores_them(tmp_path, images):
+    ids = [2**61 + 1 + row for row in range(N)]
+    words = [f"galaxy {row}" for row in range(N)]
+    path = write(
+        tmp_path / "a.parquet",
+        [nested(one) for one in images],
+        object_id=pa.array(ids).cast(pa.decimal128(20, 0)),
+        z_spec=pa.array([0.25] * N).cast(pa.decimal128(8, 4)),
+        ra=pa.array([10, None, *range(7)], pa.int32()),
+        kind=pa.array(words).dictionary_encode(),
+        view=pa.array(words, pa.string_view()),
+        raw=pa.array([word.encode() for word in words], pa.binary()),
+    )
+    cutouts = Cutouts.open(path)
+    assert cutouts.id.tolist() == ids
+    assert cutouts.z.tolist() == [0.25] * N
+    np.testing.assert_array_equal(cutouts.ra, [10, np.nan, *range(7)])
+    assert [cutouts.column(name).tolist() for name in ("kind", "view", "raw")] == [words] * 3
+
+
+def test_one_text_among_redshifts_makes_that_one_unknown_and_is_said(tmp_path, images):
+    path = write(
+        tmp_path / "a.parquet",
+        [nested(one) for one in images],
+        z_spec=pa.array(["0.25", "--", "", None, *["5e-1"] * 5]),
+    )
+    cutouts = Cutouts.open(path)
+    np.testing.assert_array_equal(cutouts.z, [0.25, np.nan, np.nan, np.nan, *[0.5] * 5])
+    said = "z_spec has 1 texts that are no numbers, such as '--': unknown"
+    assert said in cutouts.source.notes
+
+
+def test_ids_in_floats_are_exact_or_another_id_is_taken(tmp_path, images):
+    rounded = (2**60 + np.arange(N)).astype("f8")
+    rows = [nested(one) for one in images]
+    path = write(tmp_path / "a.parquet", rows, object_id=rounded, specobjid=np.arange(N) + 2**60)
+    cutouts = Cutouts.open(path)
+    assert cutouts.id.tolist() == [2**60 + row for row in range(N)]
+    assert any("object_id (float64: 9 of 9 ids" in note for note in cutouts.source.notes)
+    exact = write(tmp_path / "b.parquet", rows, object_id=np.arange(N) + 2.0**50)
+    assert Cutouts.open(exact).id.tolist() == [2**50 + row for row in range(N)]

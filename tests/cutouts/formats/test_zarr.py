@@ -120,3 +120,29 @@ def test_columns_of_another_length_are_refused(make):
     group.create_array("Z", data=np.zeros(N - 1))
     with pytest.raises(DataError, match=r"`Z` has shape \(11,\)"):
         Cutouts.open(path)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_columns_and_pixels_that_are_all_fill_value_have_no_files_and_are_read(
+    tmp_path, zarr_format
+):
+    n = 400_000
+    pixels = np.random.default_rng(0).integers(1, 255, (n, 1, 3, 3), dtype="u1")
+    pixels[100_000:300_000] = 0  # whole chunks
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=zarr_format)
+    for name, values, fill in (
+        ("images", pixels, 0),
+        ("Z", np.full(n, np.nan, "f4"), np.nan),
+        ("EBV", np.zeros(n), 0),
+        ("TARGETID", np.arange(n) + 2**60, 0),
+    ):
+        chunks = (50_000, *values.shape[1:])
+        group.create_array(name, shape=values.shape, chunks=chunks, dtype=values.dtype,
+                           fill_value=fill)[:] = values  # fmt: skip
+    assert not [one for one in (tmp_path / "a.zarr" / "Z").rglob("*") if one.name[0] in "0c"]
+    cutouts = Cutouts.open(tmp_path / "a.zarr", bands=["r"])
+    assert np.isnan(cutouts.z).all()
+    assert (cutouts.column("ebv") == 0).all()
+    rows = [0, 200_000, n - 1]
+    np.testing.assert_array_equal(cutouts.read(rows), pixels[rows])
+    assert (cutouts.id == np.arange(n) + 2**60).all()
