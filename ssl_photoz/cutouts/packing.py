@@ -177,7 +177,7 @@ def _require_same(
     Args:
         out: The copy.
         identity: What it has to state of how it was made.
-        read_as: Likewise, but copies of earlier versions do not.
+        read_as: Format that was asked for; copies of earlier versions do not state it.
         source: The cutouts as they are read now, which it states as any file does.
     """
     with open_hdf5(out) as file:

@@ -158,7 +158,7 @@ def train(
         data: Cutouts.
         out: Folder to write.
         labels: How many.
-        name: Of it.
+        name: Its name.
         optimiser: How to step.
         schedule: When to step.
     """
