@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from scipy.spatial import cKDTree
 
 from ssl_photoz.catalog.ids import exact_ids
 from ssl_photoz.catalog.redshifts import numbers_of
-from ssl_photoz.catalog.sky import Sky
+from ssl_photoz.catalog.sky import Sky, chord_of, sphere_points
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
 
 SAME_OBJECT_ARCSEC = 2.0
+IDENTITY_ARCSEC = 10.0  # rows of one id that lie further apart are different galaxies
 PHOTOZ = ("z_phot", "z_lo", "z_hi")
 
 
@@ -96,6 +98,32 @@ class Catalogue:
         here, there = np.radians([ra, dec]), np.radians([self.ra, self.dec])
         away = 3600 * np.degrees(angular_separation(*here, *there))
         return np.where(np.isnan(away), np.inf, away)
+
+    @cached_property
+    def points(self) -> Doubles:
+        """Positions on the unit sphere, (N, 3); NaN where there are none."""
+        return sphere_points(self.ra, self.dec)
+
+    def is_any_of(self, others: Catalogue) -> Bools:
+        """Which galaxies are one of the others, shape (N,).
+
+        Those within 2 arcsec of one, and those with its id, unless they lie more than 10 arcsec
+        from it: an id at several places, such as a 0 that means none, is no identity.
+        """
+        same = np.zeros(len(self), bool)
+        on_sky = np.isfinite(self.points).all(axis=1)
+        there = others.points[np.isfinite(others.points).all(axis=1)]
+        if len(there) and on_sky.any():
+            chords, _ = cKDTree(there).query(self.points[on_sky])
+            same[on_sky] = chords < chord_of(SAME_OBJECT_ARCSEC)
+        order = np.argsort(others.id, kind="stable")
+        sought = others.id[order]
+        first, last = (np.searchsorted(sought, self.id, side) for side in ("left", "right"))
+        for row in np.flatnonzero(last > first):
+            namesakes = others.points[order[first[row] : last[row]]]
+            apart = np.linalg.norm(namesakes - self.points[row], axis=1)
+            same[row] |= not (apart > chord_of(IDENTITY_ARCSEC)).all()
+        return same
 
     def take(self, rows: Ints) -> Catalogue:
         """Catalogue of some rows, in the order given."""

@@ -138,8 +138,8 @@ def rows_to_hide(
     Args:
         embeddings: The indexed store.
         columns: Columns of it: rows where one is true (not zero, not NaN) are hidden.
-        listed: A table with a column ``id``, or ``ra`` and ``dec``; galaxies in it that the store
-            does not have are passed over.
+        listed: A table with a column ``id``, or ``ra`` and ``dec``; every row of a galaxy in it is
+            hidden, and galaxies that the store does not have are passed over.
 
     Raises:
         ArtefactError: If there is no such column.
@@ -158,9 +158,9 @@ def rows_to_hide(
             )
         hidden |= (values == values) & (values != 0)
     if listed is not None:
-        hidden[read_list(listed, Catalogue.read(embeddings), MatchConfig(missing="skip")).rows] = (
-            True
-        )
+        catalogue = Catalogue.read(embeddings)
+        rows = read_list(listed, catalogue, MatchConfig(missing="skip")).rows
+        hidden |= catalogue.is_any_of(catalogue.take(rows))
     if hidden.all():
         raise DataError(f"hide= would hide every one of {len(hidden)} galaxies; hide fewer")
     return hidden

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from ssl_photoz.catalog.sky import arcsec_of, chord_of, sphere_points
+from ssl_photoz.catalog.sky import arcsec_of, chord_of
 from ssl_photoz.core.errors import ConfigError, DataError
-from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
-from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
+from ssl_photoz.core.types import Array, Doubles, Floats, Ints
+from ssl_photoz.similarity.catalogue import IDENTITY_ARCSEC, SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.settings import FeedbackConfig
 
@@ -260,10 +259,8 @@ def _without_repeats(
 ) -> tuple[list[int], int]:
     """Which of some rows to keep, at most k, and how many before the last are repeats."""
     near = catalogue.take(rows)
-    points = _points(near)
-    seen = _same_as_any(near, points, catalogue.take(leave_out))
+    seen = near.is_any_of(catalogue.take(leave_out))
     own = np.isin(rows, leave_out)
-    reach = chord_of(SAME_OBJECT_ARCSEC)
     kept: list[int] = []
     repeats = 0
     for place in range(len(rows)):
@@ -273,27 +270,12 @@ def _without_repeats(
             repeats += int(not own[place])
             continue
         kept.append(place)
-        seen |= np.linalg.norm(points - points[place], axis=1) < reach
-        seen |= near.id == near.id[place]
+        apart = np.linalg.norm(near.points - near.points[place], axis=1)
+        seen |= apart < chord_of(SAME_OBJECT_ARCSEC)
+        seen |= (near.id == near.id[place]) & ~(apart > chord_of(IDENTITY_ARCSEC))
     return kept, repeats
 
 
-def _same_as_any(near: Catalogue, points: Doubles, others: Catalogue) -> Bools:
-    """Which rows of ``near`` are one of the others: same id, or within 2 arcsec."""
-    same: Bools = np.isin(near.id, others.id)
-    known = np.isfinite(points).all(axis=1)
-    there = _points(others)
-    there = there[np.isfinite(there).all(axis=1)]
-    if len(there) and known.any():
-        chords, _ = cKDTree(there).query(points[known])
-        same[known] |= chords < chord_of(SAME_OBJECT_ARCSEC)
-    return same
-
-
-def _points(catalogue: Catalogue) -> Doubles:
-    return sphere_points(catalogue.ra, catalogue.dec)
-
-
 def _separation_arcsec(found: Catalogue, here: Catalogue) -> Doubles:
-    away = arcsec_of(np.linalg.norm(_points(found) - _points(here), axis=1))
+    away = arcsec_of(np.linalg.norm(found.points - here.points, axis=1))
     return np.where(np.isnan(away), np.inf, away)

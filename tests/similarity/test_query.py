@@ -30,12 +30,14 @@ def test_look_alikes_are_the_neighbours_without_the_query(make_store):
 def test_repeats_are_passed_over_and_counted(make_store):
     def repeat(columns, vectors):
         vectors[1:5] = vectors[0]
-        columns["id"][1] = columns["id"][0]
+        columns["id"][1], columns["ra"][1] = columns["id"][0], columns["ra"][0]
+        columns["dec"][1] = columns["dec"][0] + 5 * ARCSEC
         columns["ra"][2] = columns["ra"][0]
         columns["dec"][2] = columns["dec"][0] + 1.5 * ARCSEC
         columns["ra"][3] = columns["ra"][0]
         columns["dec"][3] = columns["dec"][0] - 3 * ARCSEC
-        columns["id"][4] = columns["id"][3]
+        for name in ("id", "ra", "dec"):
+            columns[name][4] = columns[name][3]
 
     found = answer(make_store(change=repeat), 0, 5)
     assert found.repeats == 3  # row 1 by id, row 2 by place, then 3 or 4 by id
@@ -47,7 +49,8 @@ def test_repeats_are_passed_over_and_counted(make_store):
 def test_many_repeats_do_not_shorten_the_answer(make_store):
     def repeat(columns, vectors):
         vectors[:100] = vectors[0]
-        columns["id"][:100] = columns["id"][0]
+        for name in ("id", "ra", "dec"):
+            columns[name][:100] = columns[name][0]
 
     found = answer(make_store(change=repeat), 0, 12)
     assert found.repeats == 99

@@ -80,7 +80,8 @@ def test_shreds_of_the_examples_are_no_answers(make_store):
     def shred(columns, vectors):
         vectors[1], vectors[2] = vectors[0], vectors[50]
         columns["ra"][1], columns["dec"][1] = columns["ra"][0], columns["dec"][0] + 1.9 * ARCSEC
-        columns["id"][2] = columns["id"][50]
+        for name in ("id", "ra", "dec"):
+            columns[name][2] = columns[name][50]
 
     store = make_store(change=shred)
     search = Search(Index.build(store), store)
