@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_photoz.catalog.columns import is_identifier
+from ssl_photoz.catalog.columns import NAMES, is_identifier
 from ssl_photoz.catalog.delimited import (
     read_delimited,
     require_distinct,
@@ -29,6 +29,7 @@ from ssl_photoz.core.types import Array
 
 SUFFIXES = (".parquet", ".fits", ".csv", ".vot")
 FORMATS = {".fits": "fits", ".vot": "votable"}
+POSITIONS = (*NAMES["ra"], *NAMES["dec"])
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 ECSV = re.compile(rb"(\xef\xbb\xbf)?# %ECSV")
 TRAILING_ZEROS = re.compile(r"\.?0*(?=Z?$)")  # of a fraction of a second
@@ -292,13 +293,32 @@ def _decoded(column: pa.ChunkedArray) -> Array | None:
 
 
 def from_astropy(table: Any) -> dict[str, Array]:  # noqa: ANN401 - astropy has no types
-    """Columns of an astropy table as `read_table` does."""
+    """Columns of an astropy table as `read_table` does.
+
+    Raises:
+        DataError: If a position has a unit that is no angle.
+    """
     columns = {
-        name: _unmasked(getattr(table[name], "isot", table[name]))
+        name: _unmasked(_in_degrees(name, getattr(table[name], "isot", table[name])))
         for name in table.colnames
         if table[name].ndim == 1 and not hasattr(table[name], "represent_as")
     }
     return {name: values for name, values in columns.items() if not _has_lists(values)}
+
+
+def _in_degrees(name: str, column: Any) -> Any:  # noqa: ANN401 - astropy has no types
+    """A position in degrees, in whatever angle its column states it; any other column as it is."""
+    from astropy import units
+
+    stated = str(getattr(column, "unit", None) or "deg")
+    if name.lower() not in POSITIONS or column.dtype.kind not in "iuf":
+        return column
+    if stated.lower() in ("deg", "degree", "degrees"):
+        return column
+    try:
+        return column * units.Unit(stated).to(units.deg)
+    except (ValueError, units.UnitConversionError):
+        raise DataError(f"column {name} is in {stated!r}, expected degrees") from None
 
 
 def _has_lists(values: Array) -> bool:
