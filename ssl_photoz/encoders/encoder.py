@@ -153,7 +153,7 @@ class Encoder(nn.Module):
         ...     noise=[0.01] * 3, seed=0,
         ... )
         >>> encoder.embed(np.zeros((2, 3, 48, 48))).shape
-        (2, 1408)
+        (2, 1152)
 
         Args:
             cutouts: Flux in the encoder's unit, shape (N, C, H, W), or open cutouts; 8-bit values
