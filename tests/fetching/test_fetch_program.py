@@ -44,7 +44,8 @@ def test_cutouts_of_a_catalogue(service, make_catalogue, tmp_path, capsys):
         MW_TRANSMISSION_R=passed, SHAPE_R=np.arange(12.0), MORPHTYPE=["REX"] * 12, **more
     )
     out = tmp_path / "cutouts.h5"
-    fetch(service, path, out, "service.contact=me@example.edu", "service.connections=3")
+    patient = "service.timeout_s=30"  # on a busy machine a good answer may take its time
+    fetch(service, path, out, "service.contact=me@example.edu", "service.connections=3", patient)
     with Cutouts.open(out) as cutouts:
         assert cutouts.source.bands == ("g", "r", "z")
         assert cutouts.source.calibrated
