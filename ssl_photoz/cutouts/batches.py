@@ -16,6 +16,7 @@ from torch import Tensor
 from ssl_photoz.core.types import Ints
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.encoders.readout import Conditions
 
 Item = TypeVar("Item")
 
@@ -46,6 +47,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def conditions(self) -> Conditions:
+        """What is known of how they were taken."""
+        return Conditions(self.ebv_mag, self.psf_fwhm_arcsec, self.noise)
 
     def to(self, device: torch.device | str) -> Batch:
         """Batch with its tensors on a device, flux as float32."""
@@ -199,14 +205,7 @@ def make_batch(cutouts: Cutouts, rows: Ints, pixels: Tensor) -> Batch:
     Pixels on their way to a GPU are left as they are until they are there.
     """
     flux = pixels if cutouts.feeds_gpu else _as_flux(pixels)
-    per_band = len(rows), len(cutouts.source.bands)
-    return Batch(
-        rows=rows,
-        flux=flux,
-        ebv_mag=_known(cutouts, "ebv", rows, per_band[:1]),
-        psf_fwhm_arcsec=_known(cutouts, "psfsize", rows, per_band),
-        noise=_known(cutouts, "noise", rows, per_band),
-    )
+    return Batch(rows, flux, *cutouts.conditions(rows))
 
 
 def good_rows(
@@ -276,9 +275,3 @@ def prefetched(batches: Iterator[Item], *, depth: int = PREFETCH) -> Iterator[It
 
 def _as_flux(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels.float()
-
-
-def _known(cutouts: Cutouts, name: str, rows: Ints, shape: tuple[int, ...]) -> Tensor:
-    if name not in cutouts.columns:
-        return torch.full(shape, torch.nan)
-    return torch.from_numpy(cutouts.column(name)[rows].astype(np.float32))

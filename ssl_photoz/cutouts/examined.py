@@ -17,6 +17,7 @@ from ssl_photoz.cutouts.batches import prefetched, read_batch
 from ssl_photoz.cutouts.colour import jpeg_bytes, to_rgb
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.encoders.readout import Conditions
 
 THUMBNAIL_PX = 48
 
@@ -28,6 +29,7 @@ class Examined:
     Attributes:
         rows: The rows that can be used, shape (n,).
         crops: Their central crops, float32, channels last, shape (n, C, crop, crop).
+        conditions: What is known of how they were taken.
         apertures: Their aperture photometry, shape (n, F).
         thumbnails: Their pictures, as JPEG bytes; empty if none were asked for.
         rejects: The other rows, and why.
@@ -35,6 +37,7 @@ class Examined:
 
     rows: Ints
     crops: Tensor
+    conditions: Conditions
     apertures: Floats
     thumbnails: list[bytes]
     rejects: dict[int, str]
@@ -103,7 +106,8 @@ def _examine(
     crop_px: int,
     thumbnails: bool,
 ) -> Examined:
-    source, flux = cutouts.source, read_batch(cutouts, rows).flux
+    source, batch = cutouts.source, read_batch(cutouts, rows)
+    flux = batch.flux
     reasons = _reasons(flux.numpy(), cutouts, rows, masked)
     fine = np.flatnonzero(reasons == "")
     bad = np.flatnonzero(reasons != "")
@@ -113,6 +117,7 @@ def _examine(
     return Examined(
         rows=rows[fine],
         crops=central_crop(flux, crop_px),
+        conditions=batch.conditions.take(fine),
         apertures=measure(flux).numpy(),
         thumbnails=draw_thumbnails(flux, **about) if thumbnails else [],
         rejects={int(rows[which]): str(reasons[which]) for which in bad},

@@ -22,6 +22,8 @@ from ssl_photoz.cutouts.schema import Overrides, Source
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ssl_photoz.encoders.readout import Conditions
+
 __all__ = ["Cutouts", "Source", "open_cutouts"]
 
 ALWAYS = ("id", "ra", "dec", "z")
@@ -222,6 +224,24 @@ class Cutouts:
         import torch
 
         return torch.from_numpy(self.read(rows, size_px=size_px))
+
+    def conditions(self, rows: Ints) -> Conditions:
+        """E(B-V), PSF and noise of rows (B,), as the columns ``ebv``, ``psfsize`` and ``noise``."""
+        import torch
+
+        from ssl_photoz.encoders.readout import Conditions
+
+        def known(name: str, *shape: int) -> Tensor:
+            if name not in self.columns:
+                return torch.full(shape, torch.nan)
+            return torch.from_numpy(self.column(name)[rows].astype(np.float32))
+
+        count, bands = len(rows), len(self.source.bands)
+        return Conditions(
+            ebv_mag=known("ebv", count),
+            psf_fwhm_arcsec=known("psfsize", count, bands),
+            noise=known("noise", count, bands),
+        )
 
     def faults(self, rows: Ints) -> dict[int, str]:
         """Say which of the rows their source holds to be useless, and why.

@@ -130,7 +130,7 @@ def embed_cutout(
     if reason:
         raise DataError(f"row {row} of {data} cannot be embedded: {reason}")
     crops = central_crop(batch.flux, encoder.input_shape[-1])
-    found = embed_crops(encoder, crops, like.readout)
+    found = embed_crops(encoder, crops, like.readout, batch.conditions)
     source = cutouts.source
     rgb = to_rgb(batch.flux.numpy(), bands=source.bands, calibrated=source.calibrated)
     return np.asarray(found[0], dtype=np.float32), rgb[0]
@@ -158,7 +158,7 @@ def _shard(
     for some in stream:
         rejects += [Reject(row, str(ids[row]), reason) for row, reason in some.rejects.items()]
         if len(some.rows):
-            vectors.append(embed_crops(encoder, some.crops, readout))
+            vectors.append(embed_crops(encoder, some.crops, readout, some.conditions))
             kept.append(replace(some, crops=some.crops[:0]))
         bar.update(len(some.rows) + len(some.rejects))
     if not kept:

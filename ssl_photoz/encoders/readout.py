@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,43 @@ from ssl_photoz.encoders.settings import ReadOutConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.encoders.encoder import Encoder
+
+
+class Conditions(NamedTuple):
+    """What is known of how some cutouts were taken; NaN where it is not.
+
+    Attributes:
+        ebv_mag: Galactic E(B-V), mag, shape (B,).
+        psf_fwhm_arcsec: Width of the PSF, shape (B, C).
+        noise: Standard deviation per pixel, in the unit of the pixels, shape (B, C).
+    """
+
+    ebv_mag: Tensor
+    psf_fwhm_arcsec: Tensor
+    noise: Tensor
+
+    @classmethod
+    def unknown(cls, count: int, bands: int) -> Self:
+        """Conditions of cutouts of which nothing is known."""
+        per_band = torch.full((count, bands), torch.nan)
+        return cls(per_band[:, 0], per_band, per_band)
+
+    def require(self, count: int, bands: int) -> None:
+        """Refuse conditions of another number of cutouts or bands.
+
+        Raises:
+            ShapeError: Naming what was got and expected.
+        """
+        for (name, known), shape in zip(
+            self._asdict().items(), ((count,), (count, bands), (count, bands)), strict=True
+        ):
+            if tuple(known.shape) != shape:
+                raise ShapeError(f"{name} has shape {tuple(known.shape)}, expected {shape}")
+
+    def take(self, rows: Ints | slice) -> Self:
+        """Conditions of some of the cutouts, by their places."""
+        return type(self)(*(known[rows] for known in self))
+
 
 # In this order the first 1, 2, 4 or 8 are as unlike each other as can be.
 SYMMETRIES = (
@@ -99,13 +136,16 @@ class CutoutReader(Protocol):
         ...
 
 
-def embed_crops(encoder: Encoder, crops: Tensor, config: ReadOutConfig) -> NDArray[np.float16]:
+def embed_crops(
+    encoder: Encoder, crops: Tensor, config: ReadOutConfig, conditions: Conditions
+) -> NDArray[np.float16]:
     """Embeddings of crops as they are stored: made in bfloat16 where that is exact enough.
 
     Args:
         encoder: An encoder in evaluation mode; its memory layout becomes ``channels_last``.
         crops: Shape (B, C, crop, crop), float32.
         config: What is read from the network.
+        conditions: What is known of how they were taken; not looked at yet.
 
     Returns:
         Shape (B, D), float16.
@@ -123,15 +163,25 @@ def embed_array(
     cutouts: Array | CutoutReader,
     config: ReadOutConfig,
     *,
+    conditions: Conditions | None = None,
     batch_size: int,
     progress: bool,
 ) -> Floats:
-    """Embeddings of cutouts in memory or in a file; see `Encoder.embed`."""
+    """Embeddings of cutouts in memory or in a file; see `Encoder.embed`.
+
+    Args:
+        encoder: The encoder.
+        cutouts: The cutouts.
+        config: What is read from the network.
+        conditions: What is known of how an array was taken; a reader says that itself.
+        batch_size: Cutouts per pass through the network.
+        progress: Whether to show a progress bar.
+    """
     from tqdm import tqdm
 
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
-    count, read = _source(encoder, cutouts)
+    count, read, known = _source(encoder, cutouts, conditions)
     starts = range(0, count, batch_size)
     found, training = [], encoder.training
     encoder.eval()
@@ -139,26 +189,38 @@ def embed_array(
         for start in tqdm(starts, desc="embed", unit="batch", disable=not progress):
             rows = np.arange(start, min(start + batch_size, count))
             crops = _crops(encoder, read(rows), rows)
-            found.append(embed_crops(encoder, crops, config).astype(np.float32))
+            found.append(embed_crops(encoder, crops, config, known(rows)).astype(np.float32))
         if not found:
             nothing = torch.zeros(1, *encoder.input_shape)
-            return embed_crops(encoder, nothing, config).astype(np.float32)[:0]
+            unknown = Conditions.unknown(*nothing.shape[:2])
+            return embed_crops(encoder, nothing, config, unknown).astype(np.float32)[:0]
     finally:
         encoder.train(training)
     return np.concatenate(found)
 
 
-def _source(encoder: Encoder, cutouts: Array | CutoutReader) -> tuple[int, Callable[[Ints], Array]]:
-    """Number of cutouts and how to read some, once all that can be checked first is."""
+def _source(
+    encoder: Encoder, cutouts: Array | CutoutReader, conditions: Conditions | None
+) -> tuple[int, Callable[[Ints], Array], Callable[[Ints], Conditions]]:
+    """Number of cutouts, how to read some, and what is known of some.
+
+    All that can be checked first is.
+    """
+    bands = encoder.input_shape[0]
     if isinstance(cutouts, CutoutReader):
+        if conditions is not None:
+            raise ConfigError("conditions are those of an array: cutouts of a file state their own")
         if (source := getattr(cutouts, "source", None)) is not None:
             encoder.require(size_px=source.size_px, **source.about)
-        return len(cutouts), cutouts.read
+        known = getattr(cutouts, "conditions", lambda rows: Conditions.unknown(len(rows), bands))
+        return len(cutouts), cutouts.read, known
     pixels = np.asarray(cutouts)
     if pixels.ndim != 4:
         raise ShapeError(f"cutouts have shape {pixels.shape}, expected (N, C, H, W)")
     encoder.require_pixels(pixels.shape[1:])
-    return len(pixels), pixels.__getitem__
+    conditions = conditions or Conditions.unknown(len(pixels), bands)
+    conditions.require(len(pixels), bands)
+    return len(pixels), pixels.__getitem__, conditions.take
 
 
 def _crops(encoder: Encoder, pixels: Array, rows: Ints) -> Tensor:
