@@ -192,13 +192,16 @@ def _encoder(
 
     import torch
 
-    from ssl_photoz.cutouts.sample import typical_noise
+    from ssl_photoz.cutouts.sample import measured_sample, typical_noise
     from ssl_photoz.encoders.encoder import fresh_encoder
 
     source = selection.cutouts.source
     if start is None:
         noise = typical_noise(selection.cutouts, selection.rows)
         encoder = fresh_encoder(config, noise=noise, seed=seed, **source.about)
+        if encoder.measurements is not None:
+            sample = measured_sample(encoder.measurements, selection.cutouts, selection.rows)
+            encoder.measurements.standardise_by(sample)
     else:
         encoder = copy.deepcopy(start).train()
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

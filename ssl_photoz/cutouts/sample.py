@@ -12,6 +12,7 @@ from ssl_photoz.cutouts.batches import read_batch
 from ssl_photoz.cutouts.quality import border_noise, usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, sky_split
+from ssl_photoz.encoders.measurements import Measurements
 
 SAMPLE = 2048
 FEWEST_LABELS = 20
@@ -36,6 +37,14 @@ def typical_noise(cutouts: Cutouts, rows: Ints) -> Floats:
     if not np.isfinite(known).any(axis=0).all():
         known = border_noise(read_batch(cutouts, some[:512]).flux.numpy())
     return np.asarray(np.nanmedian(known, axis=0), dtype=np.float32)
+
+
+def measured_sample(measurements: Measurements, cutouts: Cutouts, rows: Ints) -> Tensor:
+    """Measurements of a sample of rows as they are, (N, M); see `Measurements.measure`."""
+    batch = read_batch(cutouts, spread_sample(rows), size_px=measurements.size_px)
+    return measurements.measure(
+        batch.flux, psf_fwhm_arcsec=batch.psf_fwhm_arcsec, noise=batch.noise
+    )
 
 
 def target_statistics(

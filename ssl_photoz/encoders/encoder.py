@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
@@ -14,11 +15,18 @@ from ssl_photoz.core.artefact import Card
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
 from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.encoders.measurements import Measurements
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.readout import CutoutReader, embed_array
-from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig, ReadOutConfig
+from ssl_photoz.encoders.settings import (
+    EncoderConfig,
+    MeasurementConfig,
+    ModalityConfig,
+    ReadOutConfig,
+)
 from ssl_photoz.encoders.stretch import Stretch, ViewerSlip, softening_of
 
+DISPLAY_NOISE = 0.02  # of 8-bit pictures, where none is known
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
 
 
@@ -51,12 +59,16 @@ class Encoder(nn.Module):
         pixscale_arcsec: Pixel scale of the input, arcsec per pixel.
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
         softening: Softening of the stretch per band, in the unit of the input.
+        noise: Typical noise per pixel of each band, for the measurements.
 
     Attributes:
         card: The card of its folder; empty for an encoder that was not read from one.
         sha256: Checksum by which its children name it; empty likewise.
         description: What `from_description` builds it from, ready for JSON.
         input_shape: Bands and pixels that it takes, (C, crop, crop).
+        measurements: What it measures of flux; None: nothing.
+        bottleneck: From the features of the last stage, (B, width), to the numbers that are learnt,
+            (B, learnt_dim); without, the features themselves.
 
     Raises:
         ShapeError: If there is not one softening per band.
@@ -71,6 +83,7 @@ class Encoder(nn.Module):
         pixscale_arcsec: float,
         calibrated: bool,
         softening: Sequence[float],
+        noise: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.card = EncoderCard()
@@ -95,8 +108,29 @@ class Encoder(nn.Module):
         if slip:
             self.description["stretch"] = config.stretch
         self.input_shape = (len(bands), config.crop_px, config.crop_px)
+        self.measurements: Measurements | None = None
+        if config.measurements.windows:
+            self.description["measurements"] = {
+                **asdict(config.measurements),
+                "noise": [float(sigma) for sigma in noise],
+            }
+            self.measurements = Measurements(
+                config.measurements,
+                bands=bands,
+                size_px=config.crop_px,
+                pixscale_arcsec=pixscale_arcsec,
+                calibrated=calibrated,
+                noise=noise,
+            )
         self.stretch = ViewerSlip(softening) if slip else Stretch(softening, calibrated=calibrated)
         self.backbone = make_backbone(config, bands=len(bands))
+        self.bottleneck: nn.Module = nn.Identity()
+        if config.learnt_dim:
+            self.description["learnt_dim"] = config.learnt_dim
+            self.bottleneck = nn.Sequential(
+                nn.Linear(self.width, config.learnt_dim, bias=False),
+                nn.BatchNorm1d(config.learnt_dim, affine=False),
+            )
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Self:
@@ -108,13 +142,63 @@ class Encoder(nn.Module):
         about = ("bands", "pixscale_arcsec", "calibrated", "softening")
         built = {name: value for name, value in description.items() if name not in about}
         built["modalities"] = ModalityConfig(**built.get("modalities", {}))
-        return cls(EncoderConfig(**built), **{name: description[name] for name in about})
+        # Encoders made before there were measurements say nothing of them.
+        measured = dict(built.get("measurements", {"windows": 0}))
+        noise = measured.pop("noise", ())
+        measured["scales_px"] = tuple(measured.get("scales_px", ()))
+        built["measurements"] = MeasurementConfig(**measured)
+        built.setdefault("learnt_dim", 0)
+        told = {name: description[name] for name in about}
+        return cls(EncoderConfig(**built), noise=noise, **told)
 
     @property
     def width(self) -> int:
         """Number of features of the last stage."""
         width: int = self.backbone.widths[-1]
         return width
+
+    @property
+    def learnt_dim(self) -> int:
+        """Number of numbers that are learnt: the bottleneck's, or else all features."""
+        return self.config.learnt_dim or self.width
+
+    def blocks(self, stages: str = "auto") -> dict[str, int]:
+        """Name and length of each block of an embedding, in order; see `ReadOutConfig.stages`.
+
+        There are none where stages are read as they are.
+
+        Raises:
+            ConfigError: If the encoder has no such part.
+        """
+        stages = self.read_out_of(stages)
+        if stages in ("all", "last"):
+            return {}
+        found: Counter[str] = Counter()
+        if self.measurements is not None and stages != "learnt":
+            found.update(number.block for number in self.measurements.described)
+        if self.config.learnt_dim and stages != "measurements":
+            found["learnt"] = self.config.learnt_dim
+        return dict(found)
+
+    def read_out_of(self, stages: str) -> str:
+        """What ``stages`` stands for with this encoder: auto is settled.
+
+        Raises:
+            ConfigError: If the encoder has no such part.
+        """
+        has = {
+            "measurements": self.measurements is not None,
+            "learnt": self.config.learnt_dim > 0,
+        }
+        if stages == "auto":
+            return "blocks" if any(has.values()) else "all"
+        if (stages == "blocks" and not any(has.values())) or not has.get(stages, True):
+            raise ConfigError(
+                f"readout.stages is {stages}, this encoder has neither; expected all or last"
+                if not any(has.values())
+                else f"readout.stages is {stages}, which this encoder does not have"
+            )
+        return stages
 
     def maps(self, flux: Tensor) -> list[Tensor]:
         """Maps of all stages for flux (B, C, crop, crop).
@@ -153,7 +237,7 @@ class Encoder(nn.Module):
         ...     noise=[0.01] * 3, seed=0,
         ... )
         >>> encoder.embed(np.zeros((2, 3, 48, 48))).shape
-        (2, 1152)
+        (2, 179)
 
         Args:
             cutouts: Flux in the encoder's unit, shape (N, C, H, W), or open cutouts; 8-bit values
@@ -253,5 +337,6 @@ def fresh_encoder(
             pixscale_arcsec=pixscale_arcsec,
             calibrated=calibrated,
             softening=softening,
+            noise=np.asarray(noise).tolist() or [DISPLAY_NOISE] * len(bands),
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

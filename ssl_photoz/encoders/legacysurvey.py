@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import plain
 
 BANDS = ("g", "r", "z")
 PIXSCALE_ARCSEC = 0.262
@@ -69,7 +69,7 @@ def import_legacysurvey(path: Path) -> tuple[Encoder, dict[str, Any]]:
         if name.startswith(prefix) and not name.startswith(f"{prefix}fc.")
     }
     encoder = fresh_encoder(
-        EncoderConfig(
+        plain(
             backbone="resnet50" if "layer1.0.conv3.weight" in theirs else "resnet18",
             crop_px=CROP_PX,
             stretch="viewer_slip",

@@ -103,24 +103,48 @@ def pool(maps: list[Tensor]) -> Tensor:
     return torch.cat(pooled, dim=1)
 
 
-def read_out(encoder: Encoder, flux: Tensor, config: ReadOutConfig = ReadOutConfig()) -> Tensor:
+def read_out(
+    encoder: Encoder,
+    flux: Tensor,
+    config: ReadOutConfig = ReadOutConfig(),
+    conditions: Conditions | None = None,
+) -> Tensor:
     """Embed cutouts.
 
     Args:
         encoder: An encoder in evaluation mode.
         flux: Shape (B, C, crop, crop).
         config: What is read from the network.
+        conditions: What is known of how they were taken; None: nothing.
 
     Returns:
         Embeddings (B, D), float32.
+
+    Raises:
+        ConfigError: If the encoder has no such part.
     """
+    stages, blocks = encoder.read_out_of(config.stages), []
+    if stages in ("blocks", "measurements") and encoder.measurements is not None:
+        known = conditions or Conditions.unknown(*flux.shape[:2])
+        blocks.append(
+            encoder.measurements(flux, psf_fwhm_arcsec=known.psf_fwhm_arcsec, noise=known.noise)
+        )
+    if stages in ("all", "last") or (stages != "measurements" and encoder.config.learnt_dim):
+        blocks.append(_over_orientations(encoder, flux, stages, config.orientations))
+    return torch.cat(blocks, dim=1)
+
+
+def _over_orientations(encoder: Encoder, flux: Tensor, stages: str, orientations: int) -> Tensor:
     total: Tensor | None = None
-    for symmetry in range(config.orientations):
+    for symmetry in range(orientations):
         maps = encoder.maps(orient_exactly(flux, symmetry))
-        features = pool(maps) if config.stages == "all" else maps[-1].float().mean(dim=(2, 3))
+        features = pool(maps) if stages == "all" else maps[-1].float().mean(dim=(2, 3))
+        if stages not in ("all", "last"):
+            with torch.autocast(flux.device.type, enabled=False):
+                features = encoder.bottleneck(features)
         total = features if total is None else total + features
     assert total is not None
-    return total / config.orientations
+    return total / orientations
 
 
 @runtime_checkable
@@ -145,7 +169,7 @@ def embed_crops(
         encoder: An encoder in evaluation mode; its memory layout becomes ``channels_last``.
         crops: Shape (B, C, crop, crop), float32.
         config: What is read from the network.
-        conditions: What is known of how they were taken; not looked at yet.
+        conditions: What is known of how they were taken.
 
     Returns:
         Shape (B, D), float16.
@@ -154,7 +178,7 @@ def embed_crops(
     device = next(encoder.parameters()).device
     crops = crops.to(device, memory_format=torch.channels_last, non_blocking=True)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        vectors = read_out(encoder, crops, config)
+        vectors = read_out(encoder, crops, config, conditions)
     return np.asarray(vectors.cpu().numpy(), np.float16)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from ssl_photoz.core.errors import ConfigError
 
 BACKBONES = ("resnet18", "resnet50", "multimodal")
 STEMS = ("standard", "small")
 STRETCHES = ("asinh", "viewer_slip")
+READ_OUTS = ("auto", "blocks", "measurements", "learnt", "all", "last")
 HALVINGS = {"standard": 5, "small": 3}
+WIDEST_OF_HALF_SIDE = 0.6  # sigma of the widest window, over half of the side of the crop
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,70 @@ class ModalityConfig:
 
 
 @dataclass(frozen=True)
+class MeasurementConfig:
+    """What an encoder measures of a galaxy's light, with nothing trained.
+
+    Attributes:
+        windows: Number of Gaussian windows; 0: no measurements.
+        narrowest_arcsec: Sigma of the narrowest window, arcsec.
+        widest_arcsec: Sigma of the widest window, arcsec; narrower where the crop is small.
+        shapes: Number of windows in which sizes and ellipticities are measured.
+        scales_px: Scales of textures and fluctuations, pixels, each twice the one before.
+        conditions: Whether the object's own PSF and noise are among the numbers.
+    """
+
+    windows: int = 12
+    narrowest_arcsec: float = 0.5
+    widest_arcsec: float = 4.8
+    shapes: int = 3
+    scales_px: tuple[float, ...] = (1.0, 2.0, 4.0)
+    conditions: bool = True
+
+    def __post_init__(self) -> None:
+        if self.windows == 0:
+            return
+        if self.windows < 2 or not 0 <= self.shapes <= self.windows:
+            raise ValueError(
+                f"measurements: windows is {self.windows} and shapes {self.shapes}, expected 0 or "
+                f"at least 2 windows, and no more shapes than windows"
+            )
+        if not 0 < self.narrowest_arcsec < self.widest_arcsec:
+            raise ValueError(
+                f"measurements: narrowest_arcsec is {self.narrowest_arcsec} and widest_arcsec "
+                f"{self.widest_arcsec}, expected 0 < narrowest < widest"
+            )
+        doubled = tuple(2 * scale for scale in self.scales_px[:-1])
+        if any(scale <= 0 for scale in self.scales_px) or self.scales_px[1:] != doubled:
+            raise ValueError(
+                f"measurements: scales_px is {self.scales_px}, expected positive scales, each "
+                f"twice the one before"
+            )
+
+    def sigmas_arcsec(self, half_side_arcsec: float) -> tuple[float, ...]:
+        """Sigma of each window, arcsec, in equal ratios.
+
+        Raises:
+            ConfigError: If the narrowest is wider than the crop allows the widest to be.
+        """
+        widest = min(self.widest_arcsec, half_side_arcsec * WIDEST_OF_HALF_SIDE)
+        if not self.narrowest_arcsec < widest:
+            raise ConfigError(
+                f"measurements.narrowest_arcsec is {self.narrowest_arcsec}, the widest window in a "
+                f"crop of {2 * half_side_arcsec:.3g} arcsec is {widest:.3g}; narrow it, or widen "
+                f"crop_px"
+            )
+        ratio = (widest / self.narrowest_arcsec) ** (1 / (self.windows - 1))
+        return tuple(self.narrowest_arcsec * ratio**n for n in range(self.windows))
+
+    @property
+    def shape_windows(self) -> tuple[int, ...]:
+        """Which windows shapes are measured in: evenly spread, without the ends."""
+        return tuple(
+            round((n + 1) * (self.windows - 1) / (self.shapes + 1)) for n in range(self.shapes)
+        )
+
+
+@dataclass(frozen=True)
 class EncoderConfig:
     """The encoder.
 
@@ -55,6 +123,8 @@ class EncoderConfig:
         stretch: asinh, or viewer_slip: that of ssl-legacysurvey, to repeat or to fine-tune its
             networks.
         modalities: Branches of the multimodal backbone.
+        measurements: What is measured of the flux itself, beside what is learnt.
+        learnt_dim: Numbers that are learnt; 0: the features of the network's stages as they are.
     """
 
     backbone: str = "resnet18"
@@ -63,6 +133,8 @@ class EncoderConfig:
     softening: float = 3.0
     modalities: ModalityConfig = field(default_factory=ModalityConfig)
     stretch: str = "asinh"
+    measurements: MeasurementConfig = field(default_factory=MeasurementConfig)
+    learnt_dim: int = 32
 
     def __post_init__(self) -> None:
         from_timm = self.backbone.startswith("timm/")
@@ -82,8 +154,15 @@ class EncoderConfig:
             )
         if self.stretch not in STRETCHES:
             raise ValueError(f"stretch {self.stretch!r} is not one of {', '.join(STRETCHES)}")
+        if self.learnt_dim < 0 or self.learnt_dim == 1:
+            raise ValueError(f"learnt_dim is {self.learnt_dim}, expected 0 or at least 2")
         if not self.softening > 0:
             raise ValueError(f"softening is {self.softening}, expected a positive number")
+
+
+def plain(**build: Any) -> EncoderConfig:  # noqa: ANN401 (the fields of EncoderConfig)
+    """Build of an encoder that neither measures nor has a bottleneck, for networks with heads."""
+    return EncoderConfig(measurements=MeasurementConfig(windows=0), learnt_dim=0, **build)
 
 
 @dataclass(frozen=True)
@@ -91,16 +170,19 @@ class ReadOutConfig:
     """How an embedding is read from the network.
 
     Attributes:
-        stages: all (every stage's pooled features) or last.
+        stages: blocks (the measurements and the learnt numbers), measurements, learnt, all (every
+            stage's pooled features), last, or auto: blocks where the encoder has them, else all.
         orientations: Average over 1, 2, 4 or 8 of the square's exact symmetries; the cost
-            grows in proportion.
+            grows in proportion. Measurements are the same in all.
     """
 
-    stages: str = "all"
+    stages: str = "auto"
     orientations: int = 8
 
     def __post_init__(self) -> None:
-        if self.stages not in ("all", "last"):
-            raise ValueError(f"stages is {self.stages!r}, expected all or last")
+        if self.stages not in READ_OUTS:
+            raise ValueError(
+                f"stages is {self.stages!r}, expected one of {', '.join(READ_OUTS)}"
+            )
         if self.orientations not in (1, 2, 4, 8):
             raise ValueError(f"orientations is {self.orientations}, expected 1, 2, 4 or 8")

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_photoz.core.errors import TrainingError
 from ssl_photoz.core.statistics import SIGMA_PER_MAD
+from ssl_photoz.encoders.encoder import Encoder
 
 BLIND_PRETEXT = 0.425  # mean smooth L1 loss of a standard normal deviate predicted to be 0
 DIVERGED = 3.0
@@ -116,7 +117,7 @@ class OnlineKNN:
     asked_z: Tensor
 
     @torch.no_grad()
-    def __call__(self, encoder: nn.Module) -> dict[str, float]:
+    def __call__(self, encoder: Encoder) -> dict[str, float]:
         """Score an encoder; it is put back into training mode."""
         encoder.eval()
         known = _features(encoder, self.known)
@@ -128,11 +129,11 @@ class OnlineKNN:
         return scores
 
 
-def _features(encoder: nn.Module, flux: Tensor, batch_size: int = 256) -> Tensor:
+def _features(encoder: Encoder, flux: Tensor, batch_size: int = 256) -> Tensor:
     device = next(encoder.parameters()).device
     found = []
     for part in torch.split(flux, batch_size):
         part = part.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
-            found.append(encoder(part).float().cpu())
+            found.append(encoder.bottleneck(encoder(part)).float().cpu())
     return torch.cat(found)

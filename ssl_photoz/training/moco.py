@@ -11,6 +11,7 @@ batch normalisation, then put back in order: every process has the same queue.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.core.errors import ShapeError
 from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.encoders.measurements import Measurements
 from ssl_photoz.training import ranks
 from ssl_photoz.training.engine import pl
 from ssl_photoz.training.health import require_sane_loss
@@ -60,6 +62,8 @@ class MoCo(pl.LightningModule):
         measure: Pretext targets (B, F) from un-augmented flux; None: no pretext.
         target_mean: Mean of each pretext target, (F,).
         target_std: Standard deviation of each pretext target, (F,).
+        likeness: Place of each galaxy of a batch among its like, (B, L), which weighs negatives;
+            None: all weigh the same.
         total_steps: Length of the run, steps.
         seed: Seed of every draw.
         label_loss: Loss of the first view's features (B, width) and the batch's z (B,); None: no
@@ -67,7 +71,8 @@ class MoCo(pl.LightningModule):
         label_weight: Weight of that loss.
 
     References:
-        He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297.
+        He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297; Tsai et al. 2022,
+        arXiv:2106.02866 (conditional contrast).
     """
 
     meters: Tensor
@@ -84,6 +89,7 @@ class MoCo(pl.LightningModule):
         target_std: Tensor | None,
         total_steps: int,
         seed: int,
+        likeness: Likeness | None = None,
         label_loss: nn.Module | None = None,
         label_weight: float = 0.0,
     ) -> None:
@@ -92,13 +98,20 @@ class MoCo(pl.LightningModule):
 
         dim = config.projection_dim
         self.encoder, self.config = encoder, config
-        self.projector = MoCoProjectionHead(encoder.width, encoder.width, dim)
+        hidden = 2 * dim if encoder.config.learnt_dim else encoder.width
+        self.projector = MoCoProjectionHead(encoder.learnt_dim, hidden, dim)
         self.key_encoder = _frozen_twin(encoder)
         self.key_projector = _frozen_twin(self.projector)
-        self.queue = KeyQueue(config.queue_size, dim, generator=generator(seed, 0, 0, 2))
+        self.likeness = likeness
+        self.queue = KeyQueue(
+            config.queue_size,
+            dim,
+            places=0 if likeness is None else likeness.dim,
+            generator=generator(seed, 0, 0, 2),
+        )
         self.pretext: PretextHead | None = None
         if measure is not None and target_mean is not None and target_std is not None:
-            self.pretext = PretextHead(encoder.width, mean=target_mean, std=target_std)
+            self.pretext = PretextHead(encoder.learnt_dim, mean=target_mean, std=target_std)
         self.label_loss, self.label_weight = label_loss, label_weight
         self.meter_names = METERS if label_loss is None else (*METERS, "label_loss")
         sums = torch.zeros(len(self.meter_names) + 1, dtype=torch.float64)
@@ -111,7 +124,8 @@ class MoCo(pl.LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Take one step's loss; counted draws make it a function of (weights, batch, step)."""
-        config, features = self.config, self.encoder(self._view(batch, 0))
+        config = self.config
+        features = self.encoder.bottleneck(self.encoder(self._view(batch, 0)))
         zero = features.new_zeros((), dtype=torch.float32)
         contrastive, accuracy, pretext = zero, zero, zero
         if config.contrast_weight:
@@ -119,10 +133,11 @@ class MoCo(pl.LightningModule):
             keys = self._keys(batch)
             own = keys[ranks.share(len(keys))]
             negatives = self.queue.keys.clone()  # the push below must not reach the backward pass
+            places, weights = self._weigh(batch)
             contrastive, accuracy = info_nce(
-                queries, own, negatives, temperature=config.temperature
+                queries, own, negatives, temperature=config.temperature, log_weights=weights
             )
-            self.queue.push(keys)
+            self.queue.push(keys, places)
         if self.pretext is not None and self.measure is not None:
             with torch.autocast(batch.flux.device.type, enabled=False):
                 targets = self.measure(batch.flux)
@@ -220,6 +235,20 @@ class MoCo(pl.LightningModule):
         return view.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
+    def _weigh(self, batch: TrainingBatch) -> tuple[Tensor | None, Tensor | None]:
+        """Places of the whole batch, (B, L), and log weights of the negatives for this part."""
+        if self.likeness is None:
+            return None, None
+        config, mine = self.config, self.likeness(batch)
+        if config.negatives == "random":
+            draws = generator(self.seed, self.global_step, ranks.rank(), 4)
+            mine = torch.randn(mine.shape, generator=draws).to(mine)
+        apart = torch.cdist(mine, self.queue.places).square()
+        log_weights = apart.div(-2 * config.likeness_width**2)
+        total = log_weights.logsumexp(dim=1, keepdim=True)
+        return ranks.gathered(mine), log_weights - total + math.log(config.effective_negatives)
+
+    @torch.no_grad()
     def _keys(self, batch: TrainingBatch) -> Tensor:
         from lightly.models.utils import update_momentum
         from lightly.utils.scheduler import cosine_schedule
@@ -232,7 +261,7 @@ class MoCo(pl.LightningModule):
         view = self._view(batch, 1)
         draws = generator(self.seed, self.global_step, 0, 3)
         order = torch.randperm(ranks.world() * len(view), generator=draws)
-        features = self.key_encoder(ranks.batch_shuffle(view, order))
+        features = self.key_encoder.bottleneck(self.key_encoder(ranks.batch_shuffle(view, order)))
         keys = F.normalize(self.key_projector(features).float(), dim=1)
         return ranks.batch_unshuffle(keys, order)
 
@@ -250,21 +279,26 @@ class KeyQueue(nn.Module):
     Args:
         size: Keys kept.
         dim: Length of a key.
+        places: Length of the place that is kept with each key, see `Likeness`.
         generator: Source of the unit vectors that it starts with.
     """
 
     keys: Tensor
+    places: Tensor
     pointer: Tensor
 
-    def __init__(self, size: int, dim: int, *, generator: torch.Generator) -> None:
+    def __init__(
+        self, size: int, dim: int, *, places: int = 0, generator: torch.Generator
+    ) -> None:
         super().__init__()
         start = F.normalize(torch.randn(size, dim, generator=generator), dim=1)
         self.register_buffer("keys", start)
+        self.register_buffer("places", torch.randn(size, places, generator=generator))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def push(self, keys: Tensor) -> None:
-        """Replace the oldest keys by new ones, (B, dim).
+    def push(self, keys: Tensor, places: Tensor | None = None) -> None:
+        """Replace the oldest keys by new ones, (B, dim), and their places, (B, places).
 
         Raises:
             ShapeError: If the queue's size is not a multiple of B.
@@ -275,11 +309,51 @@ class KeyQueue(nn.Module):
             )
         rows = self.pointer + torch.arange(len(keys), device=keys.device)
         self.keys[rows] = keys.to(self.keys.dtype)
+        if places is not None:
+            self.places[rows] = places
         self.pointer.copy_((self.pointer + len(keys)) % len(self.keys))
 
 
+class Likeness(nn.Module):
+    """Place of a galaxy among its like: the first whitened components of its measurements.
+
+    Args:
+        measurements: The measurements.
+        sample: Standardised measurements of a sample, (N, M), that the components are found in.
+        dim: Number of components.
+    """
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, measurements: Measurements, sample: Tensor, *, dim: int = 8) -> None:
+        super().__init__()
+        self.dim = dim
+        self.measure = copy.deepcopy(measurements)
+        centred = (sample - sample.mean(dim=0)).double()
+        _, values, axes = torch.linalg.svd(centred, full_matrices=False)
+        scale = values[:dim].clamp_min(1e-9) / len(sample) ** 0.5
+        self.register_buffer("mean", sample.mean(dim=0))
+        self.register_buffer("axes", (axes[:dim] / scale[:, None]).T.float())
+
+    def forward(self, batch: TrainingBatch) -> Tensor:
+        """Places of a batch, (B, dim), from the middle of each cutout as it is."""
+        size = self.measure.size_px
+        top, left = ((full - size) // 2 for full in batch.flux.shape[2:])
+        crop = batch.flux[..., top : top + size, left : left + size]
+        with torch.autocast(crop.device.type, enabled=False):
+            known = {"psf_fwhm_arcsec": batch.psf_fwhm_arcsec, "noise": batch.noise}
+            places: Tensor = (self.measure(crop, **known) - self.mean) @ self.axes
+        return places
+
+
 def info_nce(
-    queries: Tensor, keys: Tensor, negatives: Tensor, *, temperature: float
+    queries: Tensor,
+    keys: Tensor,
+    negatives: Tensor,
+    *,
+    temperature: float,
+    log_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Contrast each query's own key with the queue.
 
@@ -288,6 +362,7 @@ def info_nce(
         keys: The other view's unit vectors (B, dim), row by row; no gradient flows into them.
         negatives: Unit vectors (K, dim).
         temperature: Temperature of the softmax.
+        log_weights: Logarithm of the weight of each negative for each query, (B, K); None: 0.
 
     Returns:
         The mean loss, and the share of queries whose own key is the most similar.
@@ -296,7 +371,10 @@ def info_nce(
         He et al. 2020, arXiv:1911.05722, equation 1.
     """
     positive = (queries * keys.detach()).sum(dim=1, keepdim=True)
-    logits = torch.cat([positive, queries @ negatives.T], dim=1) / temperature
+    against = queries @ negatives.T / temperature
+    if log_weights is not None:
+        against = against + log_weights
+    logits = torch.cat([positive / temperature, against], dim=1)
     target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
     accuracy = (logits.argmax(dim=1) == 0).float().mean()
     return F.cross_entropy(logits, target), accuracy

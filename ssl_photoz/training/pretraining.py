@@ -15,13 +15,13 @@ from ssl_photoz.core.memory import keep_freed_memory
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.cutouts.device import pinned
-from ssl_photoz.cutouts.sample import labelled_crops, target_statistics
+from ssl_photoz.cutouts.sample import labelled_crops, measured_sample, target_statistics
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training import ranks
 from ssl_photoz.training.engine import train
 from ssl_photoz.training.health import OnlineKNN
-from ssl_photoz.training.moco import MoCo
+from ssl_photoz.training.moco import Likeness, MoCo
 from ssl_photoz.training.row_selection import RowSelection
 from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
@@ -77,6 +77,15 @@ def train_encoder(
     mean, std = target_statistics(measure, cutouts, rows)
     views = Views(crop_px=crop_px, config=augmentations, **source.about)
     scores = OnlineKNN(**labelled_crops(cutouts, rows, split, size_px=crop_px))
+    likeness = None
+    if moco.negatives != "equal":
+        if encoder.measurements is None:
+            raise ConfigError(
+                f"moco.negatives is {moco.negatives}, but the encoder measures nothing; set "
+                f"encoder.measurements.windows, or negatives=equal"
+            )
+        sample = measured_sample(encoder.measurements, cutouts, rows)
+        likeness = Likeness(encoder.measurements, encoder.measurements.standardised(sample))
     with torch.random.fork_rng():
         torch.manual_seed(training.seed + 1)
         module = MoCo(
@@ -88,6 +97,7 @@ def train_encoder(
             target_std=std,
             total_steps=steps,
             seed=training.seed,
+            likeness=likeness,
             label_loss=label_loss,
             label_weight=label_weight,
         )

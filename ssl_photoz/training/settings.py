@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 OPTIMISERS = ("adamw", "sgd")
 LABEL_LOSSES = ("rank_n_contrast", "regression", "metric_learning")
@@ -62,20 +63,28 @@ class MoCoConfig:
         momentum: Momentum of the key encoder at the start.
         momentum_end: Momentum at the end of the run, reached along a cosine.
         projection_dim: Length of the vectors that are compared.
+        negatives: Weights of the negatives: equal; alike, more for galaxies of like measurements
+            (conditional contrast); or random, the same weights dealt to any, a control.
+        likeness_width: Width of the Gaussian kernel of alike negatives, in standard deviations of
+            the measurements' whitened principal components.
+        effective_negatives: Number that the weights of alike or random negatives add up to.
         optimiser: adamw, or sgd with momentum 0.9 (MoCo's own).
         learning_rate: Peak learning rate, after a linear warm-up.
         weight_decay: Weight decay of the optimiser.
         warmup: Share of the run over which the learning rate rises.
     """
 
-    contrast_weight: float = 0.2
+    contrast_weight: float = 1.0
     contrast_fade: float = 0.0
-    pretext_weight: float = 1.0
+    pretext_weight: float = 0.0
     temperature: float = 0.2
-    queue_size: int = 4096
+    queue_size: int = 8192
     momentum: float = 0.99
     momentum_end: float = 1.0
     projection_dim: int = 128
+    negatives: Literal["equal", "alike", "random"] = "equal"
+    likeness_width: float = 0.7
+    effective_negatives: int = 512
     optimiser: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -90,6 +99,8 @@ class MoCoConfig:
             raise ValueError(f"temperature is {self.temperature}, expected a positive number")
         if self.queue_size < 1 or self.projection_dim < 2:
             raise ValueError("queue_size must be at least 1, projection_dim at least 2")
+        if not self.likeness_width > 0 or self.effective_negatives < 1:
+            raise ValueError("likeness_width must be positive, effective_negatives at least 1")
         if not 0 <= self.contrast_fade <= 1:
             raise ValueError(f"contrast_fade is {self.contrast_fade}, expected 0 to 1")
         if not 0 <= self.momentum <= self.momentum_end <= 1 or not 0 <= self.warmup < 1:
