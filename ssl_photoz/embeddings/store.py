@@ -24,6 +24,9 @@ from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
+# How much the numbers of a block count between look-alikes, where it is not 1. Chosen on simulated
+# galaxies of the training sky: benchmarks/redshift_ladder. PSF and noise make no galaxies alike.
+BLOCK_WEIGHTS = {"concentrations": 0.5, "textures": 0.5, "asymmetry": 0.5, "conditions": 0.0}
 # What a card says of how vectors were made.
 HOW_MADE = (
     *("encoder", "stages", "orientations", "crop_px"),
@@ -43,6 +46,11 @@ class EmbeddingsCard(artefact.Card):
     def readout(self) -> ReadOutConfig:
         """What was read from the network."""
         return ReadOutConfig(str(self["stages"]), int(self["orientations"]))
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Name and length of each block of an embedding, in order; empty where there are none."""
+        return {str(name): int(length) for name, length in self.get("blocks", {}).items()}
 
     @property
     def bands(self) -> list[str]:
@@ -292,6 +300,15 @@ class Embeddings:
     def dim(self) -> int:
         """Length D of an embedding."""
         return self.card.dim
+
+    @property
+    def weights(self) -> Floats | None:
+        """How much each number counts between look-alikes, (D,); None: all the same."""
+        blocks = self.card.blocks
+        if not blocks:
+            return None
+        each = [np.full(length, BLOCK_WEIGHTS.get(name, 1.0)) for name, length in blocks.items()]
+        return np.concatenate(each).astype(np.float32)
 
     @property
     def has_thumbnails(self) -> bool:

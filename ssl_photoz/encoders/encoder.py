@@ -15,8 +15,8 @@ from ssl_photoz.core.artefact import Card
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
 from ssl_photoz.core.types import Array, Floats
-from ssl_photoz.encoders.measurements import Measurements
 from ssl_photoz.encoders.backbones import make_backbone
+from ssl_photoz.encoders.measurements import Measurements
 from ssl_photoz.encoders.readout import CutoutReader, embed_array
 from ssl_photoz.encoders.settings import (
     EncoderConfig,

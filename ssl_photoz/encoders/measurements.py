@@ -1,7 +1,7 @@
 """Measurements of a galaxy's light: nothing in them is trained.
 
 Everything is a sum of linear flux under Gaussian windows around the middle of the cutout, taken
-before any stretch, so that colours are as exact as the pixels allow. Windows are round, and widen in
+before any stretch, so that colours are as exact as the pixels allow. Windows are round and widen in
 equal ratios; the same window in every band makes a colour of the same part of a galaxy [1]. Sums
 become asinh magnitudes [2], which are linear in flux around zero.
 
@@ -109,9 +109,7 @@ class Measurements(nn.Module):
         sigmas_px = torch.tensor(sigmas_arcsec, dtype=torch.float64) / pixscale_arcsec
         x_px = torch.arange(size_px, dtype=torch.float64) - (size_px - 1) / 2
         squared = x_px.square()
-        windows = torch.exp(
-            -(squared[:, None] + squared) / (2 * sigmas_px.square()[:, None, None])
-        )
+        windows = torch.exp(-(squared[:, None] + squared) / (2 * sigmas_px.square()[:, None, None]))
         # Second moments x^2 + y^2, x^2 - y^2 and 2 x y in the windows of shapes.
         moments = [
             squared[:, None] + squared,
@@ -200,7 +198,9 @@ class Measurements(nn.Module):
         with torch.autocast(flux.device.type, enabled=False):
             return self._measure(flux.float(), psf_fwhm_arcsec, noise)
 
-    def _measure(self, flux: Tensor, psf_fwhm_arcsec: Tensor | None, noise: Tensor | None) -> Tensor:
+    def _measure(
+        self, flux: Tensor, psf_fwhm_arcsec: Tensor | None, noise: Tensor | None
+    ) -> Tensor:
         batch, bands = flux.shape[:2]
         pixels = flux.contiguous().view(batch * bands, -1)
         # This way round the product takes less than half of the time.
@@ -335,6 +335,8 @@ def _described(
         found.append(Measurement(f"asymmetry_{band}", "asymmetry", ""))
     if calibrated and config.conditions:
         found += [
-            Measurement(f"{kind}_{b}", "conditions", "ln") for b in bands for kind in ("psf", "noise")
+            Measurement(f"{kind}_{b}", "conditions", "ln")
+            for b in bands
+            for kind in ("psf", "noise")
         ]
     return found

@@ -181,8 +181,6 @@ class ReadOutConfig:
 
     def __post_init__(self) -> None:
         if self.stages not in READ_OUTS:
-            raise ValueError(
-                f"stages is {self.stages!r}, expected one of {', '.join(READ_OUTS)}"
-            )
+            raise ValueError(f"stages is {self.stages!r}, expected one of {', '.join(READ_OUTS)}")
         if self.orientations not in (1, 2, 4, 8):
             raise ValueError(f"orientations is {self.orientations}, expected 1, 2, 4 or 8")

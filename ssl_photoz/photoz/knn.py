@@ -15,10 +15,11 @@ from tqdm import tqdm
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
 from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
-from ssl_photoz.photoz.features import Standardise, principal_axes
+from ssl_photoz.photoz.features import Standardise, discriminant_axes, principal_axes
 from ssl_photoz.photoz.intervals import Interval
 
 PCA_ROWS = 50_000
+DISCRIMINANTS = (3, 4, 6, 8, 12)
 TUNING_ROWS = 4_000
 QUERIES_AT_ONCE = 4_096
 GALAXIES_AT_ONCE = 256
@@ -30,34 +31,54 @@ class Recipe(NamedTuple):
 
     Attributes:
         k: Number of neighbours.
-        dim: Number of principal components that distances are taken in.
+        dim: Number of axes that distances are taken in.
         cosine: Whether vectors are brought to length one first.
         median: Weighted median of the neighbours, not their weighted mean.
+        discriminant: Whether the axes are those along which redshifts differ, not the principal
+            ones.
     """
 
     k: int
     dim: int
     cosine: bool
     median: bool
+    discriminant: bool = False
+
+
+class Trial(NamedTuple):
+    """What a recipe made of the validation galaxies, (M,) each, and its score."""
+
+    score: float
+    recipe: Recipe
+    answer: Doubles
+    spread: Doubles
 
 
 class KNN(Probe):
     """Exact nearest neighbours, weighted by inverse distance.
 
+    Distances are taken on the first principal axes, or on the first axes of a linear discriminant
+    analysis of redshift bins [1], which leave out what says nothing of redshift: whichever is
+    better on validation.
+
     Args:
         ks: Numbers of neighbours to try.
-        dims: Numbers of principal components to try.
+        dims: Numbers of principal axes to try.
+        discriminants: Numbers of discriminant axes to try; empty: principal axes alone.
         seed: Seed of the samples taken from very large catalogues for the axes and for choosing.
 
     Attributes:
         standardise_: Standardisation of the features.
-        axes_: Principal axes of the standardised features, shape (D, P).
+        axes_: Axes in the space of the standardised features, shape (D, P).
         catalogue_: Labelled galaxies on those axes, shape (N, P).
         target_: Their ln(1+z), shape (N,).
         ids_: Their identifiers, shape (N,).
         recipe_: What was chosen on validation.
         floor_: Least spread of neighbours taken at its word, in ln(1+z).
         interval_: Calibrated half-widths, in units of the neighbours' spread.
+
+    References:
+        [1] Hastie & Tibshirani 1996, IEEE PAMI 18, 607.
     """
 
     def __init__(
@@ -65,10 +86,12 @@ class KNN(Probe):
         *,
         ks: tuple[int, ...] = (4, 8, 16, 32, 64),
         dims: tuple[int, ...] = (16, 32, 64),
+        discriminants: tuple[int, ...] = DISCRIMINANTS,
         seed: int = 0,
     ) -> None:
         self.ks = ks
         self.dims = dims
+        self.discriminants = discriminants
         self.seed = seed
 
     @property
@@ -79,19 +102,29 @@ class KNN(Probe):
     def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
         rng = np.random.default_rng(self.seed)
         self.standardise_ = Standardise.fit(X)
-        most = min(max(self.dims), *X.shape)
         some = _sample(rng, len(z), PCA_ROWS)
-        self.axes_ = principal_axes(self.standardise_.apply(X[some]), most)
-        self.catalogue_: Floats = self.standardise_.apply(X) @ self.axes_
+        standard, most = self.standardise_.apply(X[some]), min(max(self.dims), *X.shape)
         self.target_ = to_target(z)
         self.ids_ = np.arange(len(z)) if ids is None else np.asarray(ids)
         rows = _sample(rng, len(val_z), TUNING_ROWS)
-        self._tune(
-            self.project(val_X[rows]),
-            to_target(val_z[rows]),
-            ks=sorted({min(k, max(1, len(z) // 2)) for k in self.ks}),
-            dims=sorted({min(dim, most) for dim in self.dims}),
-        )
+        asked, truth = val_X[rows], to_target(val_z[rows])
+        ks = sorted({min(k, max(1, len(z) // 2)) for k in self.ks})
+        spaces = {False: (principal_axes(standard, most), self.dims)}
+        if self.discriminants and (found := discriminant_axes(standard, self.target_[some])).size:
+            spaces[True] = (found, self.discriminants)
+        trials = []
+        for discriminant, (axes, dims) in spaces.items():
+            self.axes_ = axes
+            self.catalogue_ = self.project(X)
+            dims = tuple(sorted({min(dim, axes.shape[1]) for dim in dims}))
+            trial = self._tune(self.project(asked), truth, ks=ks, dims=dims)
+            recipe = trial.recipe._replace(discriminant=discriminant)
+            trials.append((trial._replace(recipe=recipe), axes, self.catalogue_))
+        best, self.axes_, self.catalogue_ = min(trials, key=lambda one: one[0].score)
+        self.recipe_ = best.recipe
+        self.floor_ = 0.5 * float(np.median(best.spread)) + 1e-6
+        spread = np.maximum(best.spread, self.floor_)
+        self.interval_ = Interval.fit(best.answer, truth, spread=spread)
 
     def project(self, X: Floats) -> Floats:
         """Places of galaxies on the axes, (M, D) to (M, P)."""
@@ -120,12 +153,12 @@ class KNN(Probe):
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """See `Probe.from_arrays`."""
-        k, dim, cosine, median = (int(value) for value in arrays["recipe"])
+        k, dim, cosine, median, *discriminant = (int(value) for value in arrays["recipe"])
         probe = cls()
         probe.standardise_ = Standardise.from_arrays(arrays)
         probe.axes_, probe.catalogue_ = arrays["axes"], arrays["catalogue"]
         probe.target_, probe.ids_ = arrays["target"], _unpacked(arrays["ids"])
-        probe.recipe_ = Recipe(k, dim, bool(cosine), bool(median))
+        probe.recipe_ = Recipe(k, dim, bool(cosine), bool(median), bool(sum(discriminant)))
         probe.floor_ = float(arrays["floor"][0])
         probe.interval_ = Interval.from_arrays(arrays)
         probe.n_features_in_ = len(probe.standardise_.mean)
@@ -138,8 +171,10 @@ class KNN(Probe):
         part.ids_ = self.ids_[rows]
         return part
 
-    def _tune(self, queries: Floats, truth: Doubles, *, ks: list[int], dims: list[int]) -> None:
-        """Choose the recipe that suits projected queries of known ln(1+z)."""
+    def _tune(
+        self, queries: Floats, truth: Doubles, *, ks: list[int], dims: tuple[int, ...]
+    ) -> Trial:
+        """The recipe that suits projected queries of known ln(1+z), on the axes as they are."""
         trials = []
         for dim, cosine in itertools.product(dims, (False, True)):
             space = Recipe(max(ks), dim, cosine, median=False)
@@ -147,10 +182,8 @@ class KNN(Probe):
             for k, median in itertools.product(ks, (False, True)):
                 answer, spread = weigh(distance[:, :k], self.target_[rows[:, :k]], median=median)
                 recipe = Recipe(k, dim, cosine, median)
-                trials.append((tuning_score(answer, truth), recipe, answer, spread))
-        _, self.recipe_, answer, spread = min(trials, key=lambda trial: trial[0])
-        self.floor_ = 0.5 * float(np.median(spread)) + 1e-6
-        self.interval_ = Interval.fit(answer, truth, spread=np.maximum(spread, self.floor_))
+                trials.append(Trial(tuning_score(answer, truth), recipe, answer, spread))
+        return min(trials, key=lambda trial: trial.score)
 
     def search(self, queries: Floats, recipe: Recipe, ids: Array | None) -> tuple[Floats, Ints]:
         """Nearest labelled galaxies.
@@ -198,6 +231,7 @@ class NeighbourDensity(DensityProbe):
         ks: Numbers of neighbours to choose from, increasing; those beyond the catalogue are left
             out.
         most: Greatest number of labelled galaxies that PIT is found for; more are sampled.
+        discriminants: Numbers of discriminant axes to try, see `KNN`.
         grid: Redshifts of the densities, shape (G,); from 0 to beyond the greatest labelled one
             by default.
         seed: Seed of that sample, and of the nearest neighbours' fit.
@@ -220,11 +254,13 @@ class NeighbourDensity(DensityProbe):
         *,
         ks: tuple[int, ...] = (8, 16, 32, 64),
         most: int = 20_000,
+        discriminants: tuple[int, ...] = DISCRIMINANTS,
         grid: Doubles | None = None,
         seed: int = 0,
     ) -> None:
         self.ks = ks
         self.most = most
+        self.discriminants = discriminants
         self.grid = grid
         self.seed = seed
 
@@ -232,10 +268,12 @@ class NeighbourDensity(DensityProbe):
     def chosen_(self) -> dict[str, float]:  # type: ignore[override]
         """Where distances are taken; k differs from galaxy to galaxy."""
         chosen = self.knn_.chosen_
-        return {name: chosen[name] for name in ("dim", "cosine")}
+        return {name: chosen[name] for name in ("dim", "cosine", "discriminant")}
 
     def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
-        knn = self.knn_ = KNN(seed=self.seed).fit(X, z, validation=(val_X, val_z), ids=ids)
+        knn = self.knn_ = KNN(discriminants=self.discriminants, seed=self.seed).fit(
+            X, z, validation=(val_X, val_z), ids=ids
+        )
         n = len(z)
         self.ks_ = sorted({min(k, max(1, n // 2)) for k in self.ks})
         self.rows_ = np.sort(np.random.default_rng(self.seed).permutation(n)[: self.most])

@@ -36,13 +36,19 @@ def search_faiss(
     return found
 
 
-def unit_projector(matrix: Floats) -> Callable[[Floats], Floats]:
+def unit_projector(matrix: Floats, *, lift: float = 0.0) -> Callable[[Floats], Floats]:
     """What multiplies vectors (B, D) by a matrix (P, D) and scales them to unit length.
+
+    A lift other than 0 is a further component, the same for all vectors before they are scaled.
 
     FAISS does it, in the threads that search: those of NumPy spin on for a while after a product,
     and a search that follows takes up to half as long again.
     """
-    transform = faiss.LinearTransform(matrix.shape[1], matrix.shape[0], False)
+    constant = np.zeros(len(matrix) + (lift > 0), np.float32)
+    if lift > 0:
+        matrix, constant[-1] = np.pad(matrix, ((0, 1), (0, 0))), lift
+    transform = faiss.LinearTransform(matrix.shape[1], matrix.shape[0], True)
+    faiss.copy_array_to_vector(constant, transform.b)
     faiss.copy_array_to_vector(np.ascontiguousarray(matrix, np.float32).ravel(), transform.A)
     transform.is_trained = True
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BATCH = 8192
 SAMPLE = 20_000
+NO_LIFT = np.zeros(1, np.float32)  # of an index made before there was one
 
 
 class VectorSource(Protocol):
@@ -28,6 +29,11 @@ class VectorSource(Protocol):
     @property
     def dim(self) -> int:
         """Length D of an embedding."""
+        ...
+
+    @property
+    def weights(self) -> Floats | None:
+        """How much each number counts between look-alikes, shape (D,); None: all the same."""
         ...
 
     def __len__(self) -> int:
@@ -41,6 +47,8 @@ class VectorSource(Protocol):
 
 class ArraySource:
     """Embeddings in an array (N, D). Implements `VectorSource`."""
+
+    weights = None
 
     def __init__(self, values: ArrayLike) -> None:
         self.values = np.asarray(values)
@@ -66,43 +74,52 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Reduction:
-    """Standardise, project on principal components, scale to unit length.
+    """Standardise, weigh, project on principal components, lift, scale to unit length.
 
-    The inner product of two reduced vectors is the cosine of the angle between them.
+    The inner product of two reduced vectors is the cosine of the angle between them. A constant
+    component, as long as the others together are on average, lifts them before they are scaled:
+    cosines then go with distances, not with directions alone, and a galaxy twice as far from the
+    mean is another galaxy.
 
     Attributes:
         mean: Mean of each embedding dimension, shape (D,).
-        projection: Principal components over the standard deviations, shape (P, D).
+        projection: Principal components times weights over standard deviations, shape (P, D).
+        lift: The constant component; 0: none.
     """
 
     mean: Floats
     projection: Floats
+    lift: float = 0.0
 
     @classmethod
-    def fit(cls, sample: Floats, *, pca_dim: int) -> Reduction:
+    def fit(cls, sample: Floats, *, pca_dim: int, weights: Floats | None = None) -> Reduction:
         """Fit on a sample of embeddings.
 
         Args:
             sample: Shape (n, D).
-            pca_dim: Components to keep; fewer if D or n is smaller.
+            pca_dim: Length of a reduced vector: components to keep, and the lift; less if D or n
+                is smaller.
+            weights: How much each number counts, shape (D,); None: all the same.
 
         Raises:
-            ConfigError: If pca_dim is less than 1.
+            ConfigError: If pca_dim is less than 2.
             DataError: If the sample has fewer than two rows or values that are not finite.
         """
         from sklearn.decomposition import PCA
 
-        if pca_dim < 1:
-            raise ConfigError(f"pca_dim is {pca_dim}, expected at least 1")
+        if pca_dim < 2:
+            raise ConfigError(f"pca_dim is {pca_dim}, expected at least 2")
         if len(sample) < 2:
             raise DataError(f"{len(sample)} embeddings are too few for an index; at least 2")
         _require_finite(sample)
         mean, spread = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
         spread[spread < 1e-12] = 1.0
-        standard = (sample - mean) / spread
-        pca = PCA(min(pca_dim, *sample.shape), svd_solver="covariance_eigh").fit(standard)
-        projection = pca.components_ / spread
-        return cls(mean.astype(np.float32), projection.astype(np.float32))
+        scale = (1.0 if weights is None else weights) / spread
+        standard = (sample - mean) * scale
+        pca = PCA(min(pca_dim - 1, *sample.shape), svd_solver="covariance_eigh").fit(standard)
+        lift = float(np.sqrt(pca.explained_variance_.sum()))
+        projection = pca.components_ * scale
+        return cls(mean.astype(np.float32), projection.astype(np.float32), lift)
 
     @classmethod
     def fit_to(
@@ -112,7 +129,7 @@ class Reduction:
 
         Args:
             source: Embeddings.
-            pca_dim: Components to keep.
+            pca_dim: Length of a reduced vector.
             whiten: Whether components are scaled to unit variance.
             seed: Seed of the draw.
 
@@ -122,13 +139,14 @@ class Reduction:
         count = len(source)
         rows = np.random.default_rng(seed).choice(count, min(SAMPLE, count), replace=False)
         sample = take_vectors(source, np.sort(rows))
-        reduction = cls.fit(sample, pca_dim=pca_dim)
+        reduction = cls.fit(sample, pca_dim=pca_dim, weights=source.weights)
         if not whiten:
             return reduction
         spread = ((sample - reduction.mean) @ reduction.projection.T).std(axis=0)
         spread[spread < 1e-6 * spread.max()] = np.inf  # a component without variance stays out
         projection = reduction.projection / spread[:, None]
-        return cls(reduction.mean, projection.astype(np.float32))
+        lift = float(np.sqrt(np.isfinite(spread).sum()))
+        return cls(reduction.mean, projection.astype(np.float32), lift)
 
     @classmethod
     def load(cls, path: Path) -> Reduction:
@@ -136,21 +154,22 @@ class Reduction:
         from safetensors.numpy import load_file
 
         arrays = load_file(path)
-        return cls(arrays["mean"], arrays["projection"])
+        return cls(arrays["mean"], arrays["projection"], float(arrays.get("lift", NO_LIFT)[0]))
 
     def save(self, path: Path) -> None:
-        """Write mean and projection as safetensors."""
+        """Write mean, projection and lift as safetensors."""
         from safetensors.numpy import save
 
         # save writes buffers as they lie in memory: a transposed array would come back wrong.
         arrays = {"mean": self.mean, "projection": np.ascontiguousarray(self.projection)}
+        arrays["lift"] = np.array([self.lift], np.float32)
         with atomic_path(path) as scratch:
             scratch.write_bytes(save(arrays))
 
     @property
     def dim(self) -> int:
         """Length P of a reduced vector."""
-        return len(self.projection)
+        return len(self.projection) + (self.lift > 0)
 
     def apply(self, vectors: Floats) -> Floats:
         """Reduce embeddings.
@@ -173,7 +192,7 @@ class Reduction:
 
     @cached_property
     def _project(self) -> Callable[[Floats], Floats]:
-        return unit_projector(self.projection)
+        return unit_projector(self.projection, lift=self.lift)
 
 
 def take_batches(source: VectorSource, rows: Ints) -> Iterator[Floats]:

@@ -18,7 +18,7 @@ class IndexConfig:
     """How vectors are reduced, and how they are searched.
 
     Attributes:
-        pca_dim: Principal components that the index compares.
+        pca_dim: Length of the vectors that are compared: principal components and a constant.
         whiten: Whether every component is scaled to unit variance first.
         index_type: auto, flat (exact), hnsw, ivf_flat, ivf_sq8, ivf_pq, or a FAISS factory
             string such as OPQ32,IVF4096,PQ32np; auto goes by catalogue size and memory.
@@ -36,8 +36,8 @@ class IndexConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no index could be made of."""
-        if self.pca_dim < 1:
-            raise ConfigError(f"pca_dim is {self.pca_dim}, expected at least 1")
+        if self.pca_dim < 2:
+            raise ConfigError(f"pca_dim is {self.pca_dim}, expected at least 2")
         if not 0 < self.recall <= 1:
             raise ConfigError(f"recall is {self.recall}, expected more than 0 and at most 1")
         if self.memory_gb is not None and not self.memory_gb > 0:

@@ -287,9 +287,7 @@ class KeyQueue(nn.Module):
     places: Tensor
     pointer: Tensor
 
-    def __init__(
-        self, size: int, dim: int, *, places: int = 0, generator: torch.Generator
-    ) -> None:
+    def __init__(self, size: int, dim: int, *, places: int = 0, generator: torch.Generator) -> None:
         super().__init__()
         start = F.normalize(torch.randn(size, dim, generator=generator), dim=1)
         self.register_buffer("keys", start)

@@ -13,7 +13,7 @@ from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.photoz.artefact import EVERY_PROBE, PROBES
 from ssl_photoz.photoz.base import tuning_score
 from ssl_photoz.photoz.blend import Blend
-from ssl_photoz.photoz.features import Standardise
+from ssl_photoz.photoz.features import Standardise, discriminant_axes
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.knn import KNN, Recipe, weigh
 from ssl_photoz.photoz.metrics import summarise
@@ -86,7 +86,7 @@ def test_ridge_with_more_features_than_galaxies_shrinks_rather_than_memorises():
 @pytest.mark.parametrize("cosine", [False, True])
 def test_knn_agrees_with_scikit_learn(fit, splits, cosine):
     (features, z), _, (test, _) = splits
-    probe = fit(KNN)
+    probe = fit(KNN, discriminants=())
     probe.recipe_ = Recipe(k=7, dim=4, cosine=cosine, median=False)
     pca = PCA(4, svd_solver="full").fit(standard(features.astype(float), features))
     place = [pca.transform(standard(x.astype(float), features)) for x in (features, test)]
@@ -107,7 +107,7 @@ def test_knn_keeps_the_recipe_that_is_best_on_validation(galaxies):
         np.hstack([np.repeat(x[:, :2], 20, axis=1), rng.normal(size=(len(x), 30))]).astype("f4")
         for x in (features, val)
     ]
-    probe = KNN(dims=(2, 32)).fit(copies[0], z, validation=(copies[1], val_z))
+    probe = KNN(dims=(2, 32), discriminants=()).fit(copies[0], z, validation=(copies[1], val_z))
     assert probe.recipe_.dim == 2
     for k in (4, 64):
         rival = copy(probe)
@@ -116,6 +116,36 @@ def test_knn_keeps_the_recipe_that_is_best_on_validation(galaxies):
             tuning_score(np.log1p(p.predict(copies[1])), np.log1p(val_z)) for p in (probe, rival)
         ]
         assert scores[0] <= scores[1]
+
+
+def test_knn_looks_along_the_axes_that_tell_redshifts():
+    # Ten directions, three times each, say nothing; redshift is in one of two others.
+    rng = np.random.default_rng(0)
+    samples = []
+    for count in (1500, 500):
+        quiet, loud = rng.normal(size=(count, 2)), rng.normal(size=(count, 10))
+        z = np.expm1(0.3 + 0.05 * quiet[:, 0] + 0.002 * rng.normal(size=count))
+        samples.append((np.hstack([quiet, np.repeat(loud, 3, axis=1)]).astype("f4"), z))
+    blind = KNN(discriminants=()).fit(*samples[0], validation=samples[1])
+    probe = KNN().fit(*samples[0], validation=samples[1])
+    assert probe.recipe_.discriminant
+    assert probe.axes_.shape[1] == 19
+    wrong = [np.abs(p.predict(samples[1][0]) - samples[1][1]).mean() for p in (blind, probe)]
+    assert wrong[1] < 0.3 * wrong[0]
+
+
+def test_discriminant_axes_are_those_of_two_gaussians():
+    # Two clouds of unit scatter apart along (1, 1): Fisher's axis, on which the scatter is 1.
+    rng = np.random.default_rng(0)
+    cloud = rng.normal(size=(20_000, 2))
+    far = np.repeat([0.0, 1.0], 10_000)
+    features = (cloud + 3 * far[:, None]).astype("f4")
+    axes = discriminant_axes(features, np.where(far > 0, 0.2, 0.1) + 0.001 * rng.random(20_000))
+    first = axes[:, 0] / np.linalg.norm(axes[:, 0])
+    np.testing.assert_allclose(np.abs(first), np.sqrt(0.5), atol=0.02)
+    within = (features @ axes[:, 0])[far > 0].std()
+    assert within == pytest.approx(1.0, abs=0.03)
+    assert discriminant_axes(features[:30], np.linspace(0.1, 0.2, 30)).shape == (2, 0)
 
 
 def test_weights_are_inverse_distances():

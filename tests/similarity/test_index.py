@@ -13,12 +13,20 @@ from ssl_photoz.similarity.settings import IndexConfig
 
 
 def reference(vectors, dim, queries, k):
-    """Cosine neighbours by scikit-learn, from standardising to searching."""
+    """Cosine neighbours by scikit-learn, from standardising to searching.
+
+    One of the components is constant: the rms length of the others.
+    """
     scaler = StandardScaler().fit(vectors.astype(np.float64))
-    pca = PCA(dim, svd_solver="full").fit(scaler.transform(vectors))
+    pca = PCA(dim - 1, svd_solver="full").fit(scaler.transform(vectors))
     reduced = pca.transform(scaler.transform(vectors))
-    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(reduced)
-    return search.kneighbors(pca.transform(scaler.transform(queries)))
+    lift = np.sqrt((reduced**2).sum() / (len(reduced) - 1))
+    known, asked = (
+        np.pad(pca.transform(scaler.transform(x)), ((0, 0), (0, 1)), constant_values=lift)
+        for x in (vectors, queries)
+    )
+    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(known)
+    return search.kneighbors(asked)
 
 
 @pytest.mark.parametrize("dim", [5, 12])

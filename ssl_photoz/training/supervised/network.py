@@ -89,6 +89,8 @@ def trunk_width(network: Network) -> int:
 class Regressor(Network):
     """An encoder, dropout, and a linear head that starts at the training redshifts alone.
 
+    Where the encoder measures, the head sees the measurements beside the features.
+
     Args:
         encoder: A fresh encoder, or a pretrained one to fine-tune.
         head: What is asked for.
@@ -100,7 +102,9 @@ class Regressor(Network):
         self.trunk: Encoder = encoder
         self.input_shape = encoder.input_shape
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(encoder.width, head.outputs)
+        measured = 0 if encoder.measurements is None else len(encoder.measurements)
+        self.standardise = nn.BatchNorm1d(measured, affine=False) if measured else None
+        self.output = nn.Linear(encoder.width + measured, head.outputs)
         nn.init.zeros_(self.output.weight)
         self.output.bias.data.copy_(head.start())
 
@@ -113,7 +117,11 @@ class Regressor(Network):
         features = self.dropout(self.trunk(flux))
         # 8 bits of a bfloat16 would show in the redshift.
         with torch.autocast(flux.device.type, enabled=False):
-            answer: Tensor = self.output(features.float()).squeeze(1)
+            features = features.float()
+            if self.standardise is not None and self.trunk.measurements is not None:
+                measured = self.trunk.measurements(blank(flux, self.seen))
+                features = torch.cat([features, self.standardise(measured)], dim=1)
+            answer: Tensor = self.output(features).squeeze(1)
         return answer
 
 

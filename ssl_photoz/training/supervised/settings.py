@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, plain
 
 NetworkName = Literal["resnet", "multimodal", "small_cnn", "capsules"]
 # Encoders with a head on them, and the backbone that each name stands for; None: any.
@@ -174,7 +174,7 @@ class ModelConfig:
 
     network: NetworkName = "resnet"
     without: tuple[str, ...] = ()
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig = field(default_factory=plain)
     small_cnn: SmallCNNConfig = field(default_factory=SmallCNNConfig)
     capsules: CapsuleConfig = field(default_factory=CapsuleConfig)
 
