@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +20,8 @@ from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig, ReadOutC
 from ssl_photoz.encoders.stretch import Stretch, ViewerSlip, softening_of
 
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
+WITH_EBV = "use cutouts that state E(B-V), which `convert dust=auto` adds from a dust map"
+AS_STORED = "use cutouts as they are stored"
 
 
 class EncoderCard(Card):
@@ -51,6 +53,8 @@ class Encoder(nn.Module):
         pixscale_arcsec: Pixel scale of the input, arcsec per pixel.
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
         softening: Softening of the stretch per band, in the unit of the input.
+        extinction_corrected: Whether the input is corrected for Galactic extinction;
+            ``config.extinction_corrected`` says only whether that is wanted.
 
     Attributes:
         card: The card of its folder; empty for an encoder that was not read from one.
@@ -71,16 +75,19 @@ class Encoder(nn.Module):
         pixscale_arcsec: float,
         calibrated: bool,
         softening: Sequence[float],
+        extinction_corrected: bool = False,
     ) -> None:
         super().__init__()
         self.card = EncoderCard()
         self.sha256 = ""
-        self.config = config
+        self.config = replace(config, extinction_corrected=extinction_corrected)
         if len(softening) != len(bands):
             raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
         slip = config.stretch == "viewer_slip"
         if slip and not calibrated:
             raise ConfigError("stretch viewer_slip is of flux, these are display values; use asinh")
+        if extinction_corrected and not calibrated:
+            raise ConfigError("display values are never corrected for extinction")
         self.description: dict[str, Any] = {
             "backbone": config.backbone,
             "stem": config.stem,
@@ -94,6 +101,8 @@ class Encoder(nn.Module):
             self.description["modalities"] = asdict(config.modalities)
         if slip:
             self.description["stretch"] = config.stretch
+        if extinction_corrected:
+            self.description["extinction_corrected"] = True
         self.input_shape = (len(bands), config.crop_px, config.crop_px)
         self.stretch = ViewerSlip(softening) if slip else Stretch(softening, calibrated=calibrated)
         self.backbone = make_backbone(config, bands=len(bands))
@@ -105,10 +114,16 @@ class Encoder(nn.Module):
         Raises:
             KeyError, TypeError, ValueError: If it is no such description.
         """
-        about = ("bands", "pixscale_arcsec", "calibrated", "softening")
+        description = {"extinction_corrected": False, **description}
+        about = ("bands", "pixscale_arcsec", "calibrated", "softening", "extinction_corrected")
         built = {name: value for name, value in description.items() if name not in about}
         built["modalities"] = ModalityConfig(**built.get("modalities", {}))
         return cls(EncoderConfig(**built), **{name: description[name] for name in about})
+
+    @property
+    def extinction_corrected(self) -> bool:
+        """Whether it takes flux that is corrected for Galactic extinction."""
+        return self.config.extinction_corrected
 
     @property
     def width(self) -> int:
@@ -138,6 +153,9 @@ class Encoder(nn.Module):
         self,
         cutouts: Array | CutoutReader,
         *,
+        ebv_mag: Array | None = None,
+        psf_fwhm_arcsec: Array | None = None,
+        noise: Array | None = None,
         config: ReadOutConfig = ReadOutConfig(),
         batch_size: int = 256,
         progress: bool = False,
@@ -147,6 +165,10 @@ class Encoder(nn.Module):
         The central crop of each is embedded on the encoder's device, in mixed precision. The
         result is rounded to half precision, so that it equals `Embeddings.vectors` of the same
         cutouts, and given as float32.
+
+        An encoder with ``extinction_corrected`` sees flux without the Milky Way's dust. Open
+        cutouts are corrected with the E(B-V) of their file, an array with ``ebv_mag``; without it
+        an array is taken as corrected already.
 
         >>> encoder = fresh_encoder(
         ...     EncoderConfig(crop_px=40), bands="grz", pixscale_arcsec=0.262, calibrated=True,
@@ -158,6 +180,9 @@ class Encoder(nn.Module):
         Args:
             cutouts: Flux in the encoder's unit, shape (N, C, H, W), or open cutouts; 8-bit values
                 are divided by 255.
+            ebv_mag: Galactic E(B-V) that dims the flux of an array, mag, shape (N,).
+            psf_fwhm_arcsec: Width of the PSF of an array, NaN where unknown, shape (N, C).
+            noise: Standard deviation per pixel of an array, NaN where unknown, shape (N, C).
             config: What is read from the network.
             batch_size: Cutouts per pass through the network.
             progress: Whether to show a progress bar.
@@ -167,13 +192,28 @@ class Encoder(nn.Module):
 
         Raises:
             MismatchError: If the cutouts are not what the encoder was made for.
-            DataError: If a cutout has nan or inf pixels; the message has the row numbers.
-            ShapeError: If an array is not (N, C, H, W).
+            DataError: If a cutout has nan or inf pixels, or no usable E(B-V) is given for one; the
+                message has the row numbers.
+            ShapeError: If an array is not (N, C, H, W), or what is known of it not of its shape.
+            ConfigError: If E(B-V), PSF or noise are given for open cutouts, which state their own.
         """
-        return embed_array(self, cutouts, config, batch_size=batch_size, progress=progress)
+        return embed_array(
+            self,
+            cutouts,
+            config,
+            known={"ebv_mag": ebv_mag, "psf_fwhm_arcsec": psf_fwhm_arcsec, "noise": noise},
+            batch_size=batch_size,
+            progress=progress,
+        )
 
     def require(
-        self, *, bands: Sequence[str], pixscale_arcsec: float, calibrated: bool, size_px: int
+        self,
+        *,
+        bands: Sequence[str],
+        pixscale_arcsec: float,
+        calibrated: bool,
+        size_px: int,
+        extinction_corrected: bool = False,
     ) -> None:
         """Check that a source of cutouts is what the encoder was made for.
 
@@ -182,11 +222,16 @@ class Encoder(nn.Module):
         """
         theirs: dict[str, Any] = {"bands": list(bands), "calibrated": calibrated}
         theirs |= {"pixscale_arcsec": float(pixscale_arcsec)}
-        mine = {name: self.description[name] for name in theirs}
+        theirs |= {"extinction_corrected": extinction_corrected}
+        mine = {"extinction_corrected": self.extinction_corrected}
+        mine |= {name: self.description[name] for name in theirs if name not in mine}
         for name in differences(mine, theirs):
+            remedy = "use cutouts like the encoder's"
+            if name == "extinction_corrected":
+                remedy = AS_STORED if extinction_corrected else WITH_EBV
             raise MismatchError(
                 f"the encoder was trained with {name} = {mine[name]}, these cutouts have "
-                f"{name} = {theirs[name]}; use cutouts like the encoder's, or another encoder"
+                f"{name} = {theirs[name]}; {remedy}, or another encoder"
             )
         self._require_size(size_px)
 
@@ -219,6 +264,7 @@ def fresh_encoder(
     calibrated: bool,
     noise: Sequence[float] | Floats = (),
     seed: int,
+    extinction_corrected: bool = False,
 ) -> Encoder:
     """Encoder with random weights that depend on the seed alone.
 
@@ -231,6 +277,7 @@ def fresh_encoder(
             of. Not used for display values, whose softening is `DISPLAY_SOFTENING`, nor by the
             stretch ``viewer_slip``.
         seed: Seed of the weights; the global random state is left as it was.
+        extinction_corrected: Whether the input is corrected for Galactic extinction.
 
     Raises:
         ConfigError: If the source has no single pixel scale, or no such stretch.
@@ -253,5 +300,6 @@ def fresh_encoder(
             pixscale_arcsec=pixscale_arcsec,
             calibrated=calibrated,
             softening=softening,
+            extinction_corrected=extinction_corrected,
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -55,6 +55,8 @@ class EncoderConfig:
         stretch: asinh, or viewer_slip: that of ssl-legacysurvey, to repeat or to fine-tune its
             networks.
         modalities: Branches of the multimodal backbone.
+        extinction_corrected: Correct flux and noise for Galactic extinction, with each galaxy's own
+            E(B-V), wherever that is known. Not used for 8-bit sources.
     """
 
     backbone: str = "resnet18"
@@ -63,6 +65,7 @@ class EncoderConfig:
     softening: float = 3.0
     modalities: ModalityConfig = field(default_factory=ModalityConfig)
     stretch: str = "asinh"
+    extinction_corrected: bool = True
 
     def __post_init__(self) -> None:
         from_timm = self.backbone.startswith("timm/")

@@ -10,11 +10,12 @@ import numpy as np
 
 from ssl_photoz.catalog.catalogue import Catalogue
 from ssl_photoz.core.errors import ConfigError, DataError
-from ssl_photoz.core.legacy_surveys import EXTINCTION_PER_EBV
+from ssl_photoz.core.extinction import EXTINCTION_PER_EBV
 from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.fetching.regions import on_the_sky
 
-EXTINCTION = {band: EXTINCTION_PER_EBV[band] for band in "rgzi"}  # first come, first served
+# First come, first served.
+EXTINCTION = {band: EXTINCTION_PER_EBV["legacy"][band] for band in "rgzi"}
 
 
 class Reddening(NamedTuple):

@@ -8,9 +8,10 @@ from scipy import stats
 
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
-from ssl_photoz.augment.redden import R_BAND, draw_ebv_change, r_band_of, redden
+from ssl_photoz.augment.redden import draw_ebv_change, redden
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import ConfigError, ShapeError
+from ssl_photoz.core.extinction import EXTINCTION_PER_EBV, r_band_of
 
 R_GRZ = torch.tensor(r_band_of(("g", "r", "z")))
 EBV = st.floats(-0.5, 0.5)
@@ -44,9 +45,9 @@ def test_dereddening_undoes_reddening(ebv_mag):
     torch.testing.assert_close(back, flux, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("survey_name", list(R_BAND))
+@pytest.mark.parametrize("survey_name", list(EXTINCTION_PER_EBV))
 def test_dust_dims_the_blue_most(survey_name):
-    coefficients = list(R_BAND[survey_name].values())
+    coefficients = list(EXTINCTION_PER_EBV[survey_name].values())
     assert coefficients == sorted(coefficients, reverse=True)
 
 
