@@ -53,8 +53,6 @@ class Dereddened(Wrapped):
         )
         if "ebv" not in self.columns:
             self.columns = (*self.columns, "ebv")
-        self.is_subset = bool(getattr(stored, "is_subset", False))
-        self.digest = str(getattr(stored, "digest", ""))
 
     def column(self, name: str) -> Array:
         """Column of all rows, as it is for the corrected flux."""
@@ -94,7 +92,7 @@ def obstacle(stored: Stored, *, otherwise_mag: float | None = None) -> str:
         otherwise_mag: E(B-V) to take if the source knows none.
     """
     source = stored.source
-    if not source.calibrated:
+    if not source.calibrated or source.dtype == "uint8":
         return "its pixels are display values"
     try:
         r_band_of(source.bands)
@@ -122,12 +120,14 @@ def corrected(cutouts: Cutouts, *, wanted: bool, otherwise_mag: float | None = N
 
 def corrected_alike(one: Cutouts, other: Cutouts, *, wanted: bool) -> tuple[Cutouts, Cutouts]:
     """Two sets of cutouts corrected for extinction, if both can be; says what it does."""
-    both = tuple(corrected(some, wanted=wanted) for some in (one, other))
+    both = corrected(one, wanted=wanted), corrected(other, wanted=wanted)
+    if len({some.source.extinction_corrected for some in both}) > 1:
+        both = one, other
+        print("only one of two surveys states E(B-V): neither is corrected for extinction")
     for some in both:
         if note := correction_note(some, wanted=wanted):
             print(f"{some.source.path}: {note}")
-    corrections = {some.source.extinction_corrected for some in both}
-    return (both[0], both[1]) if len(corrections) == 1 else (one, other)
+    return both
 
 
 def correction_note(cutouts: Cutouts, *, wanted: bool) -> str:
@@ -141,7 +141,8 @@ def correction_note(cutouts: Cutouts, *, wanted: bool) -> str:
         return cutouts.source.notes[-1]
     if not (wanted and cutouts.source.calibrated):
         return ""
-    return f"not corrected for Galactic extinction: {obstacle(cutouts.stored)}"
+    reason = obstacle(cutouts.stored) or "its partner cannot be"
+    return f"not corrected for Galactic extinction: {reason}"
 
 
 def typical_ebv(cutouts: Cutouts) -> float | None:

@@ -131,6 +131,8 @@ def embed_cutout(
         taken = as_encoder_takes(encoder, cutouts, otherwise_mag=like.ebv_typical_mag)
         if not 0 <= row < len(cutouts):
             raise DataError(f"{data} has rows 0 to {len(cutouts) - 1}, asked for row {row}")
+        if taken.source.extinction_corrected:
+            print(correction_note(taken, wanted=True))
         batch, seen = (read_batch(one, np.array([row])) for one in (taken, cutouts))
     reason = reject_reasons(batch.flux.numpy())[0]
     if reason:

@@ -87,3 +87,19 @@ def test_wrong_shapes_are_refused():
         redden(flux, torch.zeros(3), r_band=R_GRZ)
     with pytest.raises(ShapeError, match="r_band"):
         redden(flux, torch.zeros(2), r_band=torch.ones(2))
+
+
+def test_corrected_flux_has_only_the_error_of_the_map_left():
+    ebv_mag = torch.full((5000,), 0.3)
+    change = draw_ebv_change(ebv_mag, corrected=True, generator=generator(0))
+    assert float(change.std()) == pytest.approx(0.13 * 0.3, rel=0.05)
+    assert float(change.mean()) == pytest.approx(0.0, abs=0.002)
+    anew = draw_ebv_change(
+        ebv_mag, AugmentationConfig(dust="survey"), corrected=True, generator=generator(0)
+    )
+    assert float(anew.median()) == pytest.approx(0.001146 + 0.03338, rel=0.05)
+    assert float(anew.min()) >= 0
+    even = draw_ebv_change(
+        ebv_mag, AugmentationConfig(dust="uniform"), corrected=True, generator=generator(0)
+    )
+    assert float(even.mean()) == pytest.approx(0.5, abs=0.02)
