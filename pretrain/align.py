@@ -113,6 +113,7 @@ def _make(
     config: dict[str, Any],
     parents: dict[str, str],
 ) -> None:
+    from ssl_photoz.cutouts.extinction import corrected, correction_note
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
     from ssl_photoz.encoders.artefact import save_encoder
@@ -123,8 +124,12 @@ def _make(
 
     card, training = encoder.card, config["training"]
     split = SplitConfig.of(card.split)
-    with Cutouts.open(data) as cutouts:
-        encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
+    wanted = encoder.extinction_corrected
+    with Cutouts.open(data) as seen:
+        cutouts = corrected(seen, wanted=wanted)
+        encoder.require(size_px=cutouts.source.size_px, **cutouts.source.kind)
+        if note := correction_note(cutouts, wanted=wanted):
+            print(note)
         selection = RowSelection(cutouts, out, mask, resident=config["machine"].resident)
         labelled = training_labels(cutouts, selection.rows, split)
         labelled = labelled[choose(len(labelled), config["labels"], seed=training.seed)]

@@ -58,7 +58,7 @@ def embed(
 
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.embeddings.embed import embed_cutouts, require_fit
+    from ssl_photoz.embeddings.embed import as_encoder_takes, embed_cutouts
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.encoders.artefact import load_encoder
 
@@ -77,7 +77,7 @@ def embed(
     made: dict[str, Any] = {"config": config, "parents": parents}
     cutouts = Cutouts.open(data)
     try:
-        require_fit(loaded, cutouts)
+        as_encoder_takes(loaded, cutouts)
         if not artefact.begin(out, "embeddings", ignore=("data", "mask"), **made):
             print(f"{out} is already made")
             return Embeddings.open(out)

@@ -130,15 +130,16 @@ def _require_fit(
         DataError: If they do not fill one batch.
         MismatchError: If the encoder sees larger or other ones.
     """
+    from ssl_photoz.cutouts.extinction import corrected
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.encoder import fresh_encoder
 
     with Cutouts.open(data) as cutouts:
-        source = cutouts.source
+        source = corrected(cutouts, wanted=build.extinction_corrected).source
     encoder = start
     if encoder is None:
-        encoder = fresh_encoder(build, noise=[1.0] * len(source.bands), seed=0, **source.about)
-    encoder.require(size_px=source.size_px, **source.about)
+        encoder = fresh_encoder(build, noise=[1.0] * len(source.bands), seed=0, **source.kind)
+    encoder.require(size_px=source.size_px, **source.kind)
     if training.epochs and source.rows < training.batch_size:
         raise DataError(f"{source.rows} cutouts do not fill one batch; lower batch_size")
 
@@ -152,6 +153,7 @@ def _make(
     config: dict[str, Any],
     parents: dict[str, str],
 ) -> None:
+    from ssl_photoz.cutouts.extinction import corrected, correction_note
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.encoders.artefact import save_encoder
     from ssl_photoz.training import ranks
@@ -159,7 +161,11 @@ def _make(
     from ssl_photoz.training.row_selection import RowSelection
 
     training: TrainingConfig = config["training"]
-    with Cutouts.open(data) as cutouts:
+    wanted: bool = config["encoder"].extinction_corrected
+    with Cutouts.open(data) as seen:
+        cutouts = corrected(seen, wanted=wanted)
+        if note := correction_note(cutouts, wanted=wanted):
+            print(note)
         selection = RowSelection(cutouts, out, mask, resident=config["machine"].resident)
         usable, rejected = len(selection.rows), selection.counts["rows_rejected"]
         print(f"{len(cutouts)} cutouts, {usable} to train on, {rejected} rejected")
@@ -198,14 +204,14 @@ def _encoder(
     source = selection.cutouts.source
     if start is None:
         noise = typical_noise(selection.cutouts, selection.rows)
-        encoder = fresh_encoder(config, noise=noise, seed=seed, **source.about)
+        encoder = fresh_encoder(config, noise=noise, seed=seed, **source.kind)
         if encoder.measurements is not None:
             sample = measured_sample(encoder.measurements, selection.cutouts, selection.rows)
             encoder.measurements.standardise_by(sample)
     else:
         encoder = copy.deepcopy(start).train()
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    encoder.require(size_px=source.size_px, **source.about)
+    encoder.require(size_px=source.size_px, **source.kind)
     return encoder
 
 

@@ -88,6 +88,7 @@ def supervise(
     if nearby and versus:
         raise ConfigError("versus compares redshifts; leave it out with head.kind=nearby")
     from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.extinction import corrected, correction_note
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.sample import typical_noise
@@ -140,8 +141,13 @@ def supervise(
         print(f"{out} is already made")
         return load_network(out)
     same: dict[str, Any] = {"config": config, "parents": parents}
-    with Cutouts.open(data) as cutouts:
-        source, encoder = cutouts.source, None if start is None else load_encoder(start)
+    with Cutouts.open(data) as seen_cutouts:
+        encoder = None if start is None else load_encoder(start)
+        wanted = (encoder.config if encoder else model.encoder).extinction_corrected
+        cutouts = corrected(seen_cutouts, wanted=wanted)
+        source = cutouts.source
+        if note := correction_note(cutouts, wanted=wanted):
+            print(note)
         card = encoder.card if encoder else artefact.Card()
         split = SplitConfig.of(card["split"]) if card.get("split") else split
         good, _ = good_rows(cutouts, masked=masked_rows(mask))

@@ -70,6 +70,7 @@ def transfer(
     if model.network == "capsules":
         raise ConfigError("network=capsules cannot be transferred: give resnet or small_cnn")
     from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.extinction import corrected_alike
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows
@@ -108,7 +109,10 @@ def transfer(
     if not artefact.begin(out, "probe", config=config, parents=parents, ignore=PATHS):
         print(f"{out} is already made")
         return load_network(out)
-    with Cutouts.open(data) as here, Cutouts.open(target) as there:
+    with Cutouts.open(data) as seen_here, Cutouts.open(target) as seen_there:
+        here, there = corrected_alike(
+            seen_here, seen_there, wanted=model.encoder.extinction_corrected
+        )
         rows = labelled_rows(here, good_rows(here)[0], split)
         rows, galaxies = labelled_galaxies(rows, here.column, training)
         offered, known = target_rows(there, split)

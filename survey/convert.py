@@ -25,6 +25,7 @@ def convert(
     bands: tuple[str, ...] | None = None,
     pixscale_arcsec: float | None = None,
     read_as: str | None = None,
+    dust: str = "none",
     shard_rows: int = 4096,
 ) -> Cutouts:
     """Copy cutouts of any format, or a dataset of several files: exactly, or smaller.
@@ -32,6 +33,7 @@ def convert(
         ssl-photoz convert data=images_npix152_000000000.h5 out=cutouts.h5
         ssl-photoz convert data=surveys.yaml out=cutouts_parquet
         ssl-photoz convert data=cutouts.h5 out=packed.h5 size_px=104 dtype=float16
+        ssl-photoz convert data=cutouts.h5 out=with_ebv.h5 dust=auto
 
     To the challenge's HDF5, or to a folder of Parquet as the Multimodal Universe lays it out. No
     bit is lost unless ``size_px`` or ``dtype`` ask for it; such a packed copy has every column, is
@@ -52,6 +54,8 @@ def convert(
         bands: Band names, where they are not stated; the copy states them.
         pixscale_arcsec: Pixel scale, where it is not stated; the copy states it.
         read_as: Name of the format, where it is not recognised.
+        dust: Source of a column of E(B-V): auto, catalogue (their own columns), sfdmap2, dustmaps;
+            none adds nothing. Pixels stay as they are seen.
         shard_rows: Rows of a Parquet file.
 
     Returns:
@@ -69,8 +73,10 @@ def convert(
     from ssl_photoz.cutouts.parquet_out import Parquet, write_parquet
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.subset import subset
+    from ssl_photoz.fetching.dust import require_dust, with_reddening
 
     out = Path(out)
+    require_dust(dust)
     _require_settings(out, mask=mask, where=where, dtype=dtype, shard_rows=shard_rows)
     about: dict[str, Any] = {"bands": bands, "pixscale_arcsec": pixscale_arcsec, "read_as": read_as}
     made: Packed | Parquet | None
@@ -82,12 +88,15 @@ def convert(
         side = kept_size(source, size_px)
         if where is not None:
             cutouts = subset(cutouts, rows_where(where, cutouts.column))
+        cutouts = with_reddening(cutouts, dust)
+        if dust != "none":
+            print(f"  E(B-V)     {cutouts.stored.attributes['ebv_source']}")
         if out.suffix in HDF5:
             dtype = dtype or source.dtype
-            made = pack(cutouts, out, size_px=side, dtype=dtype, where=where, mask=mask)
+            made = pack(cutouts, out, size_px=side, dtype=dtype, where=where, mask=mask, dust=dust)
         else:
             config = {"data": source.path, "out": out, "size_px": size_px, "where": where, **about}
-            config |= {"shard_rows": shard_rows}
+            config |= {"shard_rows": shard_rows, **({} if dust == "none" else {"dust": dust})}
             made = write_parquet(cutouts, out, size_px=side, shard_rows=shard_rows, config=config)
     if made is None:
         print(f"{out} is already made")

@@ -16,7 +16,8 @@ from ssl_photoz.augment import survey
 from ssl_photoz.augment.noise import draw_noise, noise_after_widening, noise_deficit
 from ssl_photoz.augment.orient import Orientation, draw_orientation
 from ssl_photoz.augment.psf import draw_extra_sigma
-from ssl_photoz.augment.redden import draw_ebv_change, r_band_of
+from ssl_photoz.augment.redden import draw_ebv_change
+from ssl_photoz.core.extinction import r_band_of
 from ssl_photoz.encoders.torchvision_import import import_torchvision
 
 BANDS = ("g", "r", "z")

@@ -9,37 +9,6 @@ from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import normal, uniform
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.shapes import as_flux, require_shape
-from ssl_photoz.core.errors import ConfigError
-
-R_BAND = {
-    "legacy": {"g": 3.214, "r": 2.165, "i": 1.592, "z": 1.211},
-    "sdss": {"u": 4.239, "g": 3.303, "r": 2.285, "i": 1.698, "z": 1.263},
-}
-"""Extinction per E(B-V) of Schlegel et al. 1998, mag/mag, by survey and band [1, 2].
-
-References:
-    [1] legacysurvey.org/dr9/catalogs, galactic extinction coefficients.
-    [2] Schlafly & Finkbeiner 2011, ApJ 737, 103, table 6, R_V = 3.1.
-"""
-
-
-def r_band_of(bands: tuple[str, ...]) -> tuple[float, ...]:
-    """Extinction coefficients of a set of bands.
-
-    Args:
-        bands: Names; a set that holds u is taken to be SDSS's, any other the Legacy Surveys'.
-
-    Returns:
-        One coefficient per band, mag/mag.
-
-    Raises:
-        ConfigError: If a band is unknown.
-    """
-    table = R_BAND["sdss" if "u" in bands else "legacy"]
-    unknown = [band for band in bands if band not in table]
-    if unknown:
-        raise ConfigError(f"no extinction for bands {unknown}; there is for {', '.join(table)}")
-    return tuple(table[band] for band in bands)
 
 
 def redden(flux: Tensor, ebv_mag: Tensor, *, r_band: Tensor) -> Tensor:
@@ -91,6 +60,7 @@ def draw_ebv_change(
     *,
     generator: torch.Generator,
     elsewhere: survey.Lognormal = survey.EBV_MAG,
+    corrected: bool = False,
 ) -> Tensor:
     """Draw the colour excess to add to objects that are already reddened by their own.
 
@@ -100,6 +70,8 @@ def draw_ebv_change(
             ``dust_max_mag`` are used.
         generator: Source of randomness.
         elsewhere: Distribution of E(B-V) for ``survey``.
+        corrected: Whether the flux is corrected for ``ebv_mag``, so that no dust is left but the
+            error of the map.
 
     Returns:
         Change, mag, shape (B,); never below -ebv_mag, which is all the dust there is.
@@ -110,11 +82,12 @@ def draw_ebv_change(
     require_shape("ebv_mag", ebv_mag, (len(ebv_mag),))
     if config.dust == "none":
         return torch.zeros_like(ebv_mag)
+    present = torch.zeros_like(ebv_mag) if corrected else ebv_mag
     if config.dust == "survey":
         drawn = survey.draw((elsewhere,), len(ebv_mag), generator=generator)
-        return drawn[:, 0].to(ebv_mag) - ebv_mag
+        return drawn[:, 0].to(ebv_mag) - present
     if config.dust == "uniform":
         drawn = uniform(0.0, config.dust_max_mag, (len(ebv_mag),), generator=generator)
-        return drawn.to(ebv_mag) - ebv_mag
+        return drawn.to(ebv_mag) - present
     deviates = normal((len(ebv_mag),), generator=generator).to(ebv_mag)
     return ebv_mag * (config.dust_error * deviates).clamp_min(-1.0)

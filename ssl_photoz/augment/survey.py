@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ssl_photoz.augment.draws import normal, uniform
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.extinction import transmission
 from ssl_photoz.core.types import Array
 
 PIXSCALE_ARCSEC = 0.262
@@ -96,31 +97,51 @@ class SurveyConditions(NamedTuple):
     ebv_mag: Lognormal
 
 
-def dr9(bands: tuple[str, ...], *, pixscale_arcsec: float) -> SurveyConditions:
+def dr9(
+    bands: tuple[str, ...], *, pixscale_arcsec: float, extinction_corrected: bool = False
+) -> SurveyConditions:
     """Conditions of the Legacy Surveys' DR9 in these bands, at this pixel scale.
+
+    Args:
+        bands: Names, length C.
+        pixscale_arcsec: Arcsec per pixel.
+        extinction_corrected: Whether noise is that of flux corrected for the survey's median dust.
 
     Raises:
         ConfigError: If a band has no figures.
     """
     return SurveyConditions(
         of_bands(PSF_SIGMA_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1),
-        of_bands(NOISE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1),
+        _noise(NOISE_NMGY, bands, pixscale_arcsec, extinction_corrected),
         EBV_MAG,
     )
 
 
 def ranges(
-    bands: tuple[str, ...], *, pixscale_arcsec: float
+    bands: tuple[str, ...], *, pixscale_arcsec: float, extinction_corrected: bool = False
 ) -> tuple[tuple[Uniform, ...], tuple[Uniform, ...]]:
-    """Ranges of PSF sigma, px, and noise per pixel, nmgy, for uniform draws.
+    """Ranges of PSF sigma, px, and noise per pixel, nmgy, for uniform draws; as in `dr9`.
 
     Raises:
         ConfigError: If a band has no figures.
     """
     return (
         of_bands(PSF_RANGE_PX, bands, pixscale_arcsec=pixscale_arcsec, power=-1),
-        of_bands(NOISE_RANGE_NMGY, bands, pixscale_arcsec=pixscale_arcsec, power=1),
+        _noise(NOISE_RANGE_NMGY, bands, pixscale_arcsec, extinction_corrected),
     )
+
+
+def _noise(
+    table: Mapping[str, Distribution],
+    bands: tuple[str, ...],
+    pixscale_arcsec: float,
+    extinction_corrected: bool,
+) -> tuple[Distribution, ...]:
+    found = of_bands(table, bands, pixscale_arcsec=pixscale_arcsec, power=1)
+    if not extinction_corrected:
+        return found
+    passed = transmission(np.array([EBV_MAG.median]), bands)[0].tolist()
+    return tuple(one.times(1 / some) for one, some in zip(found, passed, strict=True))
 
 
 def fit_conditions(

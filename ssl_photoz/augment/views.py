@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,10 @@ from ssl_photoz.augment.orient import (
     orient,
 )
 from ssl_photoz.augment.psf import draw_extra_sigma, widen
-from ssl_photoz.augment.redden import draw_ebv_change, r_band_of, transmission
+from ssl_photoz.augment.redden import draw_ebv_change, transmission
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.shapes import as_flux, require_shape
+from ssl_photoz.core.extinction import r_band_of
 
 
 class Views:
@@ -38,7 +41,10 @@ class Views:
         calibrated: Whether pixels are linear flux in nanomaggies.
         crop_px: Side of a view, pixels.
         config: The augmentations.
-        conditions: The survey that PSF, noise and dust are drawn from; by default DR9's.
+        conditions: The survey that PSF, noise and dust are drawn from, with the noise of flux that
+            is corrected for extinction if the cutouts are; by default DR9's.
+        extinction_corrected: Whether flux, and its noise, are corrected for the cutouts' E(B-V),
+            so that the only dust left in them is the error of the map.
 
     Raises:
         ConfigError: If a calibrated source has a band without survey figures.
@@ -53,15 +59,19 @@ class Views:
         config: AugmentationConfig = AugmentationConfig(),
         *,
         conditions: survey.SurveyConditions | None = None,
+        extinction_corrected: bool = False,
     ) -> None:
         self.bands, self.pixscale_arcsec, self.crop_px = bands, pixscale_arcsec, crop_px
         self.calibrated, self.config = calibrated, config
+        self.extinction_corrected = extinction_corrected
         if calibrated:
-            conditions = conditions or survey.dr9(bands, pixscale_arcsec=pixscale_arcsec)
+            about: dict[str, Any] = {"pixscale_arcsec": pixscale_arcsec}
+            about["extinction_corrected"] = extinction_corrected
+            conditions = conditions or survey.dr9(bands, **about)
             self._psf_px, self._noise_nmgy, self._ebv_mag = conditions
             drawn: survey.Drawn = conditions[:2]
             if config.target_conditions == "uniform":
-                drawn = survey.ranges(bands, pixscale_arcsec=pixscale_arcsec)
+                drawn = survey.ranges(bands, **about)
             self._psf_drawn_px, self._noise_drawn_nmgy = drawn
             self._r_band = r_band_of(bands)
 
@@ -141,7 +151,13 @@ class Views:
     ) -> Tensor:
         """Widen, redden and add noise, for known E(B-V), PSF sigma and noise; may change view."""
         config, extra_px = self.config, self._draw_extra_sigma(own_px, generator)
-        change = draw_ebv_change(ebv_mag, config, generator=generator, elsewhere=self._ebv_mag)
+        change = draw_ebv_change(
+            ebv_mag,
+            config,
+            generator=generator,
+            elsewhere=self._ebv_mag,
+            corrected=self.extinction_corrected,
+        )
         target = draw_noise(
             own, bands=self._noise_drawn_nmgy, generator=generator, strength=config.noise_strength
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.reader import Cutouts
 
@@ -41,7 +42,16 @@ def write_columns(cutouts: Cutouts, file: h5py.File, rows: Ints | None = None) -
 
 
 def stored_columns(cutouts: Cutouts) -> tuple[list[str], list[str]]:
-    """Columns that are stored and can be asked for, and what else there is."""
+    """Columns that are stored and can be asked for, and what else there is.
+
+    Raises:
+        DataError: If the cutouts are corrected for extinction: a copy would be corrected again.
+    """
+    if cutouts.source.extinction_corrected:
+        raise DataError(
+            f"these cutouts of {cutouts.source.path} are corrected for extinction, and a copy "
+            f"would be corrected once more when it is read; copy them as they are stored"
+        )
     stored = cutouts.stored
     usable = [name for name in stored.columns if name in cutouts.columns]
     return usable, [*stored.left_out, *(ascii(n) for n in stored.columns if n not in usable)]

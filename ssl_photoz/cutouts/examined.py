@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_photoz.core.extinction import transmission
 from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import prefetched, read_batch
@@ -78,7 +79,9 @@ def central_crop(flux: Tensor, size_px: int) -> Tensor:
     return crop.contiguous(memory_format=torch.channels_last)
 
 
-def draw_thumbnails(flux: Tensor, *, bands: tuple[str, ...], calibrated: bool) -> list[bytes]:
+def draw_thumbnails(
+    flux: Tensor, *, bands: tuple[str, ...], calibrated: bool, passed: Tensor | None = None
+) -> list[bytes]:
     """Draw small pictures, as JPEG bytes.
 
     Flux is averaged to the size of a thumbnail before it is stretched: that makes an eighth of the
@@ -88,11 +91,15 @@ def draw_thumbnails(flux: Tensor, *, bands: tuple[str, ...], calibrated: bool) -
         flux: Shape (B, C, H, W), float32.
         bands: Band names, length C.
         calibrated: Whether the pixels are flux.
+        passed: Fraction of the light that dust lets pass, shape (B, C), of flux that is corrected
+            for it; the pictures show galaxies as they are seen.
     """
     if not len(flux):
         return []
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     small = F.interpolate(flux, size, mode="bilinear", antialias=True, align_corners=False)
+    if passed is not None:
+        small = small * passed[:, :, None, None]
     rgb = to_rgb(small.numpy(), bands=bands, calibrated=calibrated)
     return [jpeg_bytes(picture, size_px=THUMBNAIL_PX) for picture in rgb]
 
@@ -113,13 +120,16 @@ def _examine(
     bad = np.flatnonzero(reasons != "")
     if len(bad):
         flux = flux[fine]
+    conditions, passed = batch.conditions.take(fine), None
+    if source.extinction_corrected:
+        passed = torch.from_numpy(transmission(conditions.ebv_mag.numpy(), source.bands)).float()
     about: dict[str, Any] = {"bands": source.bands, "calibrated": source.calibrated}
     return Examined(
         rows=rows[fine],
         crops=central_crop(flux, crop_px),
-        conditions=batch.conditions.take(fine),
+        conditions=conditions,
         apertures=measure(flux).numpy(),
-        thumbnails=draw_thumbnails(flux, **about) if thumbnails else [],
+        thumbnails=draw_thumbnails(flux, **about, passed=passed) if thumbnails else [],
         rejects={int(rows[which]): str(reasons[which]) for which in bad},
     )
 

@@ -55,6 +55,7 @@ def pack(
     dtype: str,
     where: str | None = None,
     mask: PathLike | None = None,
+    dust: str = "none",
 ) -> Packed | None:
     """Write a packed copy; it appears when it is complete.
 
@@ -71,6 +72,7 @@ def pack(
             in the copy.
         mask: A mask of the cutouts; what it rejects is left out, listed in a table beside the copy,
             and a column ``source_row`` says where the others come from.
+        dust: Source of the column ``ebv``, where it is not the file's own; stated in the copy.
 
     Returns:
         What was done; None if the same copy is there already.
@@ -87,6 +89,7 @@ def pack(
         "packed_dtype": dtype,
         "packed_where": where or "",
         "packed_mask": cutout_parents(cutouts, mask).get("mask"),
+        "packed_dust": None if dust == "none" else dust,
     }
     read_as = {"packed_read_as": source.read_as, "packed_rows": rows_digest(cutouts)}
     if out.exists():

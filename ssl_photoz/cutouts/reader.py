@@ -113,6 +113,7 @@ class Cutouts:
             f"Cutouts({source.path}: {len(self)} of {source.size_px} px in {','.join(source.bands)}"
             f", {source.pixscale_arcsec:g} arcsec/px, {source.dtype}"
             f"{'' if source.calibrated else ', display values'}"
+            f"{', corrected for extinction' if source.extinction_corrected else ''}"
             f"{', SIMULATED' if source.simulated else ''})"
         )
 
@@ -242,6 +243,26 @@ class Cutouts:
             psf_fwhm_arcsec=known("psfsize", count, bands),
             noise=known("noise", count, bands),
         )
+
+    def dereddened(self, *, otherwise_mag: float | None = None) -> Cutouts:
+        """Cutouts with flux and noise corrected for Galactic extinction.
+
+        Each band is divided by ``10**(-0.4 * r_band * ebv)`` of the galaxy's own ``ebv``. Where
+        that is not known, or is outside 0 to 5 mag, the median of the file stands in;
+        ``source.notes`` says of how many. Cutouts that are corrected already are given back.
+
+        Args:
+            otherwise_mag: E(B-V) to take for all, mag, if the file states none.
+
+        Raises:
+            DataError: If no E(B-V) is known, a band has no known extinction, or pixels are display
+                values.
+        """
+        from ssl_photoz.cutouts.extinction import Dereddened
+
+        if self.source.extinction_corrected:
+            return self
+        return Cutouts(Dereddened(self.stored, otherwise_mag=otherwise_mag))
 
     def faults(self, rows: Ints) -> dict[int, str]:
         """Say which of the rows their source holds to be useless, and why.

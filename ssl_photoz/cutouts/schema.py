@@ -39,6 +39,8 @@ class Source:
         read_as: Name of the format that it was read as.
         recognised: Clause that says how that format was recognised.
         notes: Whatever else a user should know of how it was read.
+        extinction_corrected: Whether flux is corrected for Galactic extinction, see
+            `ssl_photoz.cutouts.extinction`.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Source:
     read_as: str = ""
     recognised: str = ""
     notes: tuple[str, ...] = ()
+    extinction_corrected: bool = False
 
     @property
     def about(self) -> dict[str, Any]:
@@ -61,6 +64,11 @@ class Source:
             "pixscale_arcsec": self.pixscale_arcsec,
             "calibrated": self.calibrated,
         }
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What cutouts have to be alike in for one network: ``about``, and the correction."""
+        return {**self.about, "extinction_corrected": self.extinction_corrected}
 
 
 @dataclass(frozen=True)

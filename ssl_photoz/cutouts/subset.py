@@ -18,16 +18,11 @@ class Subset(Wrapped):
     Args:
         stored: All of them.
         rows: Rows to keep, increasing, shape (M,).
-
-    Attributes:
-        digest: What tells these rows from others.
     """
-
-    is_subset = True
 
     def __init__(self, stored: Stored, rows: Ints) -> None:
         super().__init__(stored)
-        self._rows = rows
+        self._rows, self.is_subset = rows, True
         self.digest = hashlib.sha256(np.asarray(rows, np.int64).tobytes()).hexdigest()
         self.source = replace(stored.source, rows=len(rows))
 

@@ -17,6 +17,7 @@ from ssl_photoz.core.types import Array, Floats, Ints, PathLike
 from ssl_photoz.cutouts.batches import read_batch
 from ssl_photoz.cutouts.colour import to_rgb
 from ssl_photoz.cutouts.examined import Examined, central_crop, examined
+from ssl_photoz.cutouts.extinction import corrected, correction_note, typical_ebv
 from ssl_photoz.cutouts.quality import reject_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, sky_split
@@ -65,13 +66,15 @@ def embed_cutouts(
     """
     keep_freed_memory()
     source, card = cutouts.source, encoder.card
-    require_fit(encoder, cutouts)
+    taken = as_encoder_takes(encoder, cutouts)
+    if note := correction_note(taken, wanted=encoder.extinction_corrected):
+        print(note)
     split = sky_split(cutouts, SplitConfig.of(card.split)).names
     missing = _missing(folder, source.rows, shard_rows)
     runs_of = {n: _runs(rows, batch_size) for n, rows in missing.items()}
     # One stream for all shards: what is read ahead does not stop where a shard ends.
     stream = examined(
-        cutouts,
+        taken,
         (rows for shard in runs_of.values() for rows in shard),
         crop_px=encoder.input_shape[-1],
         thumbnails=thumbnails,
@@ -99,6 +102,8 @@ def embed_cutouts(
         blocks=encoder.blocks(readout.stages),
         orientations=readout.orientations,
         trained_steps=card.steps,
+        extinction_corrected=encoder.extinction_corrected,
+        **({"ebv_typical_mag": ebv_mag} if (ebv_mag := typical_ebv(taken)) is not None else {}),
         **({"labels_seen": card.labels_seen} if "labels_seen" in card else {}),
     )
 
@@ -112,7 +117,8 @@ def embed_cutout(
         encoder: The encoder, or its folder.
         data: A cutout file.
         row: Number of the row.
-        like: Card of those embeddings, whose read-out is used.
+        like: Card of those embeddings, whose read-out is used; and whose typical E(B-V), if the
+            encoder takes flux corrected for extinction and the file states none.
 
     Returns:
         The embedding, (D,), and a colour picture of the cutout, (H, W, 3) uint8.
@@ -123,24 +129,39 @@ def embed_cutout(
     """
     encoder = load_encoder(encoder)
     with Cutouts.open(data) as cutouts:
-        require_fit(encoder, cutouts)
+        taken = as_encoder_takes(encoder, cutouts, otherwise_mag=like.ebv_typical_mag)
         if not 0 <= row < len(cutouts):
             raise DataError(f"{data} has rows 0 to {len(cutouts) - 1}, asked for row {row}")
-        batch = read_batch(cutouts, np.array([row]))
+        if taken.source.extinction_corrected:
+            print(correction_note(taken, wanted=True))
+        batch, seen = (read_batch(one, np.array([row])) for one in (taken, cutouts))
     reason = reject_reasons(batch.flux.numpy())[0]
     if reason:
         raise DataError(f"row {row} of {data} cannot be embedded: {reason}")
     crops = central_crop(batch.flux, encoder.input_shape[-1])
     found = embed_crops(encoder, crops, like.readout, batch.conditions)
     source = cutouts.source
-    rgb = to_rgb(batch.flux.numpy(), bands=source.bands, calibrated=source.calibrated)
+    rgb = to_rgb(seen.flux.numpy(), bands=source.bands, calibrated=source.calibrated)
     return np.asarray(found[0], dtype=np.float32), rgb[0]
 
 
-def require_fit(encoder: Encoder, cutouts: Cutouts) -> None:
-    """Refuse cutouts of other bands, pixel scale, calibration or size than the encoder's."""
-    source = cutouts.source
-    encoder.require(size_px=source.size_px, **source.about)
+def as_encoder_takes(
+    encoder: Encoder, cutouts: Cutouts, *, otherwise_mag: float | None = None
+) -> Cutouts:
+    """Cutouts corrected for extinction if the encoder was trained so.
+
+    Args:
+        encoder: The encoder.
+        cutouts: Cutouts as they are seen.
+        otherwise_mag: E(B-V) of all, mag, if they state none.
+
+    Raises:
+        MismatchError: If they are of other bands, pixel scale, calibration or size than the
+            encoder's, or it wants them corrected and they state no E(B-V).
+    """
+    taken = corrected(cutouts, wanted=encoder.extinction_corrected, otherwise_mag=otherwise_mag)
+    encoder.require(size_px=taken.source.size_px, **taken.source.kind)
+    return taken
 
 
 def _shard(

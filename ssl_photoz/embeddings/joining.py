@@ -27,7 +27,7 @@ from ssl_photoz.embeddings.store import (
 
 # What must agree for vectors to be comparable, and for one card to speak of all.
 ALIKE = (*HOW_MADE, "split", "simulated", "adapted")
-HANDED_ON = (*ALIKE, "trained_steps", "labels_seen")
+HANDED_ON = (*ALIKE, "ebv_typical_mag", "trained_steps", "labels_seen")
 
 
 def join_embeddings(
@@ -80,14 +80,15 @@ def require_alike(one: Embeddings, other: Embeddings) -> None:
         MismatchError: Naming both sides.
     """
     for name in ALIKE:
-        if one.card.get(name) != other.card.get(name):
+        mine, theirs = one.card.how_made(name), other.card.how_made(name)
+        if mine != theirs:
             raise MismatchError(
-                f"{one.folder} has {name} {one.card.get(name)!r}, {other.folder} has "
-                f"{other.card.get(name)!r}; only embeddings made alike can be joined"
+                f"{one.folder} has {name} {mine!r}, {other.folder} has {theirs!r}; only "
+                f"embeddings made alike can be joined"
             )
-    mine, theirs = one.column_types(), other.column_types()
-    for name in sorted(mine.keys() | theirs.keys()):
-        here, there = mine.get(name, "missing"), theirs.get(name, "missing")
+    types, others = one.column_types(), other.column_types()
+    for name in sorted(types.keys() | others.keys()):
+        here, there = types.get(name, "missing"), others.get(name, "missing")
         if here != there:
             raise MismatchError(
                 f"column {name!r} is {here} in {one.folder} and {there} in {other.folder}; give "

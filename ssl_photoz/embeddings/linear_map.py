@@ -26,7 +26,7 @@ from ssl_photoz.embeddings.store import (
 Method = Literal["shift", "coral", "procrustes"]
 FEWEST_PAIRS = 10
 AT_MOST, ROWS_AT_ONCE = 50_000, 65_536
-HANDED_ON = (*HOW_MADE, "split", "simulated", "trained_steps", "labels_seen")
+HANDED_ON = (*HOW_MADE, "ebv_typical_mag", "split", "simulated", "trained_steps", "labels_seen")
 
 
 def require_same_encoder(target: Embeddings, reference: Embeddings) -> None:
@@ -36,7 +36,7 @@ def require_same_encoder(target: Embeddings, reference: Embeddings) -> None:
         MismatchError: Naming both sides.
     """
     for name in (*HOW_MADE, "adapted"):
-        one, other = target.card.get(name), reference.card.get(name)
+        one, other = target.card.how_made(name), reference.card.how_made(name)
         if one != other or (name == "adapted" and one):
             raise MismatchError(
                 f"{target.folder} has {name} {one!r}, {reference.folder} has {other!r}; give plain "

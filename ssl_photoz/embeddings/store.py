@@ -30,7 +30,7 @@ BLOCK_WEIGHTS = {"concentrations": 0.5, "textures": 0.5, "asymmetry": 0.5, "cond
 # What a card says of how vectors were made.
 HOW_MADE = (
     *("encoder", "stages", "orientations", "crop_px"),
-    *("bands", "pixscale_arcsec", "calibrated"),
+    *("bands", "pixscale_arcsec", "calibrated", "extinction_corrected"),
 )
 
 
@@ -96,6 +96,21 @@ class EmbeddingsCard(artefact.Card):
     def rows_rejected(self) -> int:
         """Rows without one."""
         return int(self["rows_rejected"])
+
+    @property
+    def extinction_corrected(self) -> bool:
+        """Whether vectors and apertures are of flux corrected for Galactic extinction."""
+        return bool(self.get("extinction_corrected", False))
+
+    @property
+    def ebv_typical_mag(self) -> float | None:
+        """Median E(B-V) of the cutouts, mag; None where nothing was corrected for it."""
+        found = self.get("ebv_typical_mag")
+        return None if found is None else float(found)
+
+    def how_made(self, name: str) -> object:
+        """An entry of `HOW_MADE`, or any other, as it is to be compared with another card's."""
+        return self.extinction_corrected if name == "extinction_corrected" else self.get(name)
 
     @property
     def labels_seen(self) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +28,8 @@ from ssl_photoz.encoders.stretch import Stretch, ViewerSlip, softening_of
 
 DISPLAY_NOISE = 0.02  # of 8-bit pictures, where none is known
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
+WITH_EBV = "use cutouts that state E(B-V), which `convert dust=auto` adds from a dust map"
+AS_STORED = "use cutouts as they are stored"
 
 
 class EncoderCard(Card):
@@ -60,6 +62,8 @@ class Encoder(nn.Module):
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
         softening: Softening of the stretch per band, in the unit of the input.
         noise: Typical noise per pixel of each band, for the measurements.
+        extinction_corrected: Whether the input is corrected for Galactic extinction;
+            ``config.extinction_corrected`` says only whether that is wanted.
 
     Attributes:
         card: The card of its folder; empty for an encoder that was not read from one.
@@ -84,16 +88,19 @@ class Encoder(nn.Module):
         calibrated: bool,
         softening: Sequence[float],
         noise: Sequence[float] = (),
+        extinction_corrected: bool = False,
     ) -> None:
         super().__init__()
         self.card = EncoderCard()
         self.sha256 = ""
-        self.config = config
+        self.config = replace(config, extinction_corrected=extinction_corrected)
         if len(softening) != len(bands):
             raise ShapeError(f"softening has {len(softening)} values for {len(bands)} bands")
         slip = config.stretch == "viewer_slip"
         if slip and not calibrated:
             raise ConfigError("stretch viewer_slip is of flux, these are display values; use asinh")
+        if extinction_corrected and not calibrated:
+            raise ConfigError("display values are never corrected for extinction")
         self.description: dict[str, Any] = {
             "backbone": config.backbone,
             "stem": config.stem,
@@ -107,6 +114,8 @@ class Encoder(nn.Module):
             self.description["modalities"] = asdict(config.modalities)
         if slip:
             self.description["stretch"] = config.stretch
+        if extinction_corrected:
+            self.description["extinction_corrected"] = True
         self.input_shape = (len(bands), config.crop_px, config.crop_px)
         self.measurements: Measurements | None = None
         if config.measurements.windows:
@@ -139,7 +148,8 @@ class Encoder(nn.Module):
         Raises:
             KeyError, TypeError, ValueError: If it is no such description.
         """
-        about = ("bands", "pixscale_arcsec", "calibrated", "softening")
+        description = {"extinction_corrected": False, **description}
+        about = ("bands", "pixscale_arcsec", "calibrated", "softening", "extinction_corrected")
         built = {name: value for name, value in description.items() if name not in about}
         built["modalities"] = ModalityConfig(**built.get("modalities", {}))
         # Encoders made before there were measurements say nothing of them.
@@ -150,6 +160,11 @@ class Encoder(nn.Module):
         built.setdefault("learnt_dim", 0)
         told = {name: description[name] for name in about}
         return cls(EncoderConfig(**built), noise=noise, **told)
+
+    @property
+    def extinction_corrected(self) -> bool:
+        """Whether it takes flux that is corrected for Galactic extinction."""
+        return self.config.extinction_corrected
 
     @property
     def width(self) -> int:
@@ -222,6 +237,9 @@ class Encoder(nn.Module):
         self,
         cutouts: Array | CutoutReader,
         *,
+        ebv_mag: Array | None = None,
+        psf_fwhm_arcsec: Array | None = None,
+        noise: Array | None = None,
         config: ReadOutConfig = ReadOutConfig(),
         batch_size: int = 256,
         progress: bool = False,
@@ -231,6 +249,10 @@ class Encoder(nn.Module):
         The central crop of each is embedded on the encoder's device, in mixed precision. The
         result is rounded to half precision, so that it equals `Embeddings.vectors` of the same
         cutouts, and given as float32.
+
+        An encoder with ``extinction_corrected`` sees flux without the Milky Way's dust. Open
+        cutouts are corrected with the E(B-V) of their file, an array with ``ebv_mag``; without it
+        an array is taken as corrected already.
 
         >>> encoder = fresh_encoder(
         ...     EncoderConfig(crop_px=40), bands="grz", pixscale_arcsec=0.262, calibrated=True,
@@ -242,6 +264,9 @@ class Encoder(nn.Module):
         Args:
             cutouts: Flux in the encoder's unit, shape (N, C, H, W), or open cutouts; 8-bit values
                 are divided by 255.
+            ebv_mag: Galactic E(B-V) that dims the flux of an array, mag, shape (N,).
+            psf_fwhm_arcsec: Width of the PSF of an array, NaN where unknown, shape (N, C).
+            noise: Standard deviation per pixel of an array, NaN where unknown, shape (N, C).
             config: What is read from the network.
             batch_size: Cutouts per pass through the network.
             progress: Whether to show a progress bar.
@@ -251,13 +276,28 @@ class Encoder(nn.Module):
 
         Raises:
             MismatchError: If the cutouts are not what the encoder was made for.
-            DataError: If a cutout has nan or inf pixels; the message has the row numbers.
-            ShapeError: If an array is not (N, C, H, W).
+            DataError: If a cutout has nan or inf pixels, or no usable E(B-V) is given for one; the
+                message has the row numbers.
+            ShapeError: If an array is not (N, C, H, W), or what is known of it not of its shape.
+            ConfigError: If E(B-V), PSF or noise are given for open cutouts, which state their own.
         """
-        return embed_array(self, cutouts, config, batch_size=batch_size, progress=progress)
+        return embed_array(
+            self,
+            cutouts,
+            config,
+            known={"ebv_mag": ebv_mag, "psf_fwhm_arcsec": psf_fwhm_arcsec, "noise": noise},
+            batch_size=batch_size,
+            progress=progress,
+        )
 
     def require(
-        self, *, bands: Sequence[str], pixscale_arcsec: float, calibrated: bool, size_px: int
+        self,
+        *,
+        bands: Sequence[str],
+        pixscale_arcsec: float,
+        calibrated: bool,
+        size_px: int,
+        extinction_corrected: bool = False,
     ) -> None:
         """Check that a source of cutouts is what the encoder was made for.
 
@@ -266,11 +306,16 @@ class Encoder(nn.Module):
         """
         theirs: dict[str, Any] = {"bands": list(bands), "calibrated": calibrated}
         theirs |= {"pixscale_arcsec": float(pixscale_arcsec)}
-        mine = {name: self.description[name] for name in theirs}
+        theirs |= {"extinction_corrected": extinction_corrected}
+        mine = {"extinction_corrected": self.extinction_corrected}
+        mine |= {name: self.description[name] for name in theirs if name not in mine}
         for name in differences(mine, theirs):
+            remedy = "use cutouts like the encoder's"
+            if name == "extinction_corrected":
+                remedy = AS_STORED if extinction_corrected else WITH_EBV
             raise MismatchError(
                 f"the encoder was trained with {name} = {mine[name]}, these cutouts have "
-                f"{name} = {theirs[name]}; use cutouts like the encoder's, or another encoder"
+                f"{name} = {theirs[name]}; {remedy}, or another encoder"
             )
         self._require_size(size_px)
 
@@ -303,6 +348,7 @@ def fresh_encoder(
     calibrated: bool,
     noise: Sequence[float] | Floats = (),
     seed: int,
+    extinction_corrected: bool = False,
 ) -> Encoder:
     """Encoder with random weights that depend on the seed alone.
 
@@ -315,6 +361,7 @@ def fresh_encoder(
             of. Not used for display values, whose softening is `DISPLAY_SOFTENING`, nor by the
             stretch ``viewer_slip``.
         seed: Seed of the weights; the global random state is left as it was.
+        extinction_corrected: Whether the input is corrected for Galactic extinction.
 
     Raises:
         ConfigError: If the source has no single pixel scale, or no such stretch.
@@ -338,5 +385,6 @@ def fresh_encoder(
             calibrated=calibrated,
             softening=softening,
             noise=np.asarray(noise).tolist() or [DISPLAY_NOISE] * len(bands),
+            extinction_corrected=extinction_corrected,
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

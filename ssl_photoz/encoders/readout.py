@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError, ShapeError
+from ssl_photoz.core.extinction import MOST_EBV_MAG, transmission, usable_ebv
 from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.encoders.settings import ReadOutConfig
 
@@ -36,18 +38,6 @@ class Conditions(NamedTuple):
         """Conditions of cutouts of which nothing is known."""
         per_band = torch.full((count, bands), torch.nan)
         return cls(per_band[:, 0], per_band, per_band)
-
-    def require(self, count: int, bands: int) -> None:
-        """Refuse conditions of another number of cutouts or bands.
-
-        Raises:
-            ShapeError: Naming what was got and expected.
-        """
-        for (name, known), shape in zip(
-            self._asdict().items(), ((count,), (count, bands), (count, bands)), strict=True
-        ):
-            if tuple(known.shape) != shape:
-                raise ShapeError(f"{name} has shape {tuple(known.shape)}, expected {shape}")
 
     def take(self, rows: Ints | slice) -> Self:
         """Conditions of some of the cutouts, by their places."""
@@ -187,64 +177,109 @@ def embed_array(
     cutouts: Array | CutoutReader,
     config: ReadOutConfig,
     *,
-    conditions: Conditions | None = None,
+    known: Mapping[str, Array | None],
     batch_size: int,
     progress: bool,
 ) -> Floats:
-    """Embeddings of cutouts in memory or in a file; see `Encoder.embed`.
-
-    Args:
-        encoder: The encoder.
-        cutouts: The cutouts.
-        config: What is read from the network.
-        conditions: What is known of how an array was taken; a reader says that itself.
-        batch_size: Cutouts per pass through the network.
-        progress: Whether to show a progress bar.
-    """
+    """Embeddings of cutouts in memory or in a file; see `Encoder.embed`."""
     from tqdm import tqdm
 
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
-    count, read, known = _source(encoder, cutouts, conditions)
-    starts = range(0, count, batch_size)
+    given = {name: values for name, values in known.items() if values is not None}
+    if isinstance(cutouts, CutoutReader):
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)}: open cutouts state their own; leave it out, or give an array"
+            )
+        reader = _fitting(encoder, cutouts)
+    else:
+        reader = _ArrayReader(encoder, np.asarray(cutouts), given)
+    # Whoever reads cutouts in another way may know nothing of how they were taken.
+    conditions_of = getattr(reader, "conditions", None)
+    starts = range(0, len(reader), batch_size)
     found, training = [], encoder.training
     encoder.eval()
     try:
         for start in tqdm(starts, desc="embed", unit="batch", disable=not progress):
-            rows = np.arange(start, min(start + batch_size, count))
-            crops = _crops(encoder, read(rows), rows)
-            found.append(embed_crops(encoder, crops, config, known(rows)).astype(np.float32))
+            rows = np.arange(start, min(start + batch_size, len(reader)))
+            crops = _crops(encoder, reader.read(rows), rows)
+            conditions = Conditions.unknown(*crops.shape[:2])
+            if conditions_of is not None:
+                conditions = conditions_of(rows)
+            found.append(embed_crops(encoder, crops, config, conditions).astype(np.float32))
         if not found:
             nothing = torch.zeros(1, *encoder.input_shape)
-            unknown = Conditions.unknown(*nothing.shape[:2])
-            return embed_crops(encoder, nothing, config, unknown).astype(np.float32)[:0]
+            conditions = Conditions.unknown(*nothing.shape[:2])
+            return embed_crops(encoder, nothing, config, conditions).astype(np.float32)[:0]
     finally:
         encoder.train(training)
     return np.concatenate(found)
 
 
-def _source(
-    encoder: Encoder, cutouts: Array | CutoutReader, conditions: Conditions | None
-) -> tuple[int, Callable[[Ints], Array], Callable[[Ints], Conditions]]:
-    """Number of cutouts, how to read some, and what is known of some.
+def _fitting(encoder: Encoder, cutouts: CutoutReader) -> CutoutReader:
+    """Cutouts of a file as the encoder takes them.
 
-    All that can be checked first is.
+    Raises:
+        MismatchError: If they are not what it was made for.
     """
-    bands = encoder.input_shape[0]
-    if isinstance(cutouts, CutoutReader):
-        if conditions is not None:
-            raise ConfigError("conditions are those of an array: cutouts of a file state their own")
-        if (source := getattr(cutouts, "source", None)) is not None:
-            encoder.require(size_px=source.size_px, **source.about)
-        known = getattr(cutouts, "conditions", lambda rows: Conditions.unknown(len(rows), bands))
-        return len(cutouts), cutouts.read, known
-    pixels = np.asarray(cutouts)
-    if pixels.ndim != 4:
-        raise ShapeError(f"cutouts have shape {pixels.shape}, expected (N, C, H, W)")
-    encoder.require_pixels(pixels.shape[1:])
-    conditions = conditions or Conditions.unknown(len(pixels), bands)
-    conditions.require(len(pixels), bands)
-    return len(pixels), pixels.__getitem__, conditions.take
+    if encoder.extinction_corrected and hasattr(cutouts, "dereddened"):
+        with suppress(DataError):  # require says what they have to be
+            cutouts = cutouts.dereddened()
+    if (source := getattr(cutouts, "source", None)) is not None:
+        encoder.require(size_px=source.size_px, **source.kind)
+    return cutouts
+
+
+class _ArrayReader:
+    """Cutouts in memory, corrected for extinction as they are read if E(B-V) is given.
+
+    Args:
+        encoder: The encoder that they are for.
+        pixels: Shape (N, C, H, W).
+        known: ``ebv_mag``, ``psf_fwhm_arcsec`` and ``noise``, those that are known.
+
+    Raises:
+        ShapeError: If a shape is another.
+        DataError: If an E(B-V) is not usable.
+    """
+
+    def __init__(self, encoder: Encoder, pixels: Array, known: Mapping[str, Array]) -> None:
+        if pixels.ndim != 4:
+            raise ShapeError(f"cutouts have shape {pixels.shape}, expected (N, C, H, W)")
+        encoder.require_pixels(pixels.shape[1:])
+        self.pixels, self.passed = pixels, None
+        unknown = Conditions.unknown(*pixels.shape[:2])
+        given = {name: torch.as_tensor(np.asarray(one, "f4")) for name, one in known.items()}
+        for name, values in given.items():
+            expected = tuple(getattr(unknown, name).shape)
+            if tuple(values.shape) != expected:
+                raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected {expected}")
+        self._conditions = unknown._replace(**given)
+        if encoder.extinction_corrected and "ebv_mag" in known:
+            bad = np.flatnonzero(~usable_ebv(np.asarray(known["ebv_mag"])))
+            if len(bad):
+                raise DataError(
+                    f"ebv_mag of {len(bad)} cutouts is not within 0 to {MOST_EBV_MAG:g} mag, rows "
+                    f"{', '.join(map(str, bad[:10]))}{' ...' if len(bad) > 10 else ''}; give the "
+                    f"median of the others where it is unknown"
+                )
+            bands = encoder.description["bands"]
+            self.passed = transmission(known["ebv_mag"], bands).astype(np.float32)
+            noise = self._conditions.noise / torch.from_numpy(self.passed)
+            self._conditions = self._conditions._replace(noise=noise)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, rows: Ints) -> Array:
+        pixels: Array = self.pixels[rows]
+        if self.passed is None or pixels.dtype == np.uint8:  # which is refused
+            return pixels
+        return np.asarray(pixels / self.passed[rows][:, :, None, None], np.float32)
+
+    def conditions(self, rows: Ints) -> Conditions:
+        return self._conditions.take(rows)
 
 
 def _crops(encoder: Encoder, pixels: Array, rows: Ints) -> Tensor:

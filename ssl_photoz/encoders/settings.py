@@ -125,6 +125,8 @@ class EncoderConfig:
         modalities: Branches of the multimodal backbone.
         measurements: What is measured of the flux itself, beside what is learnt.
         learnt_dim: Numbers that are learnt; 0: the features of the network's stages as they are.
+        extinction_corrected: Correct flux and noise for Galactic extinction, with each galaxy's own
+            E(B-V), wherever that is known. Not used for 8-bit sources.
     """
 
     backbone: str = "resnet18"
@@ -135,6 +137,7 @@ class EncoderConfig:
     stretch: str = "asinh"
     measurements: MeasurementConfig = field(default_factory=MeasurementConfig)
     learnt_dim: int = 32
+    extinction_corrected: bool = True
 
     def __post_init__(self) -> None:
         from_timm = self.backbone.startswith("timm/")

@@ -80,9 +80,25 @@ def _copy_hdf5(source: Path, target: Path, row: int) -> None:
         _check_hdf5(source, images, row)
         clean["images"] = images[row : row + 1]
         clean["RA"] = clean["DEC"] = np.zeros(1)
+        if (ebv_mag := _number(file, "EBV", row)) is not None:
+            clean["EBV"] = np.array([ebv_mag])
         for name in ("bands", "pixscale_arcsec", "calibrated"):
             if name in file.attrs and _is_short(file.attrs[name]):
                 clean.attrs[name] = file.attrs[name]
+
+
+def _number(file: h5py.File, name: str, row: int) -> float | None:
+    """Number of a row in a plain column; None where there is no such column, or it is not plain."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return None
+    column = file[name]
+    if not isinstance(column, h5py.Dataset) or column.is_virtual or column.external:
+        return None
+    if column.dtype.kind not in "iuf" or column.ndim != 1 or not row < len(column):
+        return None
+    if math.prod(column.chunks or ()) * column.dtype.itemsize > MOST_BYTES:
+        return None
+    return float(column[row])
 
 
 def _check_hdf5(source: Path, images: h5py.Dataset, row: int) -> None:

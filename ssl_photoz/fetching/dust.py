@@ -9,12 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_photoz.catalog.catalogue import Catalogue
+from ssl_photoz.catalog.columns import Roles
 from ssl_photoz.core.errors import ConfigError, DataError
-from ssl_photoz.core.legacy_surveys import EXTINCTION_PER_EBV
+from ssl_photoz.core.extinction import EXTINCTION_PER_EBV
 from ssl_photoz.core.types import Array, Doubles, Floats
+from ssl_photoz.cutouts.formats.stored import Stored, Wrapped
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.fetching.regions import on_the_sky
 
-EXTINCTION = {band: EXTINCTION_PER_EBV[band] for band in "rgzi"}  # first come, first served
+# First come, first served.
+EXTINCTION = {band: EXTINCTION_PER_EBV["legacy"][band] for band in "rgzi"}
 
 
 class Reddening(NamedTuple):
@@ -55,6 +59,42 @@ def find_reddening(catalogue: Catalogue, dust: str) -> Reddening | None:
             f"dust={dust}: {MISSING[dust]}; give dust=auto for whatever there is, or dust=none"
         )
     return reddening
+
+
+def with_reddening(cutouts: Cutouts, dust: str) -> Cutouts:
+    """Cutouts with a column ``ebv``, from their other columns or by position from a map.
+
+    Args:
+        cutouts: Cutouts of any format.
+        dust: As for `find_reddening`; ``none`` gives the cutouts back.
+
+    Raises:
+        DataError: If there is no such source of E(B-V).
+    """
+    if dust == "none":
+        return cutouts
+    columns = {name: cutouts.column(name) for name in ("ra", "dec")}
+    names = ("ebv", *(f"mw_transmission_{band}" for band in EXTINCTION))
+    columns |= {name: cutouts.column(name) for name in names if name in cutouts.columns}
+    path, roles = cutouts.source.path, Roles(ra="ra", dec="dec")
+    found = find_reddening(Catalogue(path, columns, roles, cutouts.id, "id"), dust)
+    if found is None:
+        why = "; ".join(f"{name}: {reason}" for name, reason in MISSING.items())
+        raise DataError(f"{path} gets no E(B-V) from dust={dust} ({why})")
+    return Cutouts(_WithReddening(cutouts.stored, found))
+
+
+class _WithReddening(Wrapped):
+    """Stored cutouts with another column ``ebv``; see `Stored`."""
+
+    def __init__(self, stored: Stored, reddening: Reddening) -> None:
+        super().__init__(stored)
+        self._ebv_mag = reddening.ebv_mag
+        self.columns = tuple(dict.fromkeys((*stored.columns, "ebv")))
+        self.attributes = {**stored.attributes, "ebv_source": reddening.source}
+
+    def column(self, name: str) -> Array:
+        return self._ebv_mag if name == "ebv" else super().column(name)
 
 
 def from_columns(catalogue: Catalogue) -> Reddening | None:

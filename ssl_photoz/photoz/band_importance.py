@@ -14,6 +14,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.core.types import Array, Doubles, PathLike
+from ssl_photoz.cutouts.extinction import corrected
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
 from ssl_photoz.photoz.artefact import read_predictions
@@ -71,6 +72,7 @@ def measure_bands(
         MismatchError: If a network to compare with was trained otherwise.
     """
     table = read_predictions(network.folder)
+    cutouts = corrected(cutouts, wanted=network.extinction_corrected)
     retrained = _retrained(config.left_out, table)
     # Bands are shuffled within batches: neighbours in a file may be alike.
     order = np.random.default_rng(config.seed).permutation(len(table["id"]))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.batches import good_rows
+from ssl_photoz.cutouts.extinction import corrected, correction_note
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
@@ -261,7 +262,10 @@ def predict_cutouts(
         MismatchError: If the cutouts are of another kind.
         DataError: If no galaxy is left.
     """
-    network.require(size_px=cutouts.source.size_px, about=cutouts.source.about)
+    cutouts = corrected(cutouts, wanted=network.extinction_corrected)
+    network.require(size_px=cutouts.source.size_px, about=cutouts.source.kind)
+    if note := correction_note(cutouts, wanted=network.extinction_corrected):
+        print(note)
     good, rejected = good_rows(cutouts, masked=masked or {})
     wanted = good if rows == "all" else good[~usable_labels(cutouts.column("z")[good])]
     if not len(wanted):

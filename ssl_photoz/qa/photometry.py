@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.core.legacy_surveys import EXTINCTION_PER_EBV, ZEROPOINT_MAG
+from ssl_photoz.core.extinction import EXTINCTION_PER_EBV
+from ssl_photoz.core.legacy_surveys import ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.apertures import RADII_ARCSEC, disc
 from ssl_photoz.cutouts.reader import Cutouts
@@ -101,9 +102,10 @@ def from_apertures(cutouts: Cutouts, rows: Ints) -> Photometry | None:
         return None
     grown = np.concatenate(list(_curves(cutouts, rows, radii)))  # (M, C, radii)
     ebv = cutouts.column_or_nan("ebv", (len(cutouts),))[rows].astype(float)
-    ebv = np.nan_to_num(ebv)
+    ebv = np.zeros(len(rows)) if source.extinction_corrected else np.nan_to_num(ebv)
+    per_ebv = EXTINCTION_PER_EBV["legacy"]
     mag = {
-        band: _mag(grown[:, source.bands.index(band), -1]) - EXTINCTION_PER_EBV[band] * ebv
+        band: _mag(grown[:, source.bands.index(band), -1]) - per_ebv[band] * ebv
         for band in ("g", "r")
     }
     size = half_light_radius(grown[:, source.bands.index("r")], radii)

@@ -7,15 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_photoz.core.legacy_surveys import (
-    EXTINCTION_PER_EBV,
-    PIXSCALE_ARCSEC,
-    ZEROPOINT_MAG,
-)
+from ssl_photoz.core.extinction import r_band_of
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC, ZEROPOINT_MAG
 from ssl_photoz.core.types import Doubles
 
 BANDS = ("g", "r", "z")
-EXTINCTION = np.array([EXTINCTION_PER_EBV[band] for band in BANDS])
+EXTINCTION = np.array(r_band_of(BANDS))
 """A_band / E(B-V) on the Schlegel, Finkbeiner & Davis (1998) scale, shape (3,)."""
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))

@@ -75,7 +75,7 @@ def train_encoder(
     source, crop_px = cutouts.source, encoder.input_shape[-1]
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
     mean, std = target_statistics(measure, cutouts, rows)
-    views = Views(crop_px=crop_px, config=augmentations, **source.about)
+    views = Views(crop_px=crop_px, config=augmentations, **source.kind)
     scores = OnlineKNN(**labelled_crops(cutouts, rows, split, size_px=crop_px))
     likeness = None
     if moco.negatives != "equal":

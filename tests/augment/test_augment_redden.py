@@ -8,9 +8,10 @@ from scipy import stats
 
 from ssl_photoz.augment import survey
 from ssl_photoz.augment.draws import generator
-from ssl_photoz.augment.redden import R_BAND, draw_ebv_change, r_band_of, redden
+from ssl_photoz.augment.redden import draw_ebv_change, redden
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import ConfigError, ShapeError
+from ssl_photoz.core.extinction import EXTINCTION_PER_EBV, r_band_of
 
 R_GRZ = torch.tensor(r_band_of(("g", "r", "z")))
 EBV = st.floats(-0.5, 0.5)
@@ -44,9 +45,9 @@ def test_dereddening_undoes_reddening(ebv_mag):
     torch.testing.assert_close(back, flux, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("survey_name", list(R_BAND))
+@pytest.mark.parametrize("survey_name", list(EXTINCTION_PER_EBV))
 def test_dust_dims_the_blue_most(survey_name):
-    coefficients = list(R_BAND[survey_name].values())
+    coefficients = list(EXTINCTION_PER_EBV[survey_name].values())
     assert coefficients == sorted(coefficients, reverse=True)
 
 
@@ -86,3 +87,19 @@ def test_wrong_shapes_are_refused():
         redden(flux, torch.zeros(3), r_band=R_GRZ)
     with pytest.raises(ShapeError, match="r_band"):
         redden(flux, torch.zeros(2), r_band=torch.ones(2))
+
+
+def test_corrected_flux_has_only_the_error_of_the_map_left():
+    ebv_mag = torch.full((5000,), 0.3)
+    change = draw_ebv_change(ebv_mag, corrected=True, generator=generator(0))
+    assert float(change.std()) == pytest.approx(0.13 * 0.3, rel=0.05)
+    assert float(change.mean()) == pytest.approx(0.0, abs=0.002)
+    anew = draw_ebv_change(
+        ebv_mag, AugmentationConfig(dust="survey"), corrected=True, generator=generator(0)
+    )
+    assert float(anew.median()) == pytest.approx(0.001146 + 0.03338, rel=0.05)
+    assert float(anew.min()) >= 0
+    even = draw_ebv_change(
+        ebv_mag, AugmentationConfig(dust="uniform"), corrected=True, generator=generator(0)
+    )
+    assert float(even.mean()) == pytest.approx(0.5, abs=0.02)

@@ -7,9 +7,10 @@ import torch
 
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.augment.orient import orient
-from ssl_photoz.augment.redden import R_BAND, draw_ebv_change
+from ssl_photoz.augment.redden import draw_ebv_change
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.views import Views
+from ssl_photoz.core.extinction import EXTINCTION_PER_EBV
 
 OFF = AugmentationConfig(
     rotation="none", jitter_px=0.0, psf_strength=0.0, noise_strength=0.0, dust="none"
@@ -59,7 +60,7 @@ def test_uniform_dust_dims_each_band_by_its_own_extinction():
         flux, ebv_mag=torch.zeros(2000), noise=torch.zeros(2000, 3), generator=generator(5)
     ).mean((2, 3))
     extinction_mag = -2.5 * torch.log10(view)
-    ebv_mag = extinction_mag / torch.tensor([R_BAND["legacy"][band] for band in "grz"])
+    ebv_mag = extinction_mag / torch.tensor([EXTINCTION_PER_EBV["legacy"][band] for band in "grz"])
     torch.testing.assert_close(ebv_mag[:, 0], ebv_mag[:, 2], atol=2e-3, rtol=0)
     assert float(ebv_mag.mean()) == pytest.approx(0.5, abs=0.03)
     assert float(ebv_mag.max()) == pytest.approx(1.0, abs=0.02)

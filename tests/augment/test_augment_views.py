@@ -193,3 +193,19 @@ def test_settings_come_from_the_command_line():
 def test_settings_without_meaning_are_refused(field_name, value):
     with pytest.raises(ValueError, match=f"{field_name} is"):
         AugmentationConfig(**{field_name: value})
+
+
+def test_views_of_corrected_flux_have_the_noise_of_corrected_flux():
+    draws = {}
+    for corrected in (False, True):
+        views = Views(
+            crop_px=32,
+            config=AugmentationConfig(rotation="none", psf_strength=0, dust="none"),
+            extinction_corrected=corrected,
+        )
+        blank = torch.zeros(400, 3, 48, 48)
+        draws[corrected] = views(blank, **known(400, noise=0.0), generator=generator(9))
+    # The survey's median dust, E(B-V) 0.0345, undone in g, r and z.
+    expected = 10 ** (0.4 * 0.034526 * torch.tensor([3.214, 2.165, 1.211]))
+    ratio = draws[True].std((0, 2, 3)) / draws[False].std((0, 2, 3))
+    torch.testing.assert_close(ratio, expected, rtol=1e-3, atol=0)

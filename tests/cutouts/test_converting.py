@@ -214,3 +214,26 @@ def test_names_that_cannot_be_printed_are_left_out(make_file, tmp_path, capsys, 
         with Cutouts.open(tmp_path / out) as copy:
             assert copy.column("strasse").tolist() == [1] * 12
             assert copy.column("straße").tolist() == [0] * 12
+
+
+@pytest.mark.parametrize("out", ["c.h5", "p"])
+def test_a_copy_gets_ebv_from_other_columns_and_keeps_its_pixels(make_file, tmp_path, out):
+    ebv = np.linspace(0, 0.5, 12)
+    path = make_file(mw_transmission_r=10 ** (-0.4 * 2.165 * ebv))
+    given = [f"data={path}", f"out={tmp_path / out}"]
+    assert convert(*given, "dust=auto") == 0
+    with Cutouts.open(path) as one, Cutouts.open(tmp_path / out) as other:
+        np.testing.assert_array_equal(one.read(range(12)), other.read(range(12)))
+        np.testing.assert_allclose(other.column("ebv"), ebv, atol=1e-6)
+        assert other.dereddened().source.extinction_corrected
+    assert convert(*given, "dust=auto") == 0  # is already made
+    assert convert(*given) == 2
+
+
+def test_a_copy_without_any_source_of_ebv_is_refused(make_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SFD_DIR", raising=False)
+    given = [f"data={make_file()}", f"out={tmp_path / 'c.h5'}"]
+    for dust, says in (("catalogue", "no column ebv"), ("SFD", "dust is 'SFD', expected auto")):
+        assert convert(*given, f"dust={dust}") == 2
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "c.h5").exists()

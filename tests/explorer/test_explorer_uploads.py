@@ -203,3 +203,27 @@ def test_memory_is_limited(tmp_path, monkeypatch):
     (tmp_path / "x.npy").write_bytes(b"")
     assert unpack.main([str(tmp_path / "x.npy"), str(tmp_path / "y"), "0", "g,r,z", "0.262"]) == 2
     assert asked[resource.RLIMIT_AS] == (unpack.MEMORY_BYTES,) * 2
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        (lambda file: file.update({"EBV": np.array([0.1, 0.25])}), 0.25),
+        (lambda file: file.update({"EBV": h5py.ExternalLink("/etc/passwd", "/x")}), None),
+        (lambda file: file.update({"EBV": h5py.SoftLink("/images")}), None),
+        (lambda file: file.update({"EBV": np.array([b"0.1", b"0.2"])}), None),
+        (lambda file: file.update({"EBV": np.array([0.1])}), None),
+        (lambda file: file.create_group("EBV"), None),
+        (
+            lambda file: file.create_dataset("EBV", (2,), "f8", external=[("/etc/passwd", 0, 16)]),
+            None,
+        ),
+    ],
+)
+def test_the_clean_file_has_the_cutouts_own_ebv_if_that_is_plain(tmp_path, images, fill, expected):
+    def both(file):
+        file["images"] = images[:2]
+        fill(file)
+
+    with h5py.File(take_apart(tmp_path / "source", hdf5(tmp_path, both), row=1)) as file:
+        assert (float(file["EBV"][0]) if "EBV" in file else None) == expected

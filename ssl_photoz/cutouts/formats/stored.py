@@ -71,11 +71,17 @@ class Wrapped:
 
     Args:
         stored: The others.
+
+    Attributes:
+        is_subset: Whether they are some of the rows of what ``source.path`` names.
+        digest: What tells these rows from others; empty for all of them.
     """
 
     def __init__(self, stored: Stored) -> None:
         self._stored = stored
         self.source = stored.source
+        self.is_subset = bool(getattr(stored, "is_subset", False))
+        self.digest = str(getattr(stored, "digest", ""))
         self.columns, self.left_out = stored.columns, stored.left_out
         self.attributes = stored.attributes
 

@@ -17,6 +17,7 @@ from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.types import Doubles, PathLike
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.encoders.encoder import AS_STORED, WITH_EBV
 from ssl_photoz.training.supervised.build import build
 from ssl_photoz.training.supervised.heads import Head, head_from
 from ssl_photoz.training.supervised.network import Network
@@ -77,6 +78,11 @@ class TrainedNetwork:
         return self.members[0].input_shape[-1]
 
     @property
+    def extinction_corrected(self) -> bool:
+        """Whether it takes flux that is corrected for Galactic extinction."""
+        return bool(self.card.plan.get("about", {}).get("extinction_corrected", False))
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """Its scores, as in ``metrics.json``."""
         return artefact.read_json(self.folder / "metrics.json")
@@ -94,7 +100,8 @@ class TrainedNetwork:
 
         Args:
             size_px: Side of the cutouts.
-            about: ``bands``, ``pixscale_arcsec`` and ``calibrated`` of the cutouts.
+            about: ``bands``, ``pixscale_arcsec``, ``calibrated`` and ``extinction_corrected`` of
+                the cutouts.
 
         Raises:
             ArtefactError: If the folder is of an earlier version, which did not say.
@@ -105,10 +112,15 @@ class TrainedNetwork:
             raise ArtefactError(
                 f"{self.folder} does not say what cutouts it was trained on; train it again"
             )
+        mine = {"extinction_corrected": False, **mine}
+        about = {"extinction_corrected": False, **about}
         for name in differences(mine, about):
+            remedy = ""
+            if name == "extinction_corrected":
+                remedy = f"; {AS_STORED if about[name] else WITH_EBV}"
             raise MismatchError(
                 f"{self.folder} was trained on cutouts with {name} = {mine[name]}, these have "
-                f"{about[name]}"
+                f"{about[name]}{remedy}"
             )
         if size_px < self.size_px:
             raise MismatchError(

@@ -46,7 +46,8 @@ def make_network(
     Args:
         model: The network.
         head: What is asked for.
-        about: ``bands``, ``pixscale_arcsec`` and ``calibrated`` of the cutouts.
+        about: ``bands``, ``pixscale_arcsec``, ``calibrated`` and ``extinction_corrected`` of the
+            cutouts.
         size_px: Side of the cutouts.
         noise: Typical noise per pixel of each band, shape (C,), in the unit of the cutouts; the
             softening of a fresh network's stretch is given in units of it.

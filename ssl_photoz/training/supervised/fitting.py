@@ -97,7 +97,7 @@ def make_task(
         return make_network(
             model,
             head,
-            about=source.about,
+            about=source.kind,
             size_px=source.size_px,
             noise=noise,
             seed=seed,
@@ -112,6 +112,7 @@ def make_task(
             crop_px,
             augmentations,
             conditions=conditions,
+            extinction_corrected=source.extinction_corrected,
         )
 
     return Task(network, head, views, crops, score, companion)

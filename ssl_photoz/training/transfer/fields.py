@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ssl_photoz.augment.settings import AugmentationConfig
+from ssl_photoz.augment.settings import AugmentationConfig, Dust
 from ssl_photoz.augment.survey import SurveyConditions, fit_conditions
 from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import DataError, MismatchError
@@ -40,7 +40,7 @@ def require_alike(source: Cutouts, target: Cutouts) -> None:
         MismatchError: Naming both sides.
     """
     here, there = source.source, target.source
-    one, other = ({**some.about, "size_px": some.size_px} for some in (here, there))
+    one, other = ({**some.kind, "size_px": some.size_px} for some in (here, there))
     for name in differences(one, other):
         raise MismatchError(
             f"{here.path} has {name} {one[name]!r}, the target {there.path} {other[name]!r}; give "
@@ -78,7 +78,8 @@ def matched_views(
     """Augmentations and conditions that make rows of the source look like rows of the target.
 
     PSF, noise and dust are drawn, at full strength, from log-normals fitted to the target's
-    columns. What is done to a cutout depends on its own: the source must have the columns as well.
+    columns; in flux that is corrected for extinction, dust is the error of the map. What is done to
+    a cutout depends on its own: the source must have the columns as well.
 
     Raises:
         DataError: If either lacks one of the columns, or holds display values.
@@ -86,7 +87,8 @@ def matched_views(
     if not target.source.calibrated:
         raise DataError(f"{target.source.path} holds display values: it has no conditions to match")
     _conditions(source, labelled)
-    matched = replace(config, psf_strength=1.0, noise_strength=1.0, dust="survey")
+    dust: Dust = "own" if source.source.extinction_corrected else "survey"
+    matched = replace(config, psf_strength=1.0, noise_strength=1.0, dust=dust)
     return matched, _conditions(target, offered)
 
 
