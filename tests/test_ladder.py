@@ -15,7 +15,7 @@ from benchmarks.redshift_ladder import results
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.photometry import photometry
 from benchmarks.redshift_ladder.plan import HERE, Size, count, merged, says
-from benchmarks.redshift_ladder.run import last_stage
+from benchmarks.redshift_ladder.read_outs import last_stage
 from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.embeddings.store import write_embeddings
