@@ -151,6 +151,10 @@ class Size:
             fold_probes=tuple(given.get("fold_probes", given["probes"])),
         )
 
+    def is_frozen(self, configuration: str) -> bool:
+        """Say whether a configuration trains without labels, so that all may be test galaxies."""
+        return "pretrain" in self.configurations[configuration]
+
     def data(self, name: str) -> Path:
         """Return the cutout file of an input."""
         return self.out / name / "cutouts.h5"
@@ -173,7 +177,7 @@ class Size:
                 )
                 yield references
                 if self.folds:
-                    frozen = [job for job in on_split if job.verb == "pretrain"]
+                    frozen = [job for job in on_split if self.is_frozen(job.configuration)]
                     for job in (references, *frozen):
                         yield from self._cross_validations(job)
 
