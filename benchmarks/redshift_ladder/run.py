@@ -167,10 +167,9 @@ def _references(job: Job, size: Size) -> dict[str, Any]:
         at = rows_of(embeddings, aperture["test"])
         r_mag, g_mag, *radius = (embeddings.column(column)[at] for column in columns)
         selection = select_lowz(r_mag, g_mag - r_mag, radius[0] if radius else None)
-        facts["lowz"] = {
-            **score_selection(selection.selected, aperture["test"].z),
-            "cuts": list(selection.cuts),
-        }
+        scored = score_selection(selection.selected, aperture["test"].z)
+        if np.isfinite(list(scored.values())).all():  # in a small sky nothing may be nearby
+            facts["lowz"] = {**scored, "cuts": list(selection.cuts)}
     return facts
 
 
