@@ -13,7 +13,7 @@ from benchmarks.redshift_ladder.crossvalidated import CrossValidated, Draw
 from benchmarks.redshift_ladder.plan import Job, Size
 from benchmarks.redshift_ladder.results import SHOWN, Key, Result, purity_at_90, read_results
 from benchmarks.redshift_ladder.run import DONE, run_job
-from benchmarks.redshift_ladder.table import titles_of
+from benchmarks.redshift_ladder.table import duels_markdown, titles_of
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.embeddings.store import write_embeddings
@@ -121,6 +121,7 @@ def test_frozen_configurations_are_drawn_and_those_with_labels_are_not(size):
         ({"draws": 0}, "at least 1 draw"),
         ({"fold_probes": ["svn"]}, "no probe is called svn"),
         ({"probes": ["mpl"]}, "no probe is called mpl"),
+        ({"compared": ["mocca: last"]}, "compared names mocca, expected configurations"),
     ],
 )
 def test_a_size_that_means_nothing_is_refused_before_it_runs(size, wrong, why):
@@ -195,6 +196,21 @@ def test_a_block_is_a_line_of_the_table_and_every_galaxy_is_scored_once_in_it(si
     rows = list(crossvalidated.rows(parts, list(best.values())))
     assert [row["chosen"] for row in rows].count(True) == len(best)
     assert all(set(row) == set(rows[0]) for row in rows)
+
+
+def test_lines_that_a_size_names_are_compared_with_baselines_on_the_one_split(size):
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0.05, 0.25, 500)
+
+    def line(name, sigma):
+        z_phot = z + sigma * rng.normal(size=(1, 500)) * (1 + z)
+        return Result(Key("toy", name, "100 %", "all", "mlp"), z_phot, z, np.arange(500), sigma)
+
+    results = [line("moco", 0.01), line("moco: last", 0.02), line("resnet18", 0.03)]
+    plan = size(compared=["moco: last"], configurations={"moco": {"readouts": ["all", "last"]}})
+    (row,) = [one for one in duels_markdown(plan, results).splitlines() if "ResNet-18" in one]
+    assert row.startswith("| MoCo, survey-matched augmentations: last, 100 % | ResNet-18")
+    assert row.count("**+") == 3
 
 
 def test_a_block_that_is_not_there_is_refused_by_name(size, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from benchmarks.redshift_ladder.crossvalidated import CrossValidated, errors, gains
 from benchmarks.redshift_ladder.plan import Size, says
 from benchmarks.redshift_ladder.results import SHOWN
@@ -56,14 +58,16 @@ def gains_markdown(size: Size, results: Sequence[CrossValidated]) -> str:
             rivals += sorted(others, key=lambda key: best[key].tuning)[:1]
             for rival in rivals:
                 gained = gains(best[line, labels], best[rival])
-                relative = gained["sigma_nmad"][0] / best[rival].metric("sigma_nmad")
+                gain, error = np.array(gained["sigma_nmad"]) / best[rival].metric("sigma_nmad")
                 cells = [shown_gain(*pair) for pair in gained.values()]
-                cells.insert(1, f"{relative:+.1%}")
+                cells.insert(1, f"{gain:+.1%} ± {error:.1%}")
                 row = [f"{titles[line]}, {labels}", titles[rival[0]], *cells]
                 rows.append(f"| {' | '.join(row)} |")
         if rows:
             lines += ["", f"### {name}: gains in cross-validation (positive: better)", ""]
-            lines += ["| configuration, labels | against | sigma_NMAD | of it | outliers | R² |"]
+            lines += [
+                "| configuration, labels | against | sigma_NMAD | of sigma_NMAD | outliers | R² |"
+            ]
             lines += ["|---|---|---:|---:|---:|---:|", *rows]
     return "\n".join(lines) + "\n" if lines else ""
 

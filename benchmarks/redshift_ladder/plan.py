@@ -16,6 +16,7 @@ from ssl_photoz.photoz.settings import ProbeName
 HERE = Path(__file__).resolve().parent
 TRAININGS = ("pretrain", "align", "supervise")
 VERBS = (*TRAININGS, "correct")
+COMPARED = ("moco+pretext-0.2",)
 FITTED = (*get_args(ProbeName), "density")
 
 
@@ -93,6 +94,7 @@ class Size:
         folds: Number of sky folds that frozen configurations are cross-validated over; 0: none.
         draws: Least number of draws of fewer labels, in cross-validation; the seeds share them.
         fold_probes: Fitted in cross-validation.
+        compared: Lines of the table that are compared with baselines, on the one split.
     """
 
     name: str
@@ -109,12 +111,18 @@ class Size:
     folds: int = 0
     draws: int = 1
     fold_probes: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.folds == 1 or self.folds < 0 or self.draws < 1:
             raise ConfigError(
                 f"{self.name}: folds is {self.folds} and draws {self.draws}, expected 0 or at "
                 f"least 2 folds, and at least 1 draw"
+            )
+        named = {line.split(":")[0] for line in self.compared}
+        if unknown := named - set(self.configurations):
+            raise ConfigError(
+                f"{self.name}: compared names {', '.join(sorted(unknown))}, expected configurations"
             )
         if unknown := set(self.probes + self.fold_probes) - set(FITTED):
             raise ConfigError(
@@ -149,6 +157,7 @@ class Size:
             folds=given.get("folds", 0),
             draws=given.get("draws", 1),
             fold_probes=tuple(given.get("fold_probes", given["probes"])),
+            compared=tuple(given.get("compared", COMPARED)),
         )
 
     def is_frozen(self, configuration: str) -> bool:

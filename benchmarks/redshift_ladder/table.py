@@ -23,7 +23,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.photoz import metrics
 
 BASELINES = ("resnet18", "aperture")
-FROZEN, LABEL_AWARE = "moco+pretext-0.2", "align"
+LABEL_AWARE = "align"
 NEARBY = (0.03, 0.05)
 
 
@@ -50,13 +50,14 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
 
 
 def duels_markdown(size: Size, results: list[Result]) -> str:
-    """Write how much better the frozen and the label-aware embedding are than their baselines."""
+    """Write how much better frozen embeddings and the label-aware one are than their baselines."""
     best = {result.key[:3]: result for result in chosen(results)}
     most = says(1.0)
     lines: list[str] = []
     for name in size.inputs:
         pairs = [
-            ((FROZEN, labels), (baseline, labels))
+            ((frozen, labels), (baseline, labels))
+            for frozen in size.compared
             for labels in map(says, size.labels)
             for baseline in BASELINES
         ]
