@@ -254,6 +254,7 @@ def test_a_ladder_is_run_once_and_its_table_says_simulated(tmp_path):
         assert heading in page
     assert "100 % of labels, 1 seed | 20 labels, 1 seed, 2 draws |" in page
     assert "they train on labels: SDSS small CNN, supervised." in page
+    assert "nan" not in page
     with (tmp_path / "results" / "tiny-folds.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
     assert {row["galaxies"] for row in rows} == {"260"}

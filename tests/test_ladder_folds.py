@@ -338,9 +338,11 @@ def test_purity_of_a_ranked_list_is_that_of_the_cut_that_keeps_nine_tenths():
     z = rng.uniform(0.0, 0.2, 3000)
     z_phot = z + rng.normal(0, 0.02, (2, 3000))
     key = Key("toy", "a", "100 %", "all", "ridge")
-    found, error = purity_at_90(Result(key, z_phot, z, np.arange(3000), 0.0), 0.03)
+    found, again = purity_at_90(Result(key, z_phot, z, np.arange(3000), 0.0), 0.03)
     cuts = [metrics.purity_at(one, z, 0.03) for one in z_phot]
     assert found == pytest.approx(np.mean(cuts))
-    assert 0.005 < error < 0.05
+    assert len(again) == 200
+    # Two thirds of some 630 in the list are right: 0.019 by counting alone, and the cut scatters.
+    assert 0.015 < np.std(again) < 0.06
     none, _ = purity_at_90(Result(key, z_phot + 1, z + 1, np.arange(3000), 0.0), 0.03)
     assert np.isnan(none)

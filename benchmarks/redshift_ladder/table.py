@@ -20,9 +20,10 @@ from benchmarks.redshift_ladder.results import (
 )
 from benchmarks.redshift_ladder.run import DONE
 from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Doubles
 from ssl_photoz.photoz import metrics
 
-BASELINES = ("resnet18", "aperture")
+BASELINES, MARKS = ("resnet18", "aperture"), ("†", "‡")
 LABEL_AWARE = "align"
 NEARBY = (0.03, 0.05)
 
@@ -135,12 +136,13 @@ def nearby_markdown(
         )
         if not best:
             continue
-        z_spec = next(iter(best.values())).z_spec
-        counted = ", ".join(f"{np.sum(z_spec < limit)} of z < {limit}" for limit in NEARBY)
+        counted = _nearby_among(next(iter(best.values())), "on the one split")
         at_90 = [f"z < {limit}: purity at 90 % completeness" for limit in NEARBY]
         columns = [f"purity, z_phot < {NEARBY[0]}", "completeness", *at_90]
-        columns += [f"{one}, cross-validated" for one in at_90] * bool(over)
-        lines += ["", f"### {name}: nearby galaxies, {counted} among {len(z_spec)} of test", ""]
+        if over:
+            columns += [f"{one}, cross-validated" for one in at_90]
+            counted += f"; {_nearby_among(next(iter(over.values())), 'cross-validated')}"
+        lines += ["", f"### {name}: nearby galaxies", "", f"Test galaxies: {counted}.", ""]
         lines += [f"| selection | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
         if theirs:
             how = " and ".join(theirs[0]["cuts"])
@@ -152,26 +154,50 @@ def nearby_markdown(
             lines.append(f"| LOW-Z-style cuts ({how}) | {' | '.join(cells)} |")
         for line, title in titles_of(size).items():
             if line in best and line != "mean":
-                cells = [*_within(best[line]), *_at_90(best[line])]
-                if over:
-                    cells += _at_90(over[line]) if line in over else [""] * len(NEARBY)
+                cells = [*_within(best[line]), *_at_90(line, best)]
+                cells += _at_90(line, over) if over else []
                 lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _nearby_among(result: Result, where: str) -> str:
+    """Write how many of the galaxies scored are nearby."""
+    counts = [f"{np.sum(result.z_spec < limit)} of z < {limit}" for limit in NEARBY]
+    return f"{where} {len(result.z_spec)}, {', '.join(counts)}"
 
 
 def _within(result: Result) -> list[str]:
     """Write purity and completeness of the galaxies whose z_phot is nearby."""
     scores = [metrics.purity_completeness(z, result.z_spec, NEARBY[0]) for z in result.z_phot]
-    return [f"{value:.1%}" for value in np.nanmean(scores, axis=0)]
+    known = [
+        [value for value in of_seeds if np.isfinite(value)]
+        for of_seeds in zip(*scores, strict=True)
+    ]
+    return [f"{np.mean(values):.1%}" if values else "" for values in known]
 
 
-def _at_90(result: Result) -> list[str]:
-    """Write purity at 90 % completeness of lists ranked by z_phot, within each limit."""
+def _at_90(line: str, of_lines: Mapping[str, Result]) -> list[str]:
+    """Write purity at 90 % completeness within each limit, and the baselines it is ahead of."""
+    if line not in of_lines:
+        return [""] * len(NEARBY)
     cells = []
     for limit in NEARBY:
-        value, error = purity_at_90(result, limit)
-        cells.append("" if np.isnan(value) else f"{value:.1%} ± {error:.1%}")
+        value, again = purity_at_90(of_lines[line], limit)
+        if np.isnan(value):
+            cells.append("")
+            continue
+        text = f"{value:.1%} ± {_spread(again):.1%}"
+        for mark, baseline in zip(MARKS, BASELINES, strict=True):
+            if baseline in of_lines and baseline != line:
+                theirs, theirs_again = purity_at_90(of_lines[baseline], limit)
+                text += mark * bool(value - theirs > 2 * _spread(again - theirs_again))
+        cells.append(text)
     return cells
+
+
+def _spread(again: Doubles) -> float:
+    known = again[np.isfinite(again)]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
 
 
 def described(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> str:
@@ -225,7 +251,7 @@ def _cell(best: Mapping[tuple[str, ...], Result], group: tuple[str, str, str]) -
     text = f"{sigma:.4f} ± {error['sigma_nmad']:.4f} / {outliers:.1%} / {r2:.3f}"
     how = " ".join(filter(None, (result.key.probe, result.key.read_out)))
     beaten = [_beaten(result, best.get((group[0], baseline, group[2]))) for baseline in BASELINES]
-    marks = "".join(itertools.compress(("†", "‡"), beaten))
+    marks = "".join(itertools.compress(MARKS, beaten))
     return f"{text} {marks}<br>{how}".replace(" <br>", "<br>")
 
 
