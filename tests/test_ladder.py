@@ -15,7 +15,7 @@ from benchmarks.redshift_ladder import results
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.photometry import photometry
 from benchmarks.redshift_ladder.plan import HERE, Size, count, merged, says
-from benchmarks.redshift_ladder.run import last_stage
+from benchmarks.redshift_ladder.read_outs import last_stage
 from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.embeddings.store import write_embeddings
@@ -202,8 +202,8 @@ def test_true_photometry_gets_the_noise_of_its_pixels(tmp_path):
 
 
 TINY = {
-    **{"workers": 2, "threads": 1, "seeds": [0], "labels": [1.0], "orientations": 1},
-    "probes": ["knn"],
+    **{"workers": 2, "threads": 1, "seeds": [0], "labels": [1.0, 20], "orientations": 1},
+    **{"probes": ["knn"], "folds": 2, "draws": 2, "fold_probes": ["ridge"]},
     "inputs": {
         "toy": {
             "simulate": {"galaxies": 260, "size_px": 48},
@@ -217,6 +217,7 @@ TINY = {
     "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
     "align": {},
     "supervise": {"epochs": 1, "least_steps": 2},
+    "configurations": {"small-cnn": {"labels": [1.0]}},
 }
 
 
@@ -234,7 +235,7 @@ def test_a_ladder_is_run_once_and_its_table_says_simulated(tmp_path):
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("facts.json")}
 
     first = run()
-    assert len(first) == 3
+    assert len(first) == 3 + 2 * (1 + 2)  # of two frozen lines, all labels once, 20 labels twice
     page = (tmp_path / "results" / "tiny.md").read_text()
     assert "SIMULATED" in page
     for title in ("random weights", "SDSS small CNN", "aperture photometry", "LOW-Z-style cuts"):
@@ -249,5 +250,14 @@ def test_a_ladder_is_run_once_and_its_table_says_simulated(tmp_path):
         "small-cnn",
     }
     assert all(0 < float(row["sigma_nmad"]) < 1 for row in rows)
+    for heading in ("cross-validated: 260 galaxies in 2 folds", "gains in cross-validation"):
+        assert heading in page
+    assert "100 % of labels, 1 seed | 20 labels, 1 seed, 2 draws |" in page
+    assert "they train on labels: SDSS small CNN, supervised." in page
+    assert "nan" not in page
+    with (tmp_path / "results" / "tiny-folds.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
+    assert {row["galaxies"] for row in rows} == {"260"}
+    assert all(0 < float(row["error_sigma_nmad"]) < 1 for row in rows)
     assert (tmp_path / "results" / "tiny.png").stat().st_size > 10_000
     assert run() == first

@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.redshift_ladder import figure, table
+from benchmarks.redshift_ladder import crossvalidated, figure, fold_table, table
 from benchmarks.redshift_ladder import results as scored
 from benchmarks.redshift_ladder.inputs import make_inputs
 from benchmarks.redshift_ladder.plan import HERE, TRAININGS, Job, Size
@@ -54,16 +54,19 @@ def main(arguments: list[str]) -> None:
     results = scored.read_results(jobs)
     results_folder = Path(given.get("results", HERE / "results"))
     results_folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(results_folder / f"{size.name}.csv") as scratch, scratch.open("w") as file:
-        rows = list(scored.rows(results))
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    _write_csv(results_folder / f"{size.name}.csv", list(scored.rows(results)))
+    parts = crossvalidated.read_cross_validated(jobs)
+    folded = crossvalidated.chosen_by_fold(parts)
+    if folded:
+        rows = list(crossvalidated.rows(parts, folded))
+        _write_csv(results_folder / f"{size.name}-folds.csv", rows)
     facts = table.gather_facts(jobs)
     text = (
         table.markdown(size, results, facts)
         + table.duels_markdown(size, results)
-        + table.nearby_markdown(size, results, jobs)
+        + fold_table.markdown(size, folded)
+        + fold_table.gains_markdown(size, folded)
+        + table.nearby_markdown(size, results, jobs, folded)
         + table.likeness_markdown(size, jobs)
     )
     with atomic_path(results_folder / f"{size.name}.md") as scratch:
@@ -72,6 +75,13 @@ def main(arguments: list[str]) -> None:
     labels = {name: int(said["training_labels"]) for name, said in known.items() if said}
     figure.draw(size, results, labels, results_folder / f"{size.name}.png", note=note)
     print(text)
+
+
+def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
+    with atomic_path(path) as scratch, scratch.open("w") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def spent(path: Path, seconds: float) -> float:

@@ -43,7 +43,7 @@ def draw(
         out: The PNG.
         note: Epochs, machine and date, for the foot.
     """
-    best = {result.key[:3]: result for result in chosen(results)}
+    best: dict[tuple[str, ...], Result] = {r.key[:3]: r for r in chosen(results)}
     names = [name for name in size.inputs if name in available]
     figure, axes = plt.subplots(
         len(names),

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.photoz.settings import ProbeName
 
 HERE = Path(__file__).resolve().parent
 TRAININGS = ("pretrain", "align", "supervise")
 VERBS = (*TRAININGS, "correct")
+COMPARED = ("moco+pretext-0.2",)
+FITTED = (*get_args(ProbeName), "density")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One network, or one set of references, on one input with one seed.
+    """One network, or one set of references, or their cross-validation, on one input with one seed.
 
     Attributes:
         input: Name of the input.
         seed: Seed for everything drawn, and for which labels are kept.
         configuration: Key of ``configurations.yaml``, or ``references``.
-        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, or empty for references.
+        verb: ``pretrain``, ``align``, ``supervise``, ``correct``, or empty where only probes are
+            fitted: to references, and in cross-validation.
         settings: Settings for the verb.
         labels: What the network may read: None, or a share (up to 1) or number of labels.
         folder: Where results go.
         after: Folder of the job whose encoder or embeddings this one uses.
         counts_from: Folder of the job whose embeddings say how many labels there are.
+        readouts: Read-outs of the embedding that are lines of the table, the first of them under
+            the configuration's own name; none: the best on validation of what there is.
+        folds: Number of sky folds to cross-validate over; 0: the one split.
+        draw: Which draw of few labels, in cross-validation.
     """
 
     input: str
@@ -42,6 +50,9 @@ class Job:
     folder: Path
     after: Path | None = None
     counts_from: Path | None = None
+    readouts: tuple[str, ...] = ()
+    folds: int = 0
+    draw: int = 0
 
     @property
     def classifies(self) -> bool:
@@ -54,7 +65,14 @@ class Job:
 
     def __str__(self) -> str:
         labels = "" if self.labels is None else f", {says(self.labels)} labels"
-        return f"{self.input}, seed {self.seed}: {self.configuration}{labels}"
+        folds = f", draw {self.draw}, {self.folds} folds" if self.folds else ""
+        return f"{self.input}, seed {self.seed}: {self.configuration}{labels}{folds}"
+
+    def line(self, read_out: str) -> str:
+        """Return the line of the table that predictions from a read-out belong to."""
+        if self.configuration == "references":
+            return read_out
+        return line_of(self.configuration, self.readouts, read_out)
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,10 @@ class Size:
         orientations: Averaged at inference.
         probes: Fitted to every frozen embedding and to photometry.
         configurations: Name to configuration.
+        folds: Number of sky folds that frozen configurations are cross-validated over; 0: none.
+        draws: Least number of draws of fewer labels, in cross-validation; the seeds share them.
+        fold_probes: Fitted in cross-validation.
+        compared: Lines of the table that are compared with baselines, on the one split.
     """
 
     name: str
@@ -86,13 +108,34 @@ class Size:
     orientations: int
     probes: tuple[str, ...]
     configurations: Mapping[str, Mapping[str, Any]]
+    folds: int = 0
+    draws: int = 1
+    fold_probes: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.folds == 1 or self.folds < 0 or self.draws < 1:
+            raise ConfigError(
+                f"{self.name}: folds is {self.folds} and draws {self.draws}, expected 0 or at "
+                f"least 2 folds, and at least 1 draw"
+            )
+        named = {line.split(":")[0] for line in self.compared}
+        if unknown := named - set(self.configurations):
+            raise ConfigError(
+                f"{self.name}: compared names {', '.join(sorted(unknown))}, expected configurations"
+            )
+        if unknown := set(self.probes + self.fold_probes) - set(FITTED):
+            raise ConfigError(
+                f"{self.name}: no probe is called {', '.join(sorted(unknown))}, expected some of "
+                f"{', '.join(FITTED)}"
+            )
 
     @classmethod
     def read(cls, name: str, out: Path) -> Size:
         """Read a size, by its name beside this file or by the path of its YAML.
 
         Raises:
-            ConfigError: If it holds a key of version 0.1.
+            ConfigError: If it holds a key of version 0.1, or a number or name that means nothing.
         """
         path = Path(name) if name.endswith(".yaml") else HERE / f"{name}.yaml"
         name, given = path.stem, yaml.safe_load(path.read_text())
@@ -111,7 +154,15 @@ class Size:
             orientations=given["orientations"],
             probes=tuple(given["probes"]),
             configurations=configurations,
+            folds=given.get("folds", 0),
+            draws=given.get("draws", 1),
+            fold_probes=tuple(given.get("fold_probes", given["probes"])),
+            compared=tuple(given.get("compared", COMPARED)),
         )
+
+    def is_frozen(self, configuration: str) -> bool:
+        """Say whether a configuration trains without labels, so that all may be test galaxies."""
+        return "pretrain" in self.configurations[configuration]
 
     def data(self, name: str) -> Path:
         """Return the cutout file of an input."""
@@ -124,10 +175,36 @@ class Size:
                 if seed not in about.get("seeds", self.seeds):
                     continue
                 base = self.out / name / f"seed-{seed}"
-                for configuration in about.get("configurations", self.configurations):
-                    yield from self._jobs_of(name, seed, configuration, base)
-                yield Job(
+                on_split = [
+                    job
+                    for configuration in about.get("configurations", self.configurations)
+                    for job in self._jobs_of(name, seed, configuration, base)
+                ]
+                yield from on_split
+                references = Job(
                     name, seed, "references", "", {}, None, base / "references", base / "random"
+                )
+                yield references
+                if self.folds:
+                    frozen = [job for job in on_split if self.is_frozen(job.configuration)]
+                    for job in (references, *frozen):
+                        yield from self._cross_validations(job)
+
+    def _cross_validations(self, job: Job) -> Iterator[Job]:
+        """Yield the cross-validation of a job whose encoder has read no label."""
+        seeds = len(self.inputs[job.input].get("seeds", self.seeds))
+        for labels in self.labels:
+            folder = job.folder / f"folds-{self.folds}" / _as_folder(labels)
+            for draw in range(1 if labels == 1 else -(-self.draws // seeds)):
+                yield replace(
+                    job,
+                    verb="",
+                    settings={},
+                    labels=labels,
+                    folder=folder / f"draw-{draw}",
+                    after=job.after or job.folder,
+                    folds=self.folds,
+                    draw=draw,
                 )
 
     def _jobs_of(self, name: str, seed: int, configuration: str, base: Path) -> Iterator[Job]:
@@ -138,15 +215,15 @@ class Size:
         seeded = {"training": {"seed": seed}} if verb in TRAININGS else {"seed": seed}
         settings = merged(self.defaults[verb], of_input, about[verb], seeded)
         after = base / about["after"] if "after" in about else None
+        job = Job(name, seed, configuration, verb, settings, None, base / configuration)
+        job = replace(job, readouts=tuple(about.get("readouts", ())))
         if verb == "pretrain":
-            yield Job(name, seed, configuration, verb, settings, None, base / configuration)
+            yield job
             return
         for labels in about.get("labels", self.labels):
-            folder = (
-                base / configuration / f"labels-{says(labels)}".replace(" ", "").replace("%", "pc")
-            )
-            yield Job(
-                name, seed, configuration, verb, settings, labels, folder, after, base / "random"
+            folder = job.folder / _as_folder(labels)
+            yield replace(
+                job, labels=labels, folder=folder, after=after, counts_from=base / "random"
             )
 
 
@@ -168,6 +245,16 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
                 value = merged(below, value)
             result[key] = value
     return result
+
+
+def line_of(configuration: str, readouts: Sequence[str], read_out: str) -> str:
+    """Return the line of the table of one of a configuration's read-outs."""
+    own = not readouts or read_out == readouts[0]
+    return configuration if own else f"{configuration}: {read_out}"
+
+
+def _as_folder(labels: float) -> str:
+    return f"labels-{says(labels)}".replace(" ", "").replace("%", "pc")
 
 
 def says(labels: float) -> str:

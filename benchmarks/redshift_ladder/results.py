@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.redshift_ladder.plan import Job
 from benchmarks.redshift_ladder.run import DONE
 from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.nearby.purity import COMPLETENESS, PurityCurve
 from ssl_photoz.photoz import metrics
 
 SHOWN = ("sigma_nmad", "outliers_05", "r2")
@@ -62,10 +63,10 @@ class Result:
 
 
 def read_results(jobs: Iterable[Job]) -> list[Result]:
-    """Read what the finished jobs predict, the seeds of one thing together."""
+    """Read what the finished jobs predict on the one split, the seeds of one thing together."""
     found: dict[Key, list[tuple[pa.Table, pa.Table]]] = {}
     for job in jobs:
-        if (job.folder / DONE).exists():
+        if not job.folds and (job.folder / DONE).exists():
             for key, val, test in _parts(job):
                 found.setdefault(key, []).append((val, test))
     return [_result(key, parts) for key, parts in found.items()]
@@ -83,7 +84,7 @@ def chosen(results: Iterable[Result]) -> list[Result]:
 
 def errors(result: Result, *, seed: int = 0) -> dict[str, float]:
     """Return the bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
-    drawn = [result.scores(rows) for rows in _draws(result, seed)]
+    drawn = [result.scores(rows) for rows in resamples(len(result.z_spec), seed=seed)]
     return dict(zip(SHOWN, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
 
 
@@ -96,10 +97,33 @@ def gains(one: Result, other: Result, *, seed: int = 0) -> dict[str, tuple[float
     if not np.array_equal(one.ids, other.ids):
         raise ValueError(f"{one.key} and {other.key} predict different galaxies")
     signs = np.array([BETTER[name] for name in SHOWN])
-    drawn = [one.scores(rows) - other.scores(rows) for rows in _draws(one, seed)]
+    drawn = [
+        one.scores(rows) - other.scores(rows) for rows in resamples(len(one.z_spec), seed=seed)
+    ]
     whole = signs * (one.scores() - other.scores())
     error = np.std(drawn, axis=0, ddof=1)
     return dict(zip(SHOWN, zip(whole.tolist(), error.tolist(), strict=True), strict=True))
+
+
+def purity_at_90(result: Result, limit: float) -> tuple[float, Doubles]:
+    """Return how pure a list is that holds 90 % of the galaxies below a redshift.
+
+    Galaxies are listed by z_phot, lowest first. A mean over seeds, as are the shown metrics.
+
+    Returns:
+        Purity, and that of galaxies drawn again, seeds kept together, shape (200,); NaN where none
+        is nearby.
+    """
+
+    def measure(rows: Array | slice) -> float:
+        nearby = result.z_spec[rows] < limit
+        if not nearby.any():
+            return float("nan")
+        curves = [PurityCurve.measure(nearby, -z_phot[rows]) for z_phot in result.z_phot]
+        return float(np.mean([curve.purity_at(COMPLETENESS) for curve in curves]))
+
+    again = np.array([measure(rows) for rows in resamples(len(result.z_spec))])
+    return measure(slice(None)), again
 
 
 def rows(results: list[Result]) -> Iterator[dict[str, object]]:
@@ -127,28 +151,29 @@ def _parts(job: Job) -> Iterator[tuple[Key, pa.Table, pa.Table]]:
         groups.setdefault((row["labels"], row["read_out"], row["probe"]), []).append(number)
     for (labels, read_out, probe), numbers in groups.items():
         part = table.take(numbers)
-        configuration = read_out if job.configuration == "references" else job.configuration
         sides = [part.filter(pc.equal(part["split"], split)) for split in ("val", "test")]
-        yield Key(job.input, configuration, labels, read_out, probe), sides[0], sides[1]
+        yield Key(job.input, job.line(read_out), labels, read_out, probe), sides[0], sides[1]
 
 
 def _result(key: Key, parts: list[tuple[pa.Table, pa.Table]]) -> Result:
     order = [np.argsort(test["id"].to_pylist()) for _, test in parts]
     ids = np.sort(parts[0][1]["id"].to_pylist())
     phot = [test["z_phot"].to_numpy()[o] for (_, test), o in zip(parts, order, strict=True)]
-    scores = [_tuning(val) for val, _ in parts]
+    scores = [tuning_of(val) for val, _ in parts]
     return Result(
         key, np.array(phot), parts[0][1]["z_spec"].to_numpy()[order[0]], ids, float(np.mean(scores))
     )
 
 
-def _tuning(val: pa.Table) -> float:
+def tuning_of(val: pa.Table) -> float:
+    """Return the score of validation predictions by which a probe is chosen; NaN of none."""
     if len(val) == 0:
         return float("nan")
     dz = metrics.residuals(val["z_phot"].to_numpy(), val["z_spec"].to_numpy())
     return metrics.sigma_nmad(dz) + float(np.mean(np.abs(dz)))
 
 
-def _draws(result: Result, seed: int) -> Iterator[Array]:
+def resamples(count: int, *, seed: int = 0) -> Iterator[Array]:
+    """Yield rows of so many galaxies drawn again, with replacement, 200 times."""
     rng = np.random.default_rng(seed)
-    return (rng.integers(0, len(result.z_spec), len(result.z_spec)) for _ in range(DRAWS))
+    return (rng.integers(0, count, count) for _ in range(DRAWS))

@@ -7,8 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,22 @@ import pyarrow.parquet as pq
 import yaml
 from safetensors import safe_open
 
+from benchmarks.redshift_ladder.fitting import fit_probes, predictions, suited, thinned
+from benchmarks.redshift_ladder.folds import cross_validate
 from benchmarks.redshift_ladder.inputs import labelled_file
 from benchmarks.redshift_ladder.likeness import likeness
 from benchmarks.redshift_ladder.photometry import photometry, rows_of
-from benchmarks.redshift_ladder.plan import Job, Size, count, merged, says
+from benchmarks.redshift_ladder.plan import Job, Size, count, merged
+from benchmarks.redshift_ladder.read_outs import read_outs, take
 from ssl_photoz import cli
 from ssl_photoz.catalog.lowz_cuts import select_lowz
 from ssl_photoz.core import artefact
-from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.encoders.backbones import STAGE_WIDTHS
-from ssl_photoz.photoz.artefact import PROBES, read_predictions
-from ssl_photoz.photoz.base import Probe
-from ssl_photoz.photoz.blend import Blend
-from ssl_photoz.photoz.experiment import fit_calibrated
-from ssl_photoz.photoz.labels import Labelled, fewer, read_labelled, refuse_contaminated
+from ssl_photoz.photoz.artefact import read_predictions
+from ssl_photoz.photoz.labels import read_labelled, refuse_contaminated
 from ssl_photoz.photoz.metrics import score_selection
 
 DONE = "facts.json"
-Splits = dict[str, Labelled]
 
 
 def end_with_parent() -> None:
@@ -60,6 +56,7 @@ def run_job(job: Job, size: Size) -> Job:
         job.folder.mkdir(parents=True, exist_ok=True)
         special = {"": _references, "supervise": _supervised, "correct": _corrected}
         work = _classified if job.classifies else special.get(job.verb, _frozen)
+        work = _cross_validated if job.folds else work
         with _logged(job.folder / "log.txt"):
             facts = work(job, size)
         artefact.write_json(job.folder / DONE, facts)
@@ -67,7 +64,7 @@ def run_job(job: Job, size: Size) -> Job:
 
 
 def _frozen(job: Job, size: Size) -> dict[str, Any]:
-    """Train an encoder, embed the labelled galaxies, fit every probe to both read-outs."""
+    """Train an encoder, embed the labelled galaxies, fit every probe to every read-out."""
     data, encoder, embedded = (
         size.data(job.input),
         job.folder / "encoder",
@@ -81,14 +78,13 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
     refuse_contaminated(embeddings, allow=False)
     splits = read_labelled(embeddings)
     card = artefact.read_card(encoder, "encoder")
-    read_outs = {"all": slice(None)}
-    if card["encoder"]["backbone"] in STAGE_WIDTHS:  # a ResNet
-        read_outs["last"] = last_stage(card["encoder"])
+    columns = read_outs(embeddings, encoder, job.readouts)
     tables = []
     for labels in size.labels if job.labels is None else (job.labels,):
-        for name, columns in read_outs.items():
-            some = _columns(_thinned(splits, labels, job.seed), columns)
-            tables += _fitted(some, size.probes, name, labels, job.seed)
+        for name, some in columns.items():
+            read = {split: take(galaxies, some) for split, galaxies in splits.items()}
+            probes = suited((*size.probes, "boosting"), name)
+            tables += fit_probes(thinned(read, labels, job.seed), probes, name, labels, job.seed)
     _write(job, tables)
     return {
         "train_seconds": trained,
@@ -110,7 +106,7 @@ def _supervised(job: Job, size: Size) -> dict[str, Any]:
     name = next(c.removeprefix("z_phot_") for c in predicted if c.startswith("z_phot_"))
     test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{name}"])
     assert job.labels is not None
-    _write(job, [_table(job.labels, "", name, "test", *test)])
+    _write(job, [predictions(job.labels, "", name, "test", *test)])
     training = artefact.read_json(folder / "metrics.json")["training"]
     return {"train_seconds": trained, "parameters": training["parameters"]}
 
@@ -125,7 +121,7 @@ def _corrected(job: Job, size: Size) -> dict[str, Any]:
     last = artefact.read_json(folder / "card.json")["config"]["steps"][-1]
     assert job.labels is not None
     test = (predicted["id"], predicted["z_spec"], predicted[f"z_phot_{last}"])
-    _write(job, [_table(job.labels, "", "corrected", "test", *test)])
+    _write(job, [predictions(job.labels, "", "corrected", "test", *test)])
     return {"train_seconds": trained}
 
 
@@ -141,7 +137,7 @@ def _classified(job: Job, size: Size) -> dict[str, Any]:
     given |= {"head": {"nearby": nearby}, "orientations": size.orientations}
     trained = _timed(job, job.verb, merged(given, _settings_of(job)))
     none = np.empty(0)
-    _write(job, [_table(job.labels or 0, "", "classifier", "test", none, none, none)])
+    _write(job, [predictions(job.labels or 0, "", "classifier", "test", none, none, none)])
     return {
         "train_seconds": trained,
         "parameters": artefact.read_json(folder / "card.json")["training"]["parameters"],
@@ -160,93 +156,34 @@ def _references(job: Job, size: Size) -> dict[str, Any]:
     tables = []
     for labels in size.labels:
         for name, splits in blocks.items():
-            some = _thinned(splits, labels, job.seed)
-            tables += _fitted(some, (*size.probes, "boosting"), name, labels, job.seed)
-        some = _thinned(aperture, labels, job.seed)
-        tables += _fitted(some, ("mean",), "mean", labels, job.seed)
+            some = thinned(splits, labels, job.seed)
+            probes = suited((*size.probes, "boosting"), name)
+            tables += fit_probes(some, probes, name, labels, job.seed)
+        some = thinned(aperture, labels, job.seed)
+        tables += fit_probes(some, ("mean",), "mean", labels, job.seed)
     _write(job, tables)
     facts: dict[str, Any] = {"training_labels": len(aperture["train"])}
     if columns := size.inputs[job.input].get("lowz"):
         at = rows_of(embeddings, aperture["test"])
         r_mag, g_mag, *radius = (embeddings.column(column)[at] for column in columns)
         selection = select_lowz(r_mag, g_mag - r_mag, radius[0] if radius else None)
-        facts["lowz"] = {
-            **score_selection(selection.selected, aperture["test"].z),
-            "cuts": list(selection.cuts),
-        }
+        scored = score_selection(selection.selected, aperture["test"].z)
+        if np.isfinite(list(scored.values())).all():  # in a small sky nothing may be nearby
+            facts["lowz"] = {**scored, "cuts": list(selection.cuts)}
     return facts
 
 
-def last_stage(encoder: Mapping[str, Any]) -> slice:
-    """Return where an embedding of all stages holds the mean of the last one."""
-    from ssl_photoz.encoders.settings import HALVINGS
-
-    width = STAGE_WIDTHS[encoder["backbone"]][-1]
-    side = -(-encoder["crop_px"] // 2 ** HALVINGS[encoder["stem"]])
-    return slice(-2 * width, -width) if side >= 4 else slice(-width, None)
+def _cross_validated(job: Job, size: Size) -> dict[str, Any]:
+    """Score every labelled galaxy once, by probes on embeddings or photometry of another job."""
+    tables, facts = cross_validate(job, size)
+    _write(job, tables)
+    return facts
 
 
 def _parameters(weights: Path) -> int:
     with safe_open(weights, framework="np") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]
     return int(sum(np.prod(shape, dtype=int) for shape in shapes))
-
-
-def _thinned(splits: Splits, labels: float, seed: int) -> Splits:
-    kept = fewer(splits["train"], count(labels, len(splits["train"])), seed=seed)
-    return {**splits, "train": kept}
-
-
-def _columns(splits: Splits, columns: slice) -> Splits:
-    return {
-        split: replace(some, features=np.ascontiguousarray(some.features[:, columns]))
-        for split, some in splits.items()
-    }
-
-
-def _fitted(
-    splits: Splits, probes: Sequence[str], read_out: str, labels: float, seed: int
-) -> list[pa.Table]:
-    """Fit probes; return what each says of the validation and the test galaxies."""
-    tables: list[pa.Table] = []
-    fitted: dict[str, Probe] = {}
-    for name in probes:
-        predict = _fit(name, splits, fitted, seed)
-        tables += [
-            _table(labels, read_out, name, split, some.id, some.z, predict(some.features))
-            for split, some in splits.items()
-            if split != "train"
-        ]
-    return tables
-
-
-def _fit(
-    name: str, splits: Splits, fitted: dict[str, Probe], seed: int
-) -> Callable[[Floats], Doubles]:
-    """Fit a probe; ``density`` is the median of calibrated densities of a mixture network.
-
-    ``blend`` is made of the probes fitted before it, which are kept in ``fitted``.
-    """
-    train, val = splits["train"], splits["val"]
-    if name == "density":
-        calibrated = fit_calibrated(train, val, method="mlp", seed=seed)
-        return lambda features: calibrated.density(features).median()
-    if name == "blend":
-        probe: Probe = Blend.of(fitted, (val.features, val.z))
-    else:
-        probe = PROBES[name](seed=seed)
-        probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
-    fitted[name] = probe
-    return lambda features: probe.predict(features)
-
-
-def _table(
-    labels: float, read_out: str, probe: str, split: str, ids: Array, z: Array, z_phot: Array
-) -> pa.Table:
-    same = {"labels": says(labels), "read_out": read_out, "probe": probe, "split": split}
-    columns = {name: pa.array([value] * len(ids)) for name, value in same.items()}
-    measured = {"id": ids.astype(str).tolist(), "z_spec": z.astype(float), "z_phot": z_phot}
-    return pa.table(columns | {name: pa.array(values) for name, values in measured.items()})
 
 
 def _write(job: Job, tables: list[pa.Table]) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from benchmarks.redshift_ladder.plan import Job, Size, says
-from benchmarks.redshift_ladder.results import SHOWN, Result, chosen, errors, gains
+from benchmarks.redshift_ladder.crossvalidated import CrossValidated
+from benchmarks.redshift_ladder.plan import Job, Size, line_of, says
+from benchmarks.redshift_ladder.results import (
+    SHOWN,
+    Result,
+    chosen,
+    errors,
+    gains,
+    purity_at_90,
+)
 from benchmarks.redshift_ladder.run import DONE
 from ssl_photoz.core import artefact
+from ssl_photoz.core.types import Doubles
 from ssl_photoz.photoz import metrics
 
-BASELINES = ("resnet18", "aperture")
-FROZEN, LABEL_AWARE = "moco+pretext-0.2", "align"
-NEARBY = 0.03
+BASELINES, MARKS = ("resnet18", "aperture"), ("†", "‡")
+LABEL_AWARE = "align"
+NEARBY = (0.03, 0.05)
 
 
 def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float]]) -> str:
@@ -41,13 +51,14 @@ def markdown(size: Size, results: list[Result], facts: dict[str, dict[str, float
 
 
 def duels_markdown(size: Size, results: list[Result]) -> str:
-    """Write how much better the frozen and the label-aware embedding are than their baselines."""
+    """Write how much better frozen embeddings and the label-aware one are than their baselines."""
     best = {result.key[:3]: result for result in chosen(results)}
     most = says(1.0)
     lines: list[str] = []
     for name in size.inputs:
         pairs = [
-            ((FROZEN, labels), (baseline, labels))
+            ((frozen, labels), (baseline, labels))
+            for frozen in size.compared
             for labels in map(says, size.labels)
             for baseline in BASELINES
         ]
@@ -60,7 +71,7 @@ def duels_markdown(size: Size, results: list[Result]) -> str:
             )
             if one is not None and other is not None:
                 titles = titles_of(size)
-                gained = (_gain(*pair) for pair in gains(one, other).values())
+                gained = (shown_gain(*pair) for pair in gains(one, other).values())
                 against = f"{titles[baseline]}, {their_labels}"
                 rows.append(
                     f"| {titles[configuration]}, {labels} | {against} | "
@@ -74,7 +85,8 @@ def duels_markdown(size: Size, results: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _gain(gain: float, error: float) -> str:
+def shown_gain(gain: float, error: float) -> str:
+    """Return a gain and its error, bold if it is beyond two errors."""
     text = f"{gain:+.4f} ± {error:.4f}"
     return f"**{text}**" if abs(gain) > 2 * error else text
 
@@ -103,44 +115,89 @@ def likeness_markdown(size: Size, jobs: Iterable[Job]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def nearby_markdown(size: Size, results: list[Result], jobs: Iterable[Job]) -> str:
-    """Write how pure and complete selections of z < 0.03 are, with all labels."""
-    found: dict[str, list[dict[str, float]]] = {}
+def nearby_markdown(
+    size: Size,
+    results: list[Result],
+    jobs: Iterable[Job],
+    folded: Sequence[CrossValidated] = (),
+) -> str:
+    """Write how pure and complete selections of nearby galaxies are, with all labels."""
+    cuts: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
-        if not job.verb and (job.folder / DONE).exists():
+        if job.configuration == "references" and not job.folds and (job.folder / DONE).exists():
             facts = artefact.read_json(job.folder / DONE)
-            found.setdefault(job.input, []).extend([facts["lowz"]] if "lowz" in facts else [])
+            cuts.setdefault(job.input, []).extend([facts["lowz"]] if "lowz" in facts else [])
+    most = says(1.0)
     lines: list[str] = []
-    for name, cuts in found.items():
-        if not cuts:
-            continue
-        lines += ["", f"### {name}: z < {NEARBY}, {cuts[0]['n']} test galaxies", ""]
-        lines += ["| selection | purity | completeness | purity at 90 % completeness |"]
-        lines += ["|---|---:|---:|---:|"]
-        how = " and ".join(cuts[0]["cuts"])  # type: ignore[arg-type]
-        lines.append(
-            f"| LOW-Z-style cuts ({how}) | {cuts[0]['purity']:.1%} ± {cuts[0]['error_purity']:.1%} "
-            f"| {cuts[0]['completeness']:.1%} ± {cuts[0]['error_completeness']:.1%} | |"
+    for name, theirs in cuts.items():
+        best, over = (
+            {r.key.configuration: r for r in some if (r.key.input, r.key.labels) == (name, most)}
+            for some in (chosen(results), folded)
         )
-        all_labels = [
-            r for r in chosen(results) if r.key[:3] == (name, r.key.configuration, says(1.0))
-        ]
-        best = {result.key.configuration: result for result in all_labels}
-        for configuration, title in titles_of(size).items():
-            if configuration in best and configuration != "mean":
-                lines.append(f"| {title} | {_nearby(best[configuration])} |")
+        if not best:
+            continue
+        counted = _nearby_among(next(iter(best.values())), "on the one split")
+        at_90 = [f"z < {limit}: purity at 90 % completeness" for limit in NEARBY]
+        columns = [f"purity, z_phot < {NEARBY[0]}", "completeness", *at_90]
+        if over:
+            columns += [f"{one}, cross-validated" for one in at_90]
+            counted += f"; {_nearby_among(next(iter(over.values())), 'cross-validated')}"
+        lines += ["", f"### {name}: nearby galaxies", "", f"Test galaxies: {counted}.", ""]
+        lines += [f"| selection | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+        if theirs:
+            how = " and ".join(theirs[0]["cuts"])
+            said = [
+                f"{theirs[0][key]:.1%} ± {theirs[0][f'error_{key}']:.1%}"
+                for key in ("purity", "completeness")
+            ]
+            cells = said + [""] * (len(columns) - 2)
+            lines.append(f"| LOW-Z-style cuts ({how}) | {' | '.join(cells)} |")
+        for line, title in titles_of(size).items():
+            if line in best and line != "mean":
+                cells = [*_within(best[line]), *_at_90(line, best)]
+                cells += _at_90(line, over) if over else []
+                lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _nearby(result: Result) -> str:
-    scores = [
-        (
-            *metrics.purity_completeness(z, result.z_spec, NEARBY),
-            metrics.purity_at(z, result.z_spec, NEARBY),
-        )
-        for z in result.z_phot
+def _nearby_among(result: Result, where: str) -> str:
+    """Write how many of the galaxies scored are nearby."""
+    counts = [f"{np.sum(result.z_spec < limit)} of z < {limit}" for limit in NEARBY]
+    return f"{where} {len(result.z_spec)}, {', '.join(counts)}"
+
+
+def _within(result: Result) -> list[str]:
+    """Write purity and completeness of the galaxies whose z_phot is nearby."""
+    scores = [metrics.purity_completeness(z, result.z_spec, NEARBY[0]) for z in result.z_phot]
+    known = [
+        [value for value in of_seeds if np.isfinite(value)]
+        for of_seeds in zip(*scores, strict=True)
     ]
-    return " | ".join(f"{value:.1%}" for value in np.nanmean(scores, axis=0))
+    return [f"{np.mean(values):.1%}" if values else "" for values in known]
+
+
+def _at_90(line: str, of_lines: Mapping[str, Result]) -> list[str]:
+    """Write purity at 90 % completeness within each limit, and the baselines it is ahead of."""
+    if line not in of_lines:
+        return [""] * len(NEARBY)
+    cells = []
+    for limit in NEARBY:
+        value, again = purity_at_90(of_lines[line], limit)
+        if np.isnan(value):
+            cells.append("")
+            continue
+        text = f"{value:.1%} ± {_spread(again):.1%}"
+        for mark, baseline in zip(MARKS, BASELINES, strict=True):
+            if baseline in of_lines and baseline != line:
+                theirs, theirs_again = purity_at_90(of_lines[baseline], limit)
+                text += mark * bool(value - theirs > 2 * _spread(again - theirs_again))
+        cells.append(text)
+    return cells
+
+
+def _spread(again: Doubles) -> float:
+    known = again[np.isfinite(again)]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
 
 
 def described(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> str:
@@ -159,14 +216,20 @@ def titles_of(size: Size) -> dict[str, str]:
         "aperture": "aperture photometry",
         "catalogue": "catalogue photometry",
     }
-    return photometric | {name: str(about["title"]) for name, about in size.configurations.items()}
+    titles = dict(photometric)
+    for name, about in size.configurations.items():
+        readouts = about.get("readouts", ())
+        titles[name] = str(about["title"])
+        others = {line_of(name, readouts, one): one for one in readouts[1:]}
+        titles |= {line: f"{titles[name]}: {one}" for line, one in others.items()}
+    return titles
 
 
 def gather_facts(jobs: Iterable[Job]) -> dict[str, dict[str, float]]:
     """Return what was timed, a mean over seeds, by ``input/configuration``; of the most labels."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for job in jobs:  # the most labels come first
-        if (job.folder / DONE).exists():
+        if not job.folds and (job.folder / DONE).exists():
             of_configuration = found.setdefault(f"{job.input}/{job.configuration}", {})
             of_configuration.setdefault(job.seed, artefact.read_json(job.folder / DONE))
     return {
@@ -188,7 +251,7 @@ def _cell(best: Mapping[tuple[str, ...], Result], group: tuple[str, str, str]) -
     text = f"{sigma:.4f} ± {error['sigma_nmad']:.4f} / {outliers:.1%} / {r2:.3f}"
     how = " ".join(filter(None, (result.key.probe, result.key.read_out)))
     beaten = [_beaten(result, best.get((group[0], baseline, group[2]))) for baseline in BASELINES]
-    marks = "".join(itertools.compress(("†", "‡"), beaten))
+    marks = "".join(itertools.compress(MARKS, beaten))
     return f"{text} {marks}<br>{how}".replace(" <br>", "<br>")
 
 
