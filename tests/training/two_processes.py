@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from ssl_photoz.training import ranks
-from ssl_photoz.training.engine import train
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
+from ssl_photoz.training.settings import MoCoConfig
 
 BATCH, STEPS = 8, 6
 KEY_PARTS = []
@@ -78,6 +78,7 @@ def module(kind):
         seed=0,
         label_loss=LabelLoss(),
         label_weight=1.0,
+        scores=lambda _: {"embedding_std": 0.5},
     )
     made.key_encoder.register_forward_pre_hook(
         lambda _, given: KEY_PARTS.append(given[0][:, 0, 0, 0].int().tolist())
@@ -91,16 +92,15 @@ def main(folder):
         for name, one in (("still", still), ("moving", moving)):
             KEY_PARTS.clear()
             (folder / name).mkdir(exist_ok=True)
-            train(
+            engine = Engine(
                 one,
-                lambda start: map(batch, range(start, STEPS)),
-                config=TrainingConfig(
-                    batch_size=BATCH, checkpoint_steps=STEPS, precision="32-true"
-                ),
                 folder=folder / name,
+                steps=STEPS,
                 steps_per_epoch=3,
-                score=lambda _: {"embedding_std": 0.5},
+                precision="32-true",
+                checkpoint_steps=STEPS,
             )
+            engine.train(lambda start: map(batch, range(start, STEPS)))
             torch.save(one.state_dict(), folder / f"{name}-{ranks.rank()}.pt")
         (folder / f"keys-{ranks.rank()}.json").write_text(json.dumps(KEY_PARTS))
         if ranks.world() > 1:

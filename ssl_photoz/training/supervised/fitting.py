@@ -17,6 +17,7 @@ from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.survey import SurveyConditions
 from ssl_photoz.augment.views import Views
 from ssl_photoz.core.types import Doubles, Floats, Ints
+from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.cutouts.schema import Source
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training.supervised.artefact import save_weights
@@ -25,13 +26,13 @@ from ssl_photoz.training.supervised.heads import Head, edges_of
 from ssl_photoz.training.supervised.network import Network
 from ssl_photoz.training.supervised.predict import answer, modality_ablation, predict
 from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
-from ssl_photoz.training.supervised.training import LabelledBatch, schedule, train
+from ssl_photoz.training.supervised.training import schedule, train
 
 
 class BatchesFrom(Protocol):
     """Source of the training batches number ``start`` to ``stop``."""
 
-    def __call__(self, *, batch_size: int, start: int, stop: int) -> Iterable[LabelledBatch]:
+    def __call__(self, *, batch_size: int, start: int, stop: int) -> Iterable[Batch]:
         """Batches of this size."""
         ...
 
