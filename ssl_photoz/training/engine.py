@@ -1,9 +1,9 @@
 """The training engine: one loop, from the last checkpoint to the last step, for every network.
 
-A `Task` says what its losses are, how it is optimised and what it is scored on. Lightning Fabric
-puts it on its device, sets the precision and averages gradients over processes. Everything that the
-next step depends on is in the checkpoint or a function of (seed, step): a run that is resumed
-repeats the interrupted one bit for bit on the same machine.
+A `TrainingTask` says what its losses are, how it is optimised and what it is scored on. Lightning
+Fabric puts it on its device, sets the precision and averages gradients over processes. Everything
+that the next step depends on is in the checkpoint or a function of (seed, step): a run that is
+resumed repeats the interrupted one bit for bit on the same machine.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FORMAT = 2  # of a checkpoint; version 0.1 wrote others, without this number
 SHOWN = ("loss", "score", "embedding_std", "knn_sigma_nmad")
 
 
-class Task(nn.Module):
+class TrainingTask(nn.Module):
     """A module that can be trained; its parameters and buffers are in every checkpoint."""
 
     @property
@@ -134,7 +134,7 @@ class Engine:
 
     def __init__(
         self,
-        task: Task,
+        task: TrainingTask,
         *,
         folder: Path,
         steps: int,

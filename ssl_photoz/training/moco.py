@@ -26,7 +26,7 @@ from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.torchvision_import import import_torchvision
 from ssl_photoz.training import ranks
-from ssl_photoz.training.engine import Task
+from ssl_photoz.training.engine import TrainingTask
 from ssl_photoz.training.health import require_sane_loss, require_spread
 from ssl_photoz.training.settings import MoCoConfig
 
@@ -34,7 +34,7 @@ SGD_MOMENTUM = 0.9
 CLIP = 5.0  # standardised pretext targets are cut to this
 
 
-class MoCo(Task):
+class MoCo(TrainingTask):
     """Momentum contrast with a photometric pretext beside it.
 
     Args:

@@ -248,7 +248,7 @@ def test_from_streams_to_predictions(tmp_path):
     z = {split: np.log1p(some[1].numpy()) for split, some in flux.items()}
     asked = []
 
-    def batches(*, batch_size, start, stop):
+    def batches(*, batch_size, start, stop, part):
         asked.append((batch_size, start, stop))
         return stream(start, stop)
 

@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.cutouts.batches import Batch
-from ssl_photoz.training.engine import Engine, Progress, Task
+from ssl_photoz.training import ranks
+from ssl_photoz.training.engine import Engine, Progress, TrainingTask
 from ssl_photoz.training.supervised.heads import Head
 from ssl_photoz.training.supervised.network import Network, forward_hook
 from ssl_photoz.training.supervised.settings import SupervisedConfig
@@ -30,7 +31,7 @@ class Schedule(NamedTuple):
     """Steps of a training.
 
     Attributes:
-        batch_size: Galaxies per step.
+        batch_size: Galaxies per step, of all processes together.
         steps_per_epoch: Steps between two scores of the validation galaxies.
     """
 
@@ -43,7 +44,8 @@ def schedule(labels: int, config: SupervisedConfig) -> Schedule:
 
     An epoch is at least one pass over the training galaxies; where they are so few that the
     epochs would not add up to ``least_steps``, it is several. Batches shrink with few labels,
-    so that a pass stays about eight steps long, but not below 16 galaxies.
+    so that a pass stays about eight steps long, but not below 16 galaxies, and are such that all
+    processes have equal parts.
 
     Args:
         labels: Number of training galaxies.
@@ -51,6 +53,7 @@ def schedule(labels: int, config: SupervisedConfig) -> Schedule:
     """
     wanted = max(FEWEST_PER_BATCH, labels // FEWEST_STEPS_PER_PASS)
     batch = min(config.batch_size, wanted, labels)
+    batch -= batch % ranks.world()
     return Schedule(batch, max(labels // batch, -(-config.least_steps // config.epochs)))
 
 
@@ -68,7 +71,7 @@ def rate_factor(step: int, *, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-class SupervisedTask(Task):
+class SupervisedTask(TrainingTask):
     """A network that learns redshifts, by AdamW, a tenth of warm-up and a cosine decay.
 
     Args:
@@ -105,15 +108,15 @@ class SupervisedTask(Task):
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Loss of one view of a batch; counted draws make it a function of (weights, step)."""
-        seed, device = self.config.seed, batch.flux.device
+        device, counters = batch.flux.device, (self.config.seed, step, ranks.rank())
         # Dropout draws from torch's own generators.
-        torch.manual_seed(generator(seed, step, 0, DROPOUT).initial_seed())
+        torch.manual_seed(generator(*counters, DROPOUT).initial_seed())
         view = self.views(
             batch.flux,
             ebv_mag=batch.ebv_mag,
             psf_fwhm_arcsec=batch.psf_fwhm_arcsec,
             noise=batch.noise,
-            generator=generator(seed, step, 0, AUGMENTATION, device=device),
+            generator=generator(*counters, AUGMENTATION, device=device),
         )
         assert batch.z is not None
         z, view = batch.z.float(), view.contiguous(memory_format=torch.channels_last)
