@@ -353,8 +353,7 @@ class Meters:
 
 def _fabric(precision: str) -> Fabric:
     """Fabric on the processes that are there; it is to start none itself."""
-    for name in ("lightning_fabric.utilities.rank_zero", "lightning_fabric.utilities.distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no hints on the user's screen
     given: dict[str, Any] = {"accelerator": ranks.device().type, "precision": precision}
     if ranks.world() == 1:
         return Fabric(devices=1, plugins=[LightningEnvironment()], **given)
