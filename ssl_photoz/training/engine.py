@@ -279,7 +279,8 @@ class Engine:
     def _due(self) -> bool:
         if self.progress.step % self.checkpoint_steps:
             return False
-        return bool(ranks.all_reduce_max(time.monotonic() - self.saved >= self.checkpoint_seconds))
+        waited = time.monotonic() - self.saved >= self.checkpoint_seconds
+        return bool(ranks.all_reduce_max(int(waited)))
 
     def _check(self) -> None:
         means, count = self.meters.unchecked()

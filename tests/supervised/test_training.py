@@ -14,6 +14,7 @@ from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core.errors import ArtefactError, TrainingError
 from ssl_photoz.core.signals import StoppedError
 from ssl_photoz.cutouts.schema import Source
+from ssl_photoz.training import ranks
 from ssl_photoz.training.checkpoints import latest_checkpoint, read_checkpoint
 from ssl_photoz.training.history import History
 from ssl_photoz.training.supervised import training
@@ -28,6 +29,11 @@ from ssl_photoz.training.supervised.training import train
 GALAXIES, BATCH, STEPS = 48, 16, 3
 EPOCHS = 4
 TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setattr(ranks, "device", lambda: torch.device("cpu"))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import nn
 
 from ssl_photoz.core.errors import ArtefactError, TrainingError
 from ssl_photoz.core.signals import StoppedError
+from ssl_photoz.training import ranks
 from ssl_photoz.training.checkpoints import (
     latest_checkpoint,
     read_checkpoint,
@@ -18,6 +19,11 @@ from ssl_photoz.training.moco import MoCo
 from ssl_photoz.training.settings import MoCoConfig
 
 STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setattr(ranks, "device", lambda: torch.device("cpu"))
 
 
 class Toy(SimpleNamespace):
@@ -73,7 +79,7 @@ def fit(model, folder, *, stop=STEPS):
         folder=folder,
         steps=stop,
         steps_per_epoch=3,
-        precision="bf16-mixed",
+        precision="32-true",
         checkpoint_steps=2,
     )
     engine.train(lambda start: map(batch, range(start, stop)))
