@@ -55,6 +55,8 @@ def supervise(
     validation chooses the epoch by average precision, and test is scored at the sample's and at
     the sky's base rate, beside photometric cuts and a classifier on frozen embeddings.
 
+    Under ``srun`` or ``torchrun`` all processes train one network: docs/slurm.md.
+
     Args:
         data: Cutouts: a file or folder of any format, or a dataset YAML.
         out: Folder to write.
@@ -78,6 +80,7 @@ def supervise(
         DataError: If there are too few labelled galaxies.
         MismatchError: If the folder holds work made with other settings.
         ContaminatedError: If the encoder has learnt from redshifts that it would be scored on.
+        TrainingError: If the loss or the score is not finite, or a process is lost.
         StoppedError: If a signal has asked for it; the same command goes on.
     """
     if ensemble < 1:
@@ -87,26 +90,10 @@ def supervise(
     nearby = head.kind == "nearby"
     if nearby and versus:
         raise ConfigError("versus compares redshifts; leave it out with head.kind=nearby")
-    from ssl_photoz.cutouts.batches import good_rows
-    from ssl_photoz.cutouts.extinction import corrected, correction_note
-    from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
-    from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.cutouts.sample import typical_noise
-    from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
-    from ssl_photoz.encoders.artefact import load_encoder
-    from ssl_photoz.nearby.baselines import describe_comparison, nearby_score, save_classifier
-    from ssl_photoz.photoz.end_to_end import (
-        labelled_galaxies,
-        require_comparable,
-        save_network,
-        seen_before,
-        validation_score,
-    )
-    from ssl_photoz.photoz.figures import title_of
-    from ssl_photoz.photoz.scores import table
+    from ssl_photoz.cutouts.mask import cutout_parents
+    from ssl_photoz.photoz.end_to_end import require_comparable
+    from ssl_photoz.training import ranks
     from ssl_photoz.training.supervised.artefact import load_network, whole_path
-    from ssl_photoz.training.supervised.fitting import fit_ensemble, make_task
-    from ssl_photoz.training.supervised.heads import head_for
 
     baselines = tuple(map(Path, versus))
     out, mask = Path(out), None if mask is None else Path(mask)
@@ -137,20 +124,57 @@ def supervise(
         "augmentations": augmentations,
         "split": split,
     }
-    if not artefact.begin(out, kind, config=config, parents=parents, ignore=PATHS):
-        print(f"{out} is already made")
+    made: dict[str, Any] = {"config": config, "parents": parents}
+    with ranks.joined():
+        if ranks.on_rank_zero(lambda: artefact.begin(out, kind, ignore=PATHS, **made)):
+            _make(data, out, start, head, name=name, kind=kind, **made)
+        else:
+            print(f"{out} is already made")
         return load_network(out)
-    same: dict[str, Any] = {"config": config, "parents": parents}
-    with Cutouts.open(data) as seen_cutouts:
+
+
+def _make(
+    data: PathLike | Cutouts,
+    out: Path,
+    start: PathLike | Encoder | None,
+    head: HeadConfig,
+    *,
+    name: str,
+    kind: str,
+    config: dict[str, Any],
+    parents: dict[str, str],
+) -> None:
+    from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.extinction import corrected, correction_note
+    from ssl_photoz.cutouts.mask import masked_rows
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.cutouts.sample import typical_noise
+    from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
+    from ssl_photoz.encoders.artefact import load_encoder
+    from ssl_photoz.nearby.baselines import describe_comparison, nearby_score, save_classifier
+    from ssl_photoz.photoz.end_to_end import (
+        labelled_galaxies,
+        save_network,
+        seen_before,
+        validation_score,
+    )
+    from ssl_photoz.photoz.figures import title_of
+    from ssl_photoz.photoz.scores import table
+    from ssl_photoz.training import ranks
+    from ssl_photoz.training.supervised.fitting import fit_ensemble, make_task
+    from ssl_photoz.training.supervised.heads import head_for
+
+    training, nearby = config["training"], kind == "classifier"
+    with Cutouts.open(data) as as_seen:
         encoder = None if start is None else load_encoder(start)
-        wanted = (encoder.config if encoder else model.encoder).extinction_corrected
-        cutouts = corrected(seen_cutouts, wanted=wanted)
+        wanted = (encoder.config if encoder else config["model"].encoder).extinction_corrected
+        cutouts = corrected(as_seen, wanted=wanted)
         source = cutouts.source
         if note := correction_note(cutouts, wanted=wanted):
             print(note)
         card = encoder.card if encoder else artefact.Card()
-        split = SplitConfig.of(card["split"]) if card.get("split") else split
-        good, _ = good_rows(cutouts, masked=masked_rows(mask))
+        split = SplitConfig.of(card["split"]) if card.get("split") else config["split"]
+        good = ranks.on_rank_zero(lambda: good_rows(cutouts, masked=masked_rows(config["mask"]))[0])
         rows = labelled_rows(cutouts, good, split)
         rows, galaxies = labelled_galaxies(rows, cutouts.column, training)
         seen = seen_before(card, galaxies)
@@ -162,9 +186,9 @@ def supervise(
             source,
             {k: partial(central_crops, cutouts, rows[k]) for k in ("val", "test")},
             score,
-            model=model,
+            model=config["model"],
             head=head_for(galaxies["train"].z, head),
-            augmentations=augmentations,
+            augmentations=config["augmentations"],
             noise=typical_noise(cutouts, good),
             pretrained=encoder,
         )
@@ -172,27 +196,32 @@ def supervise(
             task,
             lambda some: partial(supervised_batches, cutouts, some, split, seed=training.seed),
             rows["train"],
-            members=ensemble,
+            members=config["ensemble"],
             config=training,
             folder=out,
         )
         columns = {name: cutouts.column(name)[rows["test"]] for name in head.nearby.cuts}
-    facts: dict[str, Any] = {"label": label, "calibrated": source.calibrated, **seen}
+    facts: dict[str, Any] = {"label": config["label"], "calibrated": source.calibrated, **seen}
     facts["simulated"] = source.simulated or card.simulated
-    if nearby:
-        given: dict[str, Any] = {"config": head.nearby, "facts": facts, "seed": training.seed}
-        answers = fitted.raw["test"]
-        metrics = save_classifier(out, name, answers, galaxies, columns.__getitem__, **given)
-        made = {"network": fitted.plan, "training": fitted.training, "metrics": metrics}
-        artefact.write_card(out, kind, **same, **made, **facts)
-        print(describe_comparison(metrics))
-    else:
-        metrics = save_network(out, name, fitted, galaxies, versus=baselines, **same, **facts)
-        print(title_of(metrics), table(metrics["probes"], full=True), sep="\n")
-    for checkpoint in out.rglob("*.ckpt"):
-        checkpoint.unlink()
+    same: dict[str, Any] = {"config": config, "parents": parents}
+
+    def save() -> None:
+        if nearby:
+            given: dict[str, Any] = {"config": head.nearby, "facts": facts, "seed": training.seed}
+            answers = fitted.raw["test"]
+            metrics = save_classifier(out, name, answers, galaxies, columns.__getitem__, **given)
+            made = {"network": fitted.plan, "training": fitted.training, "metrics": metrics}
+            artefact.write_card(out, kind, **same, **made, **facts)
+            print(describe_comparison(metrics))
+        else:
+            baselines = config["versus"]
+            metrics = save_network(out, name, fitted, galaxies, versus=baselines, **same, **facts)
+            print(title_of(metrics), table(metrics["probes"], full=True), sep="\n")
+        for checkpoint in out.rglob("*.ckpt"):
+            checkpoint.unlink()
+
+    ranks.on_rank_zero(save)
     print(f"{name}: epoch {fitted.training['best_epoch']} was best -> {out}")
-    return load_network(out)
 
 
 RENAMED = {

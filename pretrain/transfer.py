@@ -43,7 +43,7 @@ def transfer(
 
     The target's redshifts are for the score alone; without any, test is the source's, as
     validation is. ``predict`` asks the network about the target. Interrupted, the same command
-    goes on.
+    goes on. Under ``srun`` or ``torchrun`` all processes train one network: docs/slurm.md.
 
     Args:
         data: Cutouts with redshifts, the source.
@@ -65,30 +65,14 @@ def transfer(
         DataError: If there are too few galaxies, or columns to match are not known.
         MismatchError: If the cutouts are of two kinds, or the folder holds work made with other
             settings.
+        TrainingError: If the loss or the score is not finite, or a process is lost.
         StoppedError: If a signal has asked for it; the same command goes on.
     """
     if model.network == "capsules":
         raise ConfigError("network=capsules cannot be transferred: give resnet or small_cnn")
-    from ssl_photoz.cutouts.batches import good_rows
-    from ssl_photoz.cutouts.extinction import corrected_alike
-    from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.cutouts.sample import typical_noise
-    from ssl_photoz.cutouts.supervision import central_crops, labelled_rows
-    from ssl_photoz.photoz.end_to_end import (
-        compare_nz,
-        labelled_galaxies,
-        require_comparable,
-        save_network,
-        validation_score,
-        without_features,
-    )
-    from ssl_photoz.photoz.figures import title_of
-    from ssl_photoz.photoz.scores import table
+    from ssl_photoz.photoz.end_to_end import require_comparable
+    from ssl_photoz.training import ranks
     from ssl_photoz.training.supervised.artefact import load_network, whole_path
-    from ssl_photoz.training.supervised.fitting import fit, make_task
-    from ssl_photoz.training.supervised.heads import RegressionHead
-    from ssl_photoz.training.transfer.adversary import make_adversary
-    from ssl_photoz.training.transfer.fields import TwoFields, matched_views, target_rows
 
     out, baselines = Path(out), tuple(map(Path, versus))
     require_comparable(NAME, baselines)
@@ -106,16 +90,52 @@ def transfer(
         "augmentations": augmentations,
         "split": split,
     }
-    if not artefact.begin(out, "probe", config=config, parents=parents, ignore=PATHS):
-        print(f"{out} is already made")
+    made: dict[str, Any] = {"config": config, "parents": parents}
+    with ranks.joined():
+        if ranks.on_rank_zero(lambda: artefact.begin(out, "probe", ignore=PATHS, **made)):
+            _make(data, target, out, **made)
+        else:
+            print(f"{out} is already made")
         return load_network(out)
+
+
+def _make(
+    data: PathLike | Cutouts,
+    target: PathLike | Cutouts,
+    out: Path,
+    *,
+    config: dict[str, Any],
+    parents: dict[str, str],
+) -> None:
+    from ssl_photoz.cutouts.batches import good_rows
+    from ssl_photoz.cutouts.extinction import corrected_alike
+    from ssl_photoz.cutouts.reader import Cutouts
+    from ssl_photoz.cutouts.sample import typical_noise
+    from ssl_photoz.cutouts.supervision import central_crops, labelled_rows
+    from ssl_photoz.photoz.end_to_end import (
+        compare_nz,
+        labelled_galaxies,
+        save_network,
+        validation_score,
+        without_features,
+    )
+    from ssl_photoz.photoz.figures import title_of
+    from ssl_photoz.photoz.scores import table
+    from ssl_photoz.training import ranks
+    from ssl_photoz.training.supervised.fitting import fit, make_task
+    from ssl_photoz.training.supervised.heads import RegressionHead
+    from ssl_photoz.training.transfer.adversary import make_adversary
+    from ssl_photoz.training.transfer.fields import TwoFields, matched_views, target_rows
+
+    adaptation, training, split = config["adaptation"], config["training"], config["split"]
+    augmentations = config["augmentations"]
     with Cutouts.open(data) as seen_here, Cutouts.open(target) as seen_there:
-        here, there = corrected_alike(
-            seen_here, seen_there, wanted=model.encoder.extinction_corrected
-        )
-        rows = labelled_rows(here, good_rows(here)[0], split)
+        wanted = config["model"].encoder.extinction_corrected
+        here, there = corrected_alike(seen_here, seen_there, wanted=wanted)
+        good = ranks.on_rank_zero(lambda: good_rows(here)[0])
+        rows = labelled_rows(here, good, split)
         rows, galaxies = labelled_galaxies(rows, here.column, training)
-        offered, known = target_rows(there, split)
+        offered, known = ranks.on_rank_zero(lambda: target_rows(there, split))
         crops = {name: partial(central_crops, here, rows[name]) for name in ("val", "test")}
         if len(known):
             crops["test"] = partial(central_crops, there, known)
@@ -132,7 +152,7 @@ def transfer(
             here.source,
             crops,
             partial(validation_score, z=galaxies["val"].z),
-            model=model,
+            model=config["model"],
             head=RegressionHead.of(galaxies["train"].z),
             augmentations=augmentations,
             noise=typical_noise(here, rows["train"]),
@@ -143,14 +163,18 @@ def transfer(
     nz = compare_nz(np.expm1(fitted.answers["test"]), galaxies["test"].z)
     fitted.training.update({**nz, "effective_labels": batches.effective_labels})
     facts: dict[str, Any] = {"calibrated": here.source.calibrated}
-    facts["label"] = label + ("" if len(known) else ", SCORED ON THE SOURCE")
+    facts["label"] = config["label"] + ("" if len(known) else ", SCORED ON THE SOURCE")
     facts["simulated"] = here.source.simulated or there.source.simulated
     same: dict[str, Any] = {"config": config, "parents": parents}
-    metrics = save_network(out, NAME, fitted, galaxies, versus=baselines, **same, **facts)
-    for checkpoint in out.glob("*.ckpt"):
-        checkpoint.unlink()
-    print(title_of(metrics), table(metrics["probes"]), sep="\n")
-    return load_network(out)
+
+    def save() -> None:
+        baselines = config["versus"]
+        metrics = save_network(out, NAME, fitted, galaxies, versus=baselines, **same, **facts)
+        for checkpoint in out.glob("*.ckpt"):
+            checkpoint.unlink()
+        print(title_of(metrics), table(metrics["probes"]), sep="\n")
+
+    ranks.on_rank_zero(save)
 
 
 RENAMED = {

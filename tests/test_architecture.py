@@ -26,7 +26,8 @@ PROGRAMS = ("survey", "pretrain", "probe")
 FACES = ("__init__", "recipes")  # name things of other rooms and import nothing when they load
 LIBRARIES_OF_CORE = {*sys.stdlib_module_names, "numpy", "jsonargparse", "yaml"}
 ONLY_IN = {
-    "pytorch_lightning": ("training",),
+    "lightning_fabric": ("training.engine",),
+    "pytorch_lightning": (),
     "lightly": ("training",),
     "pytorch_metric_learning": ("training.label_losses", "similarity.quality"),
     "qp": ("photoz.density_table",),
@@ -48,7 +49,7 @@ ONLY_IN = {
     "jinja2": ("core.html",),
 }
 HEAVY = {
-    *("torch", "torchvision", "pytorch_lightning", "lightly", "umap", "faiss", "galsim", "numba"),
+    *("torch", "torchvision", "lightning_fabric", "lightly", "umap", "faiss", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
     *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp", "timm"),
     *("huggingface_hub", "httpx", "sfdmap2", "dustmaps"),
@@ -182,7 +183,7 @@ def test_imports_lead_down(module: str) -> None:
         ("photoz.knn", "from ssl_photoz.similarity.index import x", "not on a floor below photoz"),
         ("similarity.query", "from ssl_photoz.photoz import knn", "not on a floor below similar"),
         ("fetching.answers", "import httpx", "httpx belongs in"),
-        ("similarity.index", "import pytorch_lightning as pl", "pytorch_lightning belongs in"),
+        ("similarity.index", "from lightning_fabric import Fabric", "lightning_fabric belongs in"),
         ("similarity.index", "def f():\n    import umap", "umap belongs in"),
         ("photoz.mlp", "import faiss", "faiss belongs in"),
         ("pretrain.embed", "from ssl_photoz.recipes.pretrain import align", "not on a floor"),

@@ -15,7 +15,7 @@ from ssl_photoz.core.errors import DataError
 HEAVY = {
     *("torch", "torchvision", "pytorch_lightning", "lightly", "faiss", "umap", "galsim", "numba"),
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "pandas", "PIL", "jinja2"),
-    *("fastapi", "starlette", "pydantic", "uvicorn", "httpx"),
+    *("fastapi", "starlette", "pydantic", "uvicorn", "httpx", "lightning_fabric"),
 }
 PROBE = """
 import json, sys

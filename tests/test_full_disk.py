@@ -13,7 +13,7 @@ import pytest
 from ssl_photoz.cli import main
 from ssl_photoz.core.artefact import sha256_of
 from ssl_photoz.training.checkpoints import checkpoint_path
-from ssl_photoz.training.engine import TrainingCallback
+from ssl_photoz.training.engine import Engine
 
 TRAIN = (
     "epochs=2 batch_size=20 moco.queue_size=20 encoder.crop_px=36 checkpoint_steps=1 "
@@ -75,13 +75,13 @@ def test_the_last_good_checkpoint_stays_when_the_next_does_not_fit(
     cutouts, tmp_path, capsys, monkeypatch
 ):
     out, whole = tmp_path / "encoder", tmp_path / "whole"
-    count = TrainingCallback.on_train_batch_end
+    save = Engine.save
 
-    def filling(self, trainer, *rest):
-        with full_disk(200_000 if trainer.global_step == 3 else resource.RLIM_INFINITY):
-            count(self, trainer, *rest)
+    def filling(self):
+        with full_disk(200_000 if self.progress.step == 3 else resource.RLIM_INFINITY):
+            save(self)
 
-    monkeypatch.setattr(TrainingCallback, "on_train_batch_end", filling)
+    monkeypatch.setattr(Engine, "save", filling)
     assert checkpoint_path(out, 3).name in refused(command(cutouts, out), capsys)
     monkeypatch.undo()
     assert sorted(out.glob("*.ckpt")) == [checkpoint_path(out, step) for step in (1, 2)]

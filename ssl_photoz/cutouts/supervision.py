@@ -40,6 +40,7 @@ def supervised_batches(
     seed: int,
     start: int,
     stop: int,
+    part: slice = slice(None),
 ) -> Iterator[Batch]:
     """Yield a `TrainingStream` of labelled rows, with their redshifts as the batches' ``z``.
 
@@ -48,7 +49,7 @@ def supervised_batches(
     """
     z = torch.from_numpy(label_column(cutouts, rows, split))
     for batch in TrainingStream(
-        cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=stop
+        cutouts, rows, batch_size=batch_size, seed=seed, start=start, stop=stop, part=part
     ):
         yield replace(batch, z=z[torch.from_numpy(batch.rows)])
 

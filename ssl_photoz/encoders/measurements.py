@@ -226,7 +226,7 @@ class Measurements(nn.Module):
         """Log size in pixels, ellipticity and mean surface brightness, (B, C, shapes, 3)."""
         chosen = list(self.config.shape_windows)
         light = torch.maximum(sums[..., chosen], self.window_noise[:, chosen])
-        moments = sums[..., len(self.sigmas_px) :].unflatten(-1, (3, len(chosen)))
+        moments = sums[..., len(self.sigmas_px) :].reshape(*light.shape[:2], 3, len(chosen))
         of_all, plus, cross = (moments / light[..., None, :]).unbind(-2)
         window_px2 = self.sigmas_px[chosen].square()
         # A round Gaussian has x^2 + y^2 = 2 sigma^2; light without a middle, all of the window's.
@@ -259,7 +259,8 @@ class Measurements(nn.Module):
         blurs = self.get_buffer(f"blurs_{scale}")
         along = flux @ blurs.flatten(0, 1).T
         return [
-            blur @ part for blur, part in zip(blurs, along.split(blurs.shape[1], -1), strict=True)
+            blur @ part
+            for blur, part in zip(blurs, torch.split(along, blurs.shape[1], dim=-1), strict=True)
         ]
 
     def _mean(self, image: Tensor, scale: int) -> Tensor:

@@ -125,7 +125,7 @@ def discriminant_axes(features: Floats, target: Doubles) -> Floats:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     bins = min(DISCRIMINANT_BINS, len(target) // GALAXIES_PER_BIN)
-    edges = np.unique(np.quantile(target, np.linspace(0, 1, bins + 1)[1:-1])) if bins > 1 else []
+    edges: Doubles = np.unique(np.quantile(target, np.linspace(0, 1, max(bins, 1) + 1)[1:-1]))
     of_bin = np.digitize(target, edges)
     if len(np.unique(of_bin)) < 2:
         return np.empty((features.shape[1], 0), np.float32)

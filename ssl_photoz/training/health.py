@@ -16,6 +16,7 @@ from ssl_photoz.encoders.encoder import Encoder
 
 BLIND_PRETEXT = 0.425  # mean smooth L1 loss of a standard normal deviate predicted to be 0
 DIVERGED = 3.0
+COLLAPSED = 0.01
 
 
 def require_sane_loss(means: Mapping[str, float], *, queue_size: int, steps: str) -> None:
@@ -45,6 +46,24 @@ def require_sane_loss(means: Mapping[str, float], *, queue_size: int, steps: str
                 f"of an encoder that knows nothing {of_nothing:.3g}; the last good checkpoint is "
                 f"kept: lower moco.learning_rate, or raise moco.warmup, and give another out="
             )
+
+
+def require_spread(figures: Mapping[str, float], *, steps: str) -> None:
+    """Stop a run whose features have become all the same.
+
+    Args:
+        figures: Figures by name, maybe with the ``embedding_std`` that `spread` measures.
+        steps: Name of the steps that they are of, for the message.
+
+    Raises:
+        TrainingError: If the features have collapsed.
+    """
+    found = figures.get("embedding_std", 1.0)
+    if found < COLLAPSED:
+        raise TrainingError(
+            f"the embedding has collapsed (spread {found:.4f} of 1) after {steps}; lower "
+            f"moco.learning_rate, or raise moco.temperature"
+        )
 
 
 def spread(vectors: Tensor) -> float:

@@ -36,12 +36,11 @@ class History:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         return [json.loads(line) for line in lines]
 
-    def resume(self, step: int) -> float:
-        """Forget rows logged after a step; gives the seconds logged until then."""
+    def resume(self, step: int) -> None:
+        """Forget rows logged after a step."""
         kept = [row for row in self.rows() if row["step"] <= step]
         self._write(kept)
         self._trackers = trackers(self.folder, step)
-        return float(kept[-1]["seconds"]) if kept else 0.0
 
     def add(self, row: Row) -> None:
         """Log an epoch."""

@@ -1,4 +1,4 @@
-"""MoCo as a Lightning module: two views, a momentum pair, a queue, and the pretext.
+"""MoCo: two views, a momentum pair, a queue, and the pretext.
 
 Everything that the next step depends on is a parameter, a buffer, the optimiser's state or a
 function of (seed, step): a run resumed from a checkpoint repeats the interrupted one.
@@ -12,47 +12,33 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from ssl_photoz.augment.draws import generator
 from ssl_photoz.core.errors import ShapeError
+from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.measurements import Measurements
+from ssl_photoz.encoders.torchvision_import import import_torchvision
 from ssl_photoz.training import ranks
-from ssl_photoz.training.engine import pl
-from ssl_photoz.training.health import require_sane_loss
+from ssl_photoz.training.engine import TrainingTask
+from ssl_photoz.training.health import require_sane_loss, require_spread
 from ssl_photoz.training.settings import MoCoConfig
 
-SGD_MOMENTUM = 0.9
-METERS = ("loss", "contrastive_loss", "pretext_loss", "contrast_accuracy")
+Module = TypeVar("Module", bound=nn.Module)
 
+SGD_MOMENTUM = 0.9
 CLIP = 5.0  # standardised pretext targets are cut to this
 
 
-class TrainingBatch(Protocol):
-    """What a training step needs of a batch; `ssl_photoz.cutouts.batches.Batch` has it."""
-
-    flux: Tensor
-    ebv_mag: Tensor
-    psf_fwhm_arcsec: Tensor
-    noise: Tensor
-
-    @property
-    def z(self) -> Tensor | None:
-        """Redshifts that may be learnt from, (B,), NaN elsewhere; used by ``label_loss`` alone."""
-        ...
-
-    def to(self, device: torch.device) -> TrainingBatch:
-        """Move to a device."""
-        ...
-
-
-class MoCo(pl.LightningModule):
+class MoCo(TrainingTask):
     """Momentum contrast with a photometric pretext beside it.
 
     Args:
@@ -69,14 +55,15 @@ class MoCo(pl.LightningModule):
         label_loss: Loss of the first view's features (B, width) and the batch's z (B,); None: no
             labels.
         label_weight: Weight of that loss.
+        scores: Function of the encoder, called after each epoch; gives further figures to log.
+
+    Attributes:
+        global_step: Number of steps done before the one in progress.
 
     References:
         He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297; Tsai et al. 2022,
         arXiv:2106.02866 (conditional contrast).
     """
-
-    meters: Tensor
-    checked: Tensor
 
     def __init__(
         self,
@@ -92,8 +79,10 @@ class MoCo(pl.LightningModule):
         likeness: Likeness | None = None,
         label_loss: nn.Module | None = None,
         label_weight: float = 0.0,
+        scores: Callable[[Encoder], Mapping[str, float]] = lambda _: {},
     ) -> None:
         super().__init__()
+        import_torchvision()
         from lightly.models.modules.heads import MoCoProjectionHead
 
         dim = config.projection_dim
@@ -113,17 +102,15 @@ class MoCo(pl.LightningModule):
         if measure is not None and target_mean is not None and target_std is not None:
             self.pretext = PretextHead(encoder.learnt_dim, mean=target_mean, std=target_std)
         self.label_loss, self.label_weight = label_loss, label_weight
-        self.meter_names = METERS if label_loss is None else (*METERS, "label_loss")
-        sums = torch.zeros(len(self.meter_names) + 1, dtype=torch.float64)
-        self.register_buffer("meters", sums)
-        self.register_buffer("checked", sums.clone())
         # No process may wait for a gradient of the projector that never comes.
         self.projector.requires_grad_(config.contrast_weight > 0)
         self.views, self.measure = views, measure
-        self.total_steps, self.seed = total_steps, seed
+        self.total_steps, self.seed, self.scores = total_steps, seed, scores
+        self.global_step = 0
 
-    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """Take one step's loss; counted draws make it a function of (weights, batch, step)."""
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Take one step's losses; counted draws make them a function of (weights, batch, step)."""
+        self.global_step = step
         config = self.config
         features = self.encoder.bottleneck(self.encoder(self._view(batch, 0)))
         zero = features.new_zeros((), dtype=torch.float32)
@@ -146,83 +133,41 @@ class MoCo(pl.LightningModule):
         loss: Tensor = (
             config.contrast_weight * faded * contrastive + config.pretext_weight * pretext
         )
-        ordering = []
+        losses = {"contrastive_loss": contrastive, "pretext_loss": pretext}
+        losses["contrast_accuracy"] = accuracy
         if self.label_loss is not None:
             assert batch.z is not None
             with torch.autocast(batch.flux.device.type, enabled=False):
                 everyone = ranks.gathered_with_gradient(features.float())
-                ordering = [self.label_loss(everyone, ranks.gathered(batch.z))]
-            loss = loss + self.label_weight * ordering[0]
-        one = torch.ones_like(zero)
-        seen = [loss, contrastive, pretext, accuracy, *ordering, one]
-        self.meters += torch.stack(seen).detach()
-        return loss
+                losses["label_loss"] = self.label_loss(everyone, ranks.gathered(batch.z))
+            loss = loss + self.label_weight * losses["label_loss"]
+        return {"loss": loss, **losses}
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own type is a union of ten)
+    def configure_optimizers(self) -> tuple[Optimizer, LRScheduler]:
         """AdamW or SGD with a linear warm-up and a cosine decay, per step."""
         from lightly.utils.scheduler import CosineWarmupScheduler
 
         config = self.config
         trained = [p for p in self.parameters() if p.requires_grad]
         given: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-        optimizer: torch.optim.Optimizer = (
+        optimizer: Optimizer = (
             torch.optim.SGD(trained, momentum=SGD_MOMENTUM, **given)
             if config.optimiser == "sgd"
             else torch.optim.AdamW(trained, fused=True, **given)
         )
         warmup_steps = round(config.warmup * self.total_steps)
-        schedule = CosineWarmupScheduler(optimizer, warmup_steps, self.total_steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return optimizer, CosineWarmupScheduler(optimizer, warmup_steps, self.total_steps)
 
-    def transfer_batch_to_device(
-        self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
-    ) -> TrainingBatch:
-        """Move a batch; it is not a tensor, so Lightning asks us."""
-        return batch.to(device)
+    def evaluate(self) -> Mapping[str, float]:
+        """Scores of the encoder."""
+        return self.scores(self.encoder)
 
-    def read_meters(self) -> dict[str, float]:
-        """Means over all processes since the last call; the count starts anew."""
-        means = self._means(ranks.average_(self.meters))
-        self.meters.zero_()
-        self.checked.zero_()
-        return means
+    def check(self, figures: Mapping[str, float], during: str) -> None:
+        """Look for losses that are not finite or diverge, and for a collapse."""
+        require_sane_loss(figures, queue_size=len(self.queue.keys), steps=during)
+        require_spread(figures, steps=during)
 
-    def check_loss(self, step: int) -> None:
-        """Look at the losses since the last check, in all processes.
-
-        Raises:
-            TrainingError: If they are not finite, or have diverged.
-        """
-        since = ranks.average_(self.meters) - self.checked
-        self.checked.copy_(self.meters)
-        if since[-1]:
-            steps = f"steps {step - int(since[-1]) + 1} to {step}"
-            require_sane_loss(self._means(since), queue_size=len(self.queue.keys), steps=steps)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note how many processes there were."""
-        checkpoint["processes"] = ranks.world()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Print a note if there were more or fewer processes."""
-        before, now = checkpoint.get("processes", 1), ranks.world()
-        if before != now:
-            print(
-                f"{before} processes before, {now} now: the same galaxies and global batch, but "
-                f"other draws and batch-norm parts; not bit for bit the run it would have been"
-            )
-
-    def _means(self, sums: Tensor) -> dict[str, float]:
-        *totals, count = sums.tolist()
-        return {
-            name: total / max(count, 1)
-            for name, total in zip(self.meter_names, totals, strict=True)
-        }
-
-    def _view(self, batch: TrainingBatch, which: int) -> Tensor:
+    def _view(self, batch: Batch, which: int) -> Tensor:
         counters = (self.seed, self.global_step, ranks.rank(), which)
         draws = generator(*counters, device=batch.flux.device)
         view = self.views(
@@ -235,7 +180,7 @@ class MoCo(pl.LightningModule):
         return view.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def _weigh(self, batch: TrainingBatch) -> tuple[Tensor | None, Tensor | None]:
+    def _weigh(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         """Places of the whole batch, (B, L), and log weights of the negatives for this part."""
         if self.likeness is None:
             return None, None
@@ -249,7 +194,7 @@ class MoCo(pl.LightningModule):
         return ranks.gathered(mine), log_weights - total + math.log(config.effective_negatives)
 
     @torch.no_grad()
-    def _keys(self, batch: TrainingBatch) -> Tensor:
+    def _keys(self, batch: Batch) -> Tensor:
         from lightly.models.utils import update_momentum
         from lightly.utils.scheduler import cosine_schedule
 
@@ -266,7 +211,7 @@ class MoCo(pl.LightningModule):
         return ranks.batch_unshuffle(keys, order)
 
 
-def _frozen_twin(module: nn.Module) -> nn.Module:
+def _frozen_twin(module: Module) -> Module:
     twin = copy.deepcopy(module)
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
@@ -334,7 +279,7 @@ class Likeness(nn.Module):
         self.register_buffer("mean", sample.mean(dim=0))
         self.register_buffer("axes", (axes[:dim] / scale[:, None]).T.float())
 
-    def forward(self, batch: TrainingBatch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Places of a batch, (B, dim), from the middle of each cutout as it is."""
         size = self.measure.size_px
         top, left = ((full - size) // 2 for full in batch.flux.shape[2:])

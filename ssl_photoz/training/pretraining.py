@@ -19,7 +19,7 @@ from ssl_photoz.cutouts.sample import labelled_crops, measured_sample, target_st
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training import ranks
-from ssl_photoz.training.engine import train
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.health import OnlineKNN
 from ssl_photoz.training.moco import Likeness, MoCo
 from ssl_photoz.training.row_selection import RowSelection
@@ -66,6 +66,7 @@ def train_encoder(
         StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
     keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # shapes never change, so cuDNN may try what is fastest
     if encoder.description.get("modalities", {}).get("dropout"):
         raise ConfigError(
             "encoder.modalities.dropout draws from torch's own generators, which a resumed "
@@ -76,7 +77,6 @@ def train_encoder(
     measure = ApertureFluxes(size_px=source.size_px, **source.about)
     mean, std = target_statistics(measure, cutouts, rows)
     views = Views(crop_px=crop_px, config=augmentations, **source.kind)
-    scores = OnlineKNN(**labelled_crops(cutouts, rows, split, size_px=crop_px))
     likeness = None
     if moco.negatives != "equal":
         if encoder.measurements is None:
@@ -100,18 +100,20 @@ def train_encoder(
             likeness=likeness,
             label_loss=label_loss,
             label_weight=label_weight,
+            scores=OnlineKNN(**labelled_crops(cutouts, rows, split, size_px=crop_px)),
         )
     if compiled:
         module.encoder.compile()
         module.key_encoder.compile()
-    on_gpu = ranks.device().type == "cuda"
-    train(
+    engine = Engine(
         module,
-        (lambda start: pinned(stream_from(start))) if on_gpu else stream_from,
-        config=training,
         folder=folder,
+        steps=steps,
         steps_per_epoch=steps_per_epoch,
-        score=lambda trained: scores(trained.encoder),
+        precision=training.precision,
+        checkpoint_steps=training.checkpoint_steps,
         before_saving=selection.write,
     )
+    on_gpu = ranks.device().type == "cuda"
+    engine.train((lambda start: pinned(stream_from(start))) if on_gpu else stream_from)
     selection.write()

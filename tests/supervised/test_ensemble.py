@@ -12,9 +12,9 @@ from ssl_photoz.core import artefact
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.supervised.artefact import load_network
 from ssl_photoz.training.supervised.predict import answer
-from ssl_photoz.training.supervised.training import Training
 
 ROWS = 150
 
@@ -60,14 +60,14 @@ def supervise(folder, out, *changes):
 def ensemble(folder):
     """The ensemble, and the redshifts that each member has seen."""
     seen = {}
-    step = Training.take_step
+    step = Engine.take_step
 
-    def watch(self, batch, number):
+    def watch(self, batch):
         seen.setdefault(self.folder.name, set()).update(batch.z.tolist())
-        return step(self, batch, number)
+        return step(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "take_step", watch)
+        patch.setattr(Engine, "take_step", watch)
         card, metrics = supervise(folder, "ensemble")
     return card, metrics, seen
 
@@ -103,14 +103,14 @@ def test_the_answer_is_the_mean_of_the_members_probabilities(folder, ensemble):
 
 
 def test_an_ensemble_cut_short_ends_as_the_whole(folder, ensemble, monkeypatch):
-    step = Training.take_step
+    step = Engine.take_step
 
-    def die(self, batch, number):
-        if self.folder.name == "member-1" and number == 18:
+    def die(self, batch):
+        if self.folder.name == "member-1" and self.progress.step == 18:
             raise RuntimeError("power cut")
-        return step(self, batch, number)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "take_step", die)
+    monkeypatch.setattr(Engine, "take_step", die)
     with pytest.raises(RuntimeError, match="power cut"):
         supervise(folder, "cut")
     monkeypatch.undo()

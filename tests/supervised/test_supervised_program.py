@@ -30,6 +30,7 @@ from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.labels import fewer, read_labelled
 from ssl_photoz.photoz.metrics import summarise
 from ssl_photoz.photoz.settings import SampleConfig
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.supervised.artefact import load_network
 from ssl_photoz.training.supervised.settings import (
     HeadConfig,
@@ -37,7 +38,6 @@ from ssl_photoz.training.supervised.settings import (
     SmallCNNConfig,
     SupervisedConfig,
 )
-from ssl_photoz.training.supervised.training import Training
 
 ROWS, LABELS = 200, 40
 SPLIT = SplitConfig(seed=1, nside=32, fractions=(0.6, 0.2, 0.2))
@@ -190,13 +190,13 @@ def test_a_folder_without_a_network_is_said(folder):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_few_labels_are_those_of_a_probe_with_the_same_seed(folder, monkeypatch, seed):
     seen = set()
-    step = Training.take_step
+    step = Engine.take_step
 
-    def watch(self, batch, number):
+    def watch(self, batch):
         seen.update(batch.z.tolist())
-        return step(self, batch, number)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "take_step", watch)
+    monkeypatch.setattr(Engine, "take_step", watch)
     supervise(folder, f"few-{seed}", labels=LABELS, seed=seed, epochs=1)
     store = Embeddings.open(folder / "embeddings")
     probed = fewer(read_labelled(store, features="aperture")["train"], LABELS, seed=seed)
@@ -237,20 +237,20 @@ def test_validation_labels_only_choose_the_epoch(folder):
 def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
     whole = supervise(folder, "whole", epochs=3)
     assert "SIMULATED" in capsys.readouterr().out
-    step = Training.take_step
+    step = Engine.take_step
 
-    def die(self, batch, number):
-        if number == 2 * 3 + 1:
+    def die(self, batch):
+        if self.progress.step == 2 * 3 + 1:
             raise RuntimeError("power cut")
-        return step(self, batch, number)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "take_step", die)
+    monkeypatch.setattr(Engine, "take_step", die)
     with pytest.raises(RuntimeError, match="power cut"):
         supervise(folder, "cut", epochs=3)
     monkeypatch.undo()
     assert not (folder / "cut" / "card.json").exists()
     resumed = supervise(folder, "cut", epochs=3)
-    assert "going on after epoch" in capsys.readouterr().out
+    assert "going on from step" in capsys.readouterr().out
     assert resumed["training"]["weights_sha256"] == whole["training"]["weights_sha256"]
     supervise(folder, "cut", epochs=3)
     assert "already made" in capsys.readouterr().out

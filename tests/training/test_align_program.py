@@ -155,10 +155,10 @@ def test_an_interrupted_run_ends_as_the_whole_and_inherits_labels(folder, monkey
     whole = align(folder, "whole", **again)
     step = MoCo.training_step
 
-    def die(self, batch, batch_idx):
-        if self.global_step == 5:
+    def die(self, batch, number):
+        if number == 5:
             raise RuntimeError("power cut")
-        return step(self, batch, batch_idx)
+        return step(self, batch, number)
 
     monkeypatch.setattr(MoCo, "training_step", die)
     with pytest.raises(RuntimeError, match="power cut"):

@@ -6,14 +6,24 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_photoz.core.errors import TrainingError
+from ssl_photoz.core.errors import ArtefactError, TrainingError
 from ssl_photoz.core.signals import StoppedError
-from ssl_photoz.training.checkpoints import latest_checkpoint
-from ssl_photoz.training.engine import CheckedCheckpoints, TrainingCallback, pl
+from ssl_photoz.training import ranks
+from ssl_photoz.training.checkpoints import (
+    latest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
+from ssl_photoz.training.settings import MoCoConfig
 
 STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setattr(ranks, "device", lambda: torch.device("cpu"))
 
 
 class Toy(SimpleNamespace):
@@ -25,14 +35,6 @@ def batch(step):
     draws = torch.Generator().manual_seed(step)
     flux = torch.randn(8, 2, 16, 16, generator=draws)
     return Toy(flux=flux, ebv_mag=None, psf_fwhm_arcsec=None, noise=None)
-
-
-class Stream:
-    def __init__(self, start, stop):
-        self.steps = range(start, stop)
-
-    def __iter__(self):
-        return map(batch, self.steps)
 
 
 class SmallEncoder(nn.Module):
@@ -51,7 +53,11 @@ def noisy(flux, *, generator, **_):
     return flux + 0.1 * torch.randn(flux.shape, generator=generator)
 
 
-def module(**changes):
+def spread(_):
+    return {"embedding_std": 0.5}
+
+
+def module(*, scores=spread, **changes):
     torch.manual_seed(0)
     settings = {"queue_size": 16, "projection_dim": 8, **changes}
     return MoCo(
@@ -63,51 +69,90 @@ def module(**changes):
         target_std=torch.ones(2),
         total_steps=STEPS,
         seed=0,
+        scores=scores,
     )
 
 
-def fit(model, folder, *, start=0, stop=STEPS, path=None, score=None):
-    watch = TrainingCallback(
-        folder,
-        TrainingConfig(batch_size=8, checkpoint_steps=2),
+def fit(model, folder, *, stop=STEPS):
+    engine = Engine(
+        model,
+        folder=folder,
+        steps=stop,
         steps_per_epoch=3,
-        score=score or (lambda _: {"embedding_std": 0.5}),
+        precision="32-true",
+        checkpoint_steps=2,
     )
-    trainer = pl.Trainer(
-        max_steps=stop,
-        max_epochs=-1,
-        accelerator="cpu",
-        plugins=[CheckedCheckpoints()],
-        callbacks=[watch],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, Stream(start, stop), ckpt_path=path, weights_only=True)
+    engine.train(lambda start: map(batch, range(start, stop)))
     return model
 
 
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path):
     whole = fit(module(), tmp_path / "whole")
     fit(module(), tmp_path / "part", stop=5)
-    path, step = latest_checkpoint(tmp_path / "part")
-    assert step == 4
+    assert latest_checkpoint(tmp_path / "part")[1] == 4
     assert (tmp_path / "part" / "step-000000002.ckpt").exists()
-    resumed = fit(module(), tmp_path / "part", start=step, path=path)
+    resumed = fit(module(), tmp_path / "part")
     for name, value in whole.state_dict().items():
-        if name != "meters":
-            torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
     histories = [(tmp_path / run / "history.jsonl").read_text() for run in ("whole", "part")]
     rows = [[line.split('"seconds"')[0] for line in text.splitlines()] for text in histories]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
 
 
-def test_going_on_with_another_number_of_processes_is_said(capsys):
+def test_going_on_with_another_number_of_processes_is_said(tmp_path, capsys):
+    fit(module(), tmp_path, stop=2)
+    path, _ = latest_checkpoint(tmp_path)
     for before, said in ((1, False), (2, True)):
-        module().on_load_checkpoint({"processes": before})
+        write_checkpoint(path, {**read_checkpoint(path), "processes": before})
+        fit(module(), tmp_path, stop=2)
         assert ("2 processes before, 1 now" in capsys.readouterr().out) == said
+
+
+def test_a_checkpoint_of_another_version_is_refused_by_its_name(tmp_path):
+    fit(module(), tmp_path, stop=2)
+    path, _ = latest_checkpoint(tmp_path)
+    state = read_checkpoint(path)
+    write_checkpoint(path, {**state, "format": 3, "made_by": "ssl_photoz 9.1"})
+    with pytest.raises(ArtefactError, match=r"was written by ssl_photoz 9\.1.*delete"):
+        fit(module(), tmp_path)
+    del state["format"], state["made_by"]
+    write_checkpoint(path, state)
+    with pytest.raises(ArtefactError, match=r"was written by ssl_photoz 0\.1"):
+        fit(module(), tmp_path)
+    assert path.exists()
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_none_whole_is_refused(tmp_path, capsys):
+    whole = fit(module(), tmp_path / "whole")
+    fit(module(), tmp_path / "hurt", stop=5)
+    newest, older = sorted((tmp_path / "hurt").glob("*.ckpt"), reverse=True)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    resumed = fit(module(), tmp_path / "hurt")
+    assert f"going on from step 2 of 6 ({older.name})" in capsys.readouterr().out
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value)
+    for path in (tmp_path / "hurt").glob("*.ckpt"):
+        path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ArtefactError, match="is whole"):
+        fit(module(), tmp_path / "hurt")
+
+
+def test_a_signal_in_the_last_step_is_not_lost_and_the_run_is_then_done(tmp_path):
+    def asked(flux, *, generator, **_):
+        if model.global_step == STEPS - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return noisy(flux, generator=generator)
+
+    model, whole = module(), fit(module(), tmp_path / "whole")
+    model.views = asked
+    with pytest.raises(StoppedError, match=f"checkpoint written after step {STEPS}"):
+        fit(model, tmp_path / "cut")
+    resumed = fit(module(), tmp_path / "cut")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -125,9 +170,8 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, signum
     with pytest.raises(StoppedError, match="checkpoint written after step 3"):
         fit(model, tmp_path)
     assert signal.getsignal(signum) == before
-    path, step = latest_checkpoint(tmp_path)
-    assert step == 3
-    resumed = fit(module(), tmp_path, start=step, path=path)
+    assert latest_checkpoint(tmp_path)[1] == 3
+    resumed = fit(module(), tmp_path)
     whole = fit(module(), tmp_path / "whole")
     for name, value in whole.encoder.state_dict().items():
         torch.testing.assert_close(resumed.encoder.state_dict()[name], value, rtol=0, atol=0)
@@ -152,11 +196,10 @@ def test_a_weight_of_zero_leaves_a_loss_out(tmp_path):
     assert not torch.equal(plain.queue.keys, alone.queue.keys)
 
 
-def test_contrast_fades_out_linearly_over_the_run(monkeypatch):
+def test_contrast_fades_out_linearly_over_the_run():
     def loss_at(step, fade):
         model = module(pretext_weight=0.0, contrast_weight=1.0, contrast_fade=fade)
-        monkeypatch.setattr(MoCo, "global_step", step)
-        return float(model.training_step(batch(0), 0).detach())
+        return float(model.training_step(batch(0), step)["loss"].detach())
 
     assert loss_at(0, 1.0) == loss_at(0, 0.0)
     assert loss_at(3, 1.0) == pytest.approx(0.5 * loss_at(3, 0.0), rel=1e-6)
@@ -182,7 +225,7 @@ def test_a_loss_that_diverges_stops_the_run_and_keeps_the_good_checkpoint(tmp_pa
 
 def test_collapse_stops_the_run(tmp_path):
     with pytest.raises(TrainingError, match="collapsed"):
-        fit(module(), tmp_path, score=lambda _: {"embedding_std": 0.001})
+        fit(module(scores=lambda _: {"embedding_std": 0.001}), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +247,7 @@ def test_settings_are_validated(wrong):
 
 def test_the_recipe_of_moco_itself_sgd_without_warm_up():
     recipe = {"optimiser": "sgd", "learning_rate": 0.03, "weight_decay": 1e-4, "warmup": 0.0}
-    made = module(**recipe).configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    optimizer, scheduler = module(**recipe).configure_optimizers()
     assert isinstance(optimizer, torch.optim.SGD)
     assert optimizer.defaults["momentum"] == 0.9
     rates = []

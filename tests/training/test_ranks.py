@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,10 @@ def state(folder, name, rank):
 @pytest.mark.dist
 def test_two_processes_do_what_one_does(folders):
     one, two = folders
-    whole = state(one, "still", 0)
-    for rank in (0, 1):
-        part = state(two, "still", rank)
-        for name, value in whole.items():
-            torch.testing.assert_close(part[name], value, rtol=0, atol=1e-6, msg=name)
+    for name, rank in product(("still", "supervised"), (0, 1)):
+        whole, part = state(one, name, 0), state(two, name, rank)
+        for key, value in whole.items():
+            torch.testing.assert_close(part[key], value, rtol=0, atol=1e-6, msg=key)
 
 
 @pytest.mark.dist

@@ -1,5 +1,6 @@
-"""`align` by two processes that torchrun starts, as the documentation says, on a CPU."""
+"""`align` and `supervise` by two processes that torchrun starts, as documented, on a CPU."""
 
+import json
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.encoders.artefact import load_encoder, save_encoder
 from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.training.supervised.artefact import load_network
 
 ROWS = 100
 SPLIT = SplitConfig(fractions=(0.6, 0.2, 0.2))
@@ -70,4 +72,27 @@ def test_two_processes_align_an_encoder(cutouts, start, tmp_path):
     before, after = (load_encoder(folder).state_dict() for folder in (start, out))
     assert any(not np.array_equal(before[name], after[name]) for name in before)
     status, said = ssl_photoz("align", *given)
+    assert (status, said.count("is already made")) == (0, 1), said
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+def test_two_processes_train_a_network(cutouts, tmp_path):
+    out = tmp_path / "network"
+    settings = ["network=small_cnn", "epochs=2", "least_steps=4", "augmentations.jitter_px=0"]
+    split = [f"split.fractions={list(SPLIT.fractions)}"]
+    given = [f"data={cutouts}", f"out={out}", "training.batch_size=17", *settings, *split]
+    status, said = ssl_photoz("supervise", *given)
+    assert status == 0, said
+    assert said.count("was best ->") == 1
+    history = [json.loads(line) for line in (out / "history.jsonl").open()]
+    training = read_card(out, "probe")["training"]
+    assert training["batch_size"] == 16, "both have equal parts"
+    assert [row["step"] for row in history] == [
+        training["steps_per_epoch"] * row["epoch"] for row in history
+    ]
+    assert len(history) == 2
+    assert not list(out.glob("*.ckpt"))
+    load_network(out)
+    status, said = ssl_photoz("supervise", *given)
     assert (status, said.count("is already made")) == (0, 1), said

@@ -5,13 +5,18 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from torch import nn
 
 from ssl_photoz.training import ranks
-from ssl_photoz.training.engine import train
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.moco import MoCo
-from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
+from ssl_photoz.training.settings import MoCoConfig
+from ssl_photoz.training.supervised.heads import RegressionHead
+from ssl_photoz.training.supervised.network import Network
+from ssl_photoz.training.supervised.settings import SupervisedConfig
+from ssl_photoz.training.supervised.training import SupervisedTask
 
 BATCH, STEPS = 8, 6
 KEY_PARTS = []
@@ -78,6 +83,7 @@ def module(kind):
         seed=0,
         label_loss=LabelLoss(),
         label_weight=1.0,
+        scores=lambda _: {"embedding_std": 0.5},
     )
     made.key_encoder.register_forward_pre_hook(
         lambda _, given: KEY_PARTS.append(given[0][:, 0, 0, 0].int().tolist())
@@ -85,23 +91,57 @@ def module(kind):
     return made.train()
 
 
+class Blurry(Network):
+    """A network without draws or batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten())
+        self.output = nn.Linear(216, 1)
+
+    def forward(self, flux):
+        return self.output(self.trunk(flux))[:, 0]
+
+
+def supervised():
+    """A network that learns redshifts, and which process scored it."""
+    torch.manual_seed(0)
+    scored_by = []
+
+    def score(network):
+        scored_by.append(ranks.rank())
+        return {"score": float(network.output.weight.square().sum())}
+
+    task = SupervisedTask(
+        Blurry(),
+        head=RegressionHead.of(np.linspace(0.1, 0.9, 9)),
+        views=lambda flux, **_: flux.flip(-1),
+        score=score,
+        config=SupervisedConfig(learning_rate=1e-2),
+        steps=STEPS,
+    )
+    return task, scored_by
+
+
 def main(folder):
     with ranks.joined():
         still, moving = module(Still), module(MoCo)
-        for name, one in (("still", still), ("moving", moving)):
+        network, scored_by = supervised()
+        for name, one in (("still", still), ("moving", moving), ("supervised", network)):
             KEY_PARTS.clear()
             (folder / name).mkdir(exist_ok=True)
-            train(
+            engine = Engine(
                 one,
-                lambda start: map(batch, range(start, STEPS)),
-                config=TrainingConfig(
-                    batch_size=BATCH, checkpoint_steps=STEPS, precision="32-true"
-                ),
                 folder=folder / name,
+                steps=STEPS,
                 steps_per_epoch=3,
-                score=lambda _: {"embedding_std": 0.5},
+                precision="32-true",
+                checkpoint_steps=STEPS,
+                patience=9 if one is network else None,
             )
+            engine.train(lambda start: map(batch, range(start, STEPS)))
             torch.save(one.state_dict(), folder / f"{name}-{ranks.rank()}.pt")
+        assert set(scored_by) == ({0} if ranks.rank() == 0 else set())
         (folder / f"keys-{ranks.rank()}.json").write_text(json.dumps(KEY_PARTS))
         if ranks.world() > 1:
             print(f"this is process {ranks.rank()}")

@@ -17,8 +17,8 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, assign_splits
 from ssl_photoz.photoz import end_to_end
 from ssl_photoz.photoz.artefact import read_predictions
+from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
-from ssl_photoz.training.supervised.training import Training
 from ssl_photoz.training.transfer.fields import TwoFields, photometry, target_rows
 from ssl_photoz.training.transfer.settings import AdaptationConfig
 
@@ -166,19 +166,19 @@ def test_the_methods_change_the_weights(folder, undrawn):
 def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):
     given = {"methods": ("match", "adversarial"), "epochs": 3, "least_steps": 6}
     whole = transfer(folder, "whole", **given)
-    step = Training.take_step
+    step = Engine.take_step
 
-    def die(self, batch, number):
-        if number >= 2 * 6:
+    def die(self, batch):
+        if self.progress.step >= 2 * 6:
             raise RuntimeError("power cut")
-        return step(self, batch, number)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "take_step", die)
+    monkeypatch.setattr(Engine, "take_step", die)
     with pytest.raises(RuntimeError, match="power cut"):
         transfer(folder, "cut", **given)
     monkeypatch.undo()
     resumed = transfer(folder, "cut", **given)
-    assert "going on after epoch" in capsys.readouterr().out
+    assert "going on from step" in capsys.readouterr().out
     for name in ("weights_sha256", "told_apart"):
         assert resumed["training"][name] == whole["training"][name]
     transfer(folder, "cut", **given)

@@ -10,29 +10,30 @@ from statistics import median
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.survey import SurveyConditions
 from ssl_photoz.augment.views import Views
 from ssl_photoz.core.types import Doubles, Floats, Ints
+from ssl_photoz.cutouts.batches import Batch
 from ssl_photoz.cutouts.schema import Source
 from ssl_photoz.encoders.encoder import Encoder
+from ssl_photoz.training import ranks
 from ssl_photoz.training.supervised.artefact import save_weights
 from ssl_photoz.training.supervised.build import make_network
 from ssl_photoz.training.supervised.heads import Head, edges_of
 from ssl_photoz.training.supervised.network import Network
 from ssl_photoz.training.supervised.predict import answer, modality_ablation, predict
 from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
-from ssl_photoz.training.supervised.training import LabelledBatch, schedule, train
+from ssl_photoz.training.supervised.training import schedule, train
 
 
 class BatchesFrom(Protocol):
     """Source of the training batches number ``start`` to ``stop``."""
 
-    def __call__(self, *, batch_size: int, start: int, stop: int) -> Iterable[LabelledBatch]:
-        """Batches of this size."""
+    def __call__(self, *, batch_size: int, start: int, stop: int, part: slice) -> Iterable[Batch]:
+        """This part of batches of this size."""
         ...
 
 
@@ -155,15 +156,15 @@ def fit(
         StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
     network, head = task.network(config.seed), task.head
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(ranks.device())
     size_px = network.input_shape[-1]
     plan = schedule(labels, config)
-    steps = config.epochs * plan.steps_per_epoch
+    steps, part = config.epochs * plan.steps_per_epoch, ranks.share(plan.batch_size)
     companion = task.companion(network, steps) if task.companion else None
     progress = train(
         network,
         task.views(size_px),
-        lambda start: batches_from(batch_size=plan.batch_size, start=start, stop=steps),
+        lambda start: batches_from(batch_size=plan.batch_size, start=start, stop=steps, part=part),
         lambda now: task.score(predict(now, task.crops["val"](size_px=size_px), head=head)),
         head=head,
         config=config,
@@ -171,26 +172,34 @@ def fit(
         folder=folder,
         companion=companion,
     )
-    raw = {
-        split: answer(network, crops(size_px=size_px), head=head, orientations=config.orientations)
-        for split, crops in task.crops.items()
-    }
-    galaxies_seen = progress.epoch * plan.steps_per_epoch * plan.batch_size
-    training = {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "best_epoch": progress.best_epoch,
-        "epochs": progress.epoch,
-        **plan._asdict(),
-        "seconds": round(progress.seconds, 1),
-        "images_per_second": round(galaxies_seen / max(progress.seconds, 1e-9), 1),
-        "device": next(network.parameters()).device.type,
-        "weights_sha256": save_weights(folder, network),
-        **({name: float(told) for name, told in companion.named_buffers()} if companion else {}),
-    }
-    answers = {split: head.ln_one_plus_z(some) for split, some in raw.items()}
-    if ablation := modality_ablation(network, task.crops["val"], task.score, head=head):
-        training["modalities"] = ablation
-    return Fitted(answers, raw, edges_of(head), network.plan, training)
+
+    def ask() -> Fitted:
+        raw = {
+            split: answer(
+                network, crops(size_px=size_px), head=head, orientations=config.orientations
+            )
+            for split, crops in task.crops.items()
+        }
+        galaxies_seen = progress.epoch * plan.steps_per_epoch * plan.batch_size
+        training = {
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "best_epoch": progress.best_epoch,
+            "epochs": progress.epoch,
+            **plan._asdict(),
+            "seconds": round(progress.seconds, 1),
+            "images_per_second": round(galaxies_seen / max(progress.seconds, 1e-9), 1),
+            "device": next(network.parameters()).device.type,
+            "weights_sha256": save_weights(folder, network),
+            **(
+                {name: float(told) for name, told in companion.named_buffers()} if companion else {}
+            ),
+        }
+        answers = {split: head.ln_one_plus_z(some) for split, some in raw.items()}
+        if ablation := modality_ablation(network, task.crops["val"], task.score, head=head):
+            training["modalities"] = ablation
+        return Fitted(answers, raw, edges_of(head), network.plan, training)
+
+    return ranks.on_rank_zero(ask)
 
 
 def fit_ensemble(

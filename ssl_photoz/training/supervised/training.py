@@ -1,35 +1,21 @@
-"""Train a network on redshifts to its validation optimum, from wherever it was interrupted.
-
-Everything that the next step depends on is in the checkpoint or a function of (seed, step): a
-run that is resumed repeats the interrupted one bit for bit on the same machine.
-"""
+"""A network trained on redshifts to its validation optimum, as a task of the training engine."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_photoz.augment.draws import generator
-from ssl_photoz.core.errors import TrainingError
-from ssl_photoz.core.signals import StoppedError, stopping_when_asked
-from ssl_photoz.training.checkpoints import (
-    checkpoint_path,
-    forget_checkpoints,
-    latest_checkpoint,
-    read_checkpoint,
-    write_checkpoint,
-)
-from ssl_photoz.training.history import History
+from ssl_photoz.cutouts.batches import Batch
+from ssl_photoz.training import ranks
+from ssl_photoz.training.engine import Engine, Progress, TrainingTask
 from ssl_photoz.training.supervised.heads import Head
 from ssl_photoz.training.supervised.network import Network, forward_hook
 from ssl_photoz.training.supervised.settings import SupervisedConfig
@@ -41,44 +27,11 @@ FEWEST_PER_BATCH = 16
 FEWEST_STEPS_PER_PASS = 8
 
 
-class LabelledBatch(Protocol):
-    """What a step needs of a batch; `ssl_photoz.cutouts.batches.Batch` has it."""
-
-    @property
-    def flux(self) -> Tensor:
-        """Whole cutouts, (B, C, H, W)."""
-        ...
-
-    @property
-    def ebv_mag(self) -> Tensor:
-        """E(B-V), (B,)."""
-        ...
-
-    @property
-    def psf_fwhm_arcsec(self) -> Tensor:
-        """Width of the PSF, (B, C)."""
-        ...
-
-    @property
-    def noise(self) -> Tensor:
-        """Noise per pixel, (B, C)."""
-        ...
-
-    @property
-    def z(self) -> Tensor | None:
-        """Redshifts, (B,), all finite; with a companion, NaN where there is none."""
-        ...
-
-    def to(self, device: torch.device) -> LabelledBatch:
-        """Move to a device."""
-        ...
-
-
 class Schedule(NamedTuple):
     """Steps of a training.
 
     Attributes:
-        batch_size: Galaxies per step.
+        batch_size: Galaxies per step, of all processes together.
         steps_per_epoch: Steps between two scores of the validation galaxies.
     """
 
@@ -91,7 +44,8 @@ def schedule(labels: int, config: SupervisedConfig) -> Schedule:
 
     An epoch is at least one pass over the training galaxies; where they are so few that the
     epochs would not add up to ``least_steps``, it is several. Batches shrink with few labels,
-    so that a pass stays about eight steps long, but not below 16 galaxies.
+    so that a pass stays about eight steps long, but not below 16 galaxies, and are such that all
+    processes have equal parts.
 
     Args:
         labels: Number of training galaxies.
@@ -99,6 +53,7 @@ def schedule(labels: int, config: SupervisedConfig) -> Schedule:
     """
     wanted = max(FEWEST_PER_BATCH, labels // FEWEST_STEPS_PER_PASS)
     batch = min(config.batch_size, wanted, labels)
+    batch -= batch % ranks.world()
     return Schedule(batch, max(labels // batch, -(-config.least_steps // config.epochs)))
 
 
@@ -116,44 +71,85 @@ def rate_factor(step: int, *, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-@dataclass
-class Progress:
-    """How far a training has come.
+class SupervisedTask(TrainingTask):
+    """A network that learns redshifts, by AdamW, a tenth of warm-up and a cosine decay.
 
-    Attributes:
-        epoch: Number of epochs done.
-        best_epoch: The epoch whose weights are kept.
-        best_score: Its score on the validation galaxies; the lower, the better.
-        seconds: Wall time so far, validation included.
+    Args:
+        network: The network, on the device to train on.
+        head: What the network is asked for, and with what loss.
+        views: Maker of one augmented view of a batch, see `ssl_photoz.augment.views.Views`.
+        score: Score after each epoch; its ``score`` decides, the lower the better.
+        config: The training.
+        steps: Length of the run.
+        companion: A further loss, see `train`.
     """
 
-    epoch: int = 0
-    best_epoch: int = 0
-    best_score: float = math.inf
-    seconds: float = 0.0
+    def __init__(
+        self,
+        network: Network,
+        *,
+        head: Head,
+        views: Callable[..., Tensor],
+        score: Callable[[Network], Mapping[str, float]],
+        config: SupervisedConfig,
+        steps: int,
+        companion: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.head, self.companion = network, head, companion
+        self.views, self.score = views, score
+        self.config, self.steps = config, steps
 
-    def add(self, said: Mapping[str, float]) -> bool:
-        """Count an epoch; return whether it is the best so far.
+    @property
+    def model(self) -> Network:
+        """The network, without a companion."""
+        return self.network
 
-        Raises:
-            TrainingError: If its loss or score is not finite.
-        """
-        if not (math.isfinite(said["loss"]) and math.isfinite(said["score"])):
-            raise TrainingError(
-                f"loss {said['loss']}, validation score {said['score']} in epoch {self.epoch + 1}; "
-                f"the last checkpoint is kept: lower learning_rate, or look for bad cutouts"
-            )
-        self.epoch += 1
-        better = said["score"] < self.best_score
-        if better:
-            self.best_epoch, self.best_score = self.epoch, said["score"]
-        return better
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Loss of one view of a batch; counted draws make it a function of (weights, step)."""
+        device, counters = batch.flux.device, (self.config.seed, step, ranks.rank())
+        # Dropout draws from torch's own generators.
+        torch.manual_seed(generator(*counters, DROPOUT).initial_seed())
+        view = self.views(
+            batch.flux,
+            ebv_mag=batch.ebv_mag,
+            psf_fwhm_arcsec=batch.psf_fwhm_arcsec,
+            noise=batch.noise,
+            generator=generator(*counters, AUGMENTATION, device=device),
+        )
+        assert batch.z is not None
+        z, view = batch.z.float(), view.contiguous(memory_format=torch.channels_last)
+        with forward_hook(self.network.trunk) as features:
+            loss = self.network.loss(view, z, self.head)
+        if self.companion is not None:
+            with torch.autocast(device.type, enabled=False):
+                loss = loss + self.companion(features[0].float(), z.isfinite(), step=step)
+        return {"loss": loss}
+
+    def configure_optimizers(self) -> tuple[AdamW, LambdaLR]:
+        """Make AdamW, whose learning rate of the trunk may differ, and its schedule."""
+        config, trunk = self.config, list(self.network.trunk.parameters())
+        inside = {id(parameter) for parameter in trunk}
+        rest = [p for p in self.parameters() if id(p) not in inside]
+        groups = [
+            {"params": trunk, "lr": config.trunk_learning_rate * config.learning_rate},
+            {"params": rest, "lr": config.learning_rate},
+        ]
+        optimizer = AdamW(groups, weight_decay=config.weight_decay, fused=True)
+        return optimizer, LambdaLR(
+            optimizer, lambda step: rate_factor(step, steps=self.steps, warmup=WARMUP)
+        )
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Score of the network on the validation galaxies."""
+        return self.score(self.network)
 
 
 def train(
     network: Network,
     views: Callable[..., Tensor],
-    stream_from: Callable[[int], Iterable[LabelledBatch]],
+    stream_from: Callable[[int], Iterable[Batch]],
     score: Callable[[Network], Mapping[str, float]],
     *,
     head: Head,
@@ -162,7 +158,7 @@ def train(
     folder: Path,
     companion: nn.Module | None = None,
 ) -> Progress:
-    """Fit by AdamW, a tenth of warm-up and a cosine decay; leave the network at its best epoch.
+    """Train a network, from the last checkpoint in its folder; leave it at its best epoch.
 
     Args:
         network: The network, on the device to train on; it ends up in evaluation mode.
@@ -182,168 +178,26 @@ def train(
         ArtefactError: If there are checkpoints and none can be read.
         StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
-    run = Training(
+    steps = config.epochs * steps_per_epoch
+    task = SupervisedTask(
         network,
         head=head,
         views=views,
+        score=score,
         config=config,
-        steps=config.epochs * steps_per_epoch,
-        folder=folder,
+        steps=steps,
         companion=companion,
     )
-    progress, step = run.resume()
-    batches = iter(stream_from(step))
-    # Dropout draws from the global generators: each step seeds them, and they are put back here.
-    with ExitStack() as ending:
-        ending.enter_context(torch.random.fork_rng())
-        stop = ending.enter_context(stopping_when_asked())
-        shown = tqdm(total=run.steps, initial=step, unit="step", desc="train")
-        bar = ending.enter_context(shown)
-        while progress.epoch < config.epochs and (
-            progress.epoch - progress.best_epoch < config.patience
-        ):
-            started, before = time.monotonic(), progress.seconds
-            network.train()
-            for batch in islice(batches, (progress.epoch + 1) * steps_per_epoch - step):
-                run.losses.append(run.take_step(batch, step))
-                step += 1
-                bar.update()
-                if stop.signum and step % steps_per_epoch:
-                    progress.seconds = before + time.monotonic() - started
-                    run.save(step)
-                    raise StoppedError(stop.signum, f"checkpoint written after step {step}")
-            said = {"loss": float(torch.stack(run.losses).mean()), **score(network)}
-            better = progress.add(said)
-            progress.seconds = before + time.monotonic() - started
-            run.end_epoch(said, step, better=better)
-            if stop.signum or time.monotonic() - run.saved >= CHECKPOINT_SECONDS:
-                run.save(step)
-            if stop.signum:
-                raise StoppedError(stop.signum, f"checkpoint written after step {step}")
-            bar.set_postfix({name: f"{said[name]:.4f}" for name in ("loss", "score")})
-    network.load_state_dict(run.best)
+    engine = Engine(
+        task,
+        folder=folder,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        precision="bf16-mixed",
+        checkpoint_steps=steps_per_epoch,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+        patience=config.patience,
+    )
+    progress = engine.train(stream_from)
     network.eval()
     return progress
-
-
-class Training:
-    """A network in training: all that the next step depends on.
-
-    Args:
-        network: The network to train.
-        head: What the network is asked for, and with what loss.
-        views: Maker of one augmented view of a batch.
-        config: The training.
-        steps: Number of steps of the whole training.
-        folder: Where checkpoints and history are kept.
-        companion: A further loss, see `train`.
-
-    Attributes:
-        losses: Losses of the steps of the epoch in progress.
-        best: Weights of the best epoch.
-        saved: When the last checkpoint was written, by the monotonic clock.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        *,
-        head: Head,
-        views: Callable[..., Tensor],
-        config: SupervisedConfig,
-        steps: int,
-        folder: Path,
-        companion: nn.Module | None = None,
-    ) -> None:
-        self.network, self.head, self.views, self.companion = network, head, views, companion
-        self.steps, self.folder, self.seed = steps, folder, config.seed
-        self.device = next(network.parameters()).device
-        self.history = History(folder)
-        self.progress, self.saved = Progress(), time.monotonic()
-        self.losses: list[Tensor] = []
-        self.best: dict[str, Tensor] = {}
-        trunk = list(network.trunk.parameters())
-        inside = {id(parameter) for parameter in trunk}
-        rest = [p for p in network.parameters() if id(p) not in inside]
-        rest += companion.parameters() if companion else []
-        peak = config.learning_rate
-        groups = [
-            {"params": trunk, "lr": config.trunk_learning_rate * peak},
-            {"params": rest, "lr": peak},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
-        self.rate = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: rate_factor(step, steps=steps, warmup=WARMUP)
-        )
-
-    def resume(self) -> tuple[Progress, int]:
-        """Go on from the last checkpoint, if there is one; return progress and step."""
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found = latest_checkpoint(self.folder)
-        step = 0
-        if found:
-            path, step = found
-            state = read_checkpoint(path)
-            self.network.load_state_dict(state["network"])
-            if self.companion is not None:
-                self.companion.load_state_dict(state["companion"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.rate.load_state_dict(state["rate"])
-            self.progress, self.best = Progress(**state["progress"]), state["best"]
-            self.losses = list(state["losses"].to(self.device))
-            print(f"going on after epoch {self.progress.epoch} ({path})")
-        self.history.resume(step)
-        return self.progress, step
-
-    def take_step(self, batch: LabelledBatch, step: int) -> Tensor:
-        """Move the weights once; return the loss."""
-        torch.manual_seed(generator(self.seed, step, 0, DROPOUT).initial_seed())
-        batch = batch.to(self.device)
-        view = self.views(
-            batch.flux,
-            ebv_mag=batch.ebv_mag,
-            psf_fwhm_arcsec=batch.psf_fwhm_arcsec,
-            noise=batch.noise,
-            generator=generator(self.seed, step, 0, AUGMENTATION, device=self.device),
-        )
-        assert batch.z is not None
-        z, view = batch.z.float(), view.contiguous(memory_format=torch.channels_last)
-        with (
-            torch.autocast(self.device.type, torch.bfloat16),
-            forward_hook(self.network.trunk) as features,
-        ):
-            loss = self.network.loss(view, z, self.head)
-        if self.companion is not None:
-            loss = loss + self.companion(features[0].float(), z.isfinite(), step=step)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.rate.step()
-        return loss.detach()
-
-    def end_epoch(self, said: Mapping[str, float], step: int, *, better: bool) -> None:
-        """Log an epoch, and keep its weights if they are the best so far."""
-        seconds = round(self.progress.seconds, 2)
-        row = {"epoch": self.progress.epoch, "step": step, **said, "seconds": seconds}
-        self.history.add(row)
-        if better:
-            state = self.network.state_dict()
-            self.best = {name: value.clone() for name, value in state.items()}
-        self.losses = []
-
-    def save(self, step: int) -> None:
-        """Write a checkpoint; the one before it is kept too."""
-        losses = torch.stack(self.losses) if self.losses else torch.empty(0)
-        state = {
-            "global_step": step,
-            "network": self.network.state_dict(),
-            "companion": self.companion.state_dict() if self.companion else {},
-            "optimiser": self.optimiser.state_dict(),
-            "rate": self.rate.state_dict(),
-            "progress": asdict(self.progress),
-            "losses": losses,
-            "best": self.best,
-        }
-        write_checkpoint(checkpoint_path(self.folder, step), state)
-        forget_checkpoints(self.folder)
-        self.saved = time.monotonic()

@@ -204,20 +204,22 @@ class TwoFields:
         """Number of labelled galaxies, drawn equally often, that would be as good."""
         return len(self.labelled) if self.chances is None else effective_number(self.chances)
 
-    def __call__(self, *, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
-        """Batches number ``start`` to ``stop``, each of ``batch_size`` labelled galaxies."""
-        return prefetched(self._batch(step, batch_size) for step in range(start, stop))
+    def __call__(
+        self, *, batch_size: int, start: int, stop: int, part: slice = slice(None)
+    ) -> Iterator[Batch]:
+        """Batches number ``start`` to ``stop``: a part of ``batch_size`` galaxies, and partners."""
+        return prefetched(self._batch(step, batch_size, part) for step in range(start, stop))
 
-    def _batch(self, step: int, size: int) -> Batch:
+    def _batch(self, step: int, size: int, part: slice) -> Batch:
         places = self._places(step, size)
-        rows = self.labelled[places]
+        rows = self.labelled[places[part]]
         batch = replace(read_batch(self.source, rows), z=torch.from_numpy(self.z[rows]))
         if self.target is None or self.offered is None or self.magnitudes is None:
             return batch
         wanted, offered = self.magnitudes
         rng = np.random.default_rng([self.seed, PARTNERS, step])
         partners = self.offered[match_magnitudes(wanted[places], offered, rng=rng)]
-        return beside(batch, read_batch(self.target, partners))
+        return beside(batch, read_batch(self.target, partners[part]))
 
     def _places(self, step: int, size: int) -> Ints:
         everyone = np.arange(len(self.labelled))
