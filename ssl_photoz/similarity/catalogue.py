@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.spatial import cKDTree
 
+from ssl_photoz.catalog.identity import IDENTITY_ARCSEC, means_none, same_galaxy
 from ssl_photoz.catalog.ids import exact_ids
 from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.sky import Sky, chord_of, sphere_points
@@ -21,7 +22,6 @@ from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
 
 SAME_OBJECT_ARCSEC = 2.0
-IDENTITY_ARCSEC = 10.0  # rows of one id that lie further apart are different galaxies
 PHOTOZ = ("z_phot", "z_lo", "z_hi")
 
 
@@ -57,7 +57,8 @@ class Catalogue:
 
         Raises:
             DataError: If the table cannot be read, or has no columns ``id`` and ``z_phot``.
-            MismatchError: If it has none of these galaxies.
+            MismatchError: If it has none of these galaxies: ids, where it has positions also near
+                them.
         """
         table = read_table(path)
         if not {"id", "z_phot"} <= set(table):
@@ -66,7 +67,9 @@ class Catalogue:
                 f"ssl-photoz predict wrote"
             )
         theirs = exact_ids(path, "id", table["id"], whole=self.id.dtype.kind in "iu")
-        found = find_ids(theirs, self.id)
+        nowhere = np.full(len(theirs), np.nan)
+        place = (numbers_of(table[n])[0] if n in table else nowhere for n in ("ra", "dec"))
+        found = find_galaxies((theirs, *place), self.identity)
         if not (found >= 0).any():
             raise MismatchError(
                 f"{path} predicts redshifts of {len(table['id'])} galaxies, none of them among "
@@ -99,6 +102,11 @@ class Catalogue:
         away = 3600 * np.degrees(angular_separation(*here, *there))
         return np.where(np.isnan(away), np.inf, away)
 
+    @property
+    def identity(self) -> tuple[Array, Doubles, Doubles]:
+        """What tells galaxies apart: ids, right ascension and declination, each (N,)."""
+        return self.id, self.ra, self.dec
+
     @cached_property
     def points(self) -> Doubles:
         """Positions on the unit sphere, (N, 3); NaN where there are none."""
@@ -108,7 +116,8 @@ class Catalogue:
         """Which galaxies are one of the others, shape (N,).
 
         Those within 2 arcsec of one, and those with its id, unless they lie more than 10 arcsec
-        from it: an id at several places, such as a 0 that means none, is no identity.
+        from it: an id at several places, such as a 0 that means none, is no identity. A galaxy
+        without a position and with an id that means none is like no other, not even itself.
         """
         same = np.zeros(len(self), bool)
         on_sky = np.isfinite(self.points).all(axis=1)
@@ -116,13 +125,15 @@ class Catalogue:
         if len(there) and on_sky.any():
             chords, _ = cKDTree(there).query(self.points[on_sky])
             same[on_sky] = chords < chord_of(SAME_OBJECT_ARCSEC)
+        none = means_none(self.id)
         order = np.argsort(others.id, kind="stable")
         sought = others.id[order]
         first, last = (np.searchsorted(sought, self.id, side) for side in ("left", "right"))
         for row in np.flatnonzero(last > first):
             namesakes = others.points[order[first[row] : last[row]]]
             apart = np.linalg.norm(namesakes - self.points[row], axis=1)
-            same[row] |= not (apart > chord_of(IDENTITY_ARCSEC)).all()
+            close = apart <= chord_of(IDENTITY_ARCSEC)
+            same[row] |= bool((close | (np.isnan(apart) & ~none[row])).any())
         return same
 
     def take(self, rows: Ints) -> Catalogue:
@@ -158,8 +169,40 @@ def _places(ids: Array, wanted: Array) -> Ints:
     return first[again]
 
 
+Identity = tuple[Array, Array, Array]
+"""Ids, right ascension and declination in degrees, each (N,)."""
+
+
+def find_galaxies(known: Identity, wanted: Identity) -> Ints:
+    """Row of each wanted galaxy among known ones: the first, or -1; shape (m,).
+
+    They have the same id (`find_ids`), and lie within 10 arcsec where both have positions. Where
+    several galaxies share an id, one without a position is not found.
+    """
+    (ids, *place), (asked, *there) = known, wanted
+    found = find_ids(ids, asked)
+    away = np.linalg.norm(sphere_points(*there) - sphere_points(*place)[found], axis=1)
+    hits = np.flatnonzero(found >= 0)
+    first = find_ids(ids, ids)
+    repeated = np.bincount(first, minlength=len(ids)) > 1
+    repeated |= np.bincount(found[hits], minlength=len(ids)) > 1
+    found = np.where(away > chord_of(IDENTITY_ARCSEC), -1, found) if len(ids) else found
+    rows = np.flatnonzero(repeated[first])
+    if not len(rows):
+        return found
+    names = find_ids(ids, asked[hits])
+    hits, names = hits[repeated[names]], names[repeated[names]]
+    galaxy = same_galaxy(
+        np.concatenate([ids[rows], ids[names]]),
+        *(np.concatenate([a[rows], b[hits]]) for a, b in zip(place, there, strict=True)),
+    )
+    at = find_ids(galaxy[: len(rows)], galaxy[len(rows) :])
+    found[hits] = np.where(at < 0, -1, rows[at])
+    return found
+
+
 def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
-    """Row of the galaxy with an id; of the first, if the id is repeated.
+    """Row of the galaxy with an id; the first, if it has several.
 
     Args:
         embeddings: The store, for its rejects table.
@@ -167,7 +210,8 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
         wanted: The id as text; compared as a number where ids are numbers.
 
     Raises:
-        DataError: If there is none; says so if its cutout was rejected when embedding.
+        DataError: If there is none, which says so if its cutout was rejected when embedding, or if
+            several galaxies share the id.
     """
     if catalogue.id.dtype.kind in "iu":
         plain = re.fullmatch(r"0|-?[1-9][0-9]*", wanted.strip())  # 0123 is not galaxy 123
@@ -175,6 +219,12 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
     else:
         matches = np.flatnonzero(catalogue.id.astype(str) == wanted)
     if len(matches):
+        galaxies = len(np.unique(same_galaxy(*catalogue.take(matches).identity)))
+        if galaxies > 1:
+            raise DataError(
+                f"{galaxies} galaxies at different places share the id {wanted}; query by ra= and "
+                f"dec= instead"
+            )
         return int(matches[0])
     rejects = pq.read_table(embeddings.folder / "rejects.parquet").to_pylist()
     reasons = [reject["reason"] for reject in rejects if reject["id"] == wanted]
