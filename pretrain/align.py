@@ -113,6 +113,7 @@ def _make(
     config: dict[str, Any],
     parents: dict[str, str],
 ) -> None:
+    from ssl_photoz.catalog.identity import means_none
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
     from ssl_photoz.encoders.artefact import save_encoder
@@ -130,7 +131,8 @@ def _make(
         labelled = labelled[choose(len(labelled), config["labels"], seed=training.seed)]
         print(f"{len(selection.rows)} cutouts to train on, {len(labelled)} of them with redshift")
         steps = _train(selection, encoder, labelled, split, out, config)
-        learnt = cutouts.column("id")[labelled].tolist() if config["label_loss"].weight else []
+        learnt = cutouts.column("id")[labelled[: None if config["label_loss"].weight else 0]]
+        learnt = learnt[~means_none(learnt)].tolist()
         facts: dict[str, Any] = {
             "simulated": cutouts.source.simulated or card.simulated,
             "split": card.split,

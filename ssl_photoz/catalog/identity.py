@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -12,6 +14,9 @@ from ssl_photoz.core.types import Array, Bools, Ints
 
 IDENTITY_ARCSEC = 10.0  # rows of one id that lie further apart are different galaxies
 NO_IDS = ("0", "-1", "-9", "-99", "-999", "-9999", "", "nan", "none", "null", "--", "n/a")
+
+Identity = tuple[Array, Array, Array]
+"""Ids, right ascension and declination in degrees, each (N,)."""
 
 
 def means_none(ids: Array) -> Bools:
@@ -58,6 +63,88 @@ def scattered(ids: Array, ra: Array, dec: Array) -> tuple[int, int]:
     owner[galaxy] = member
     galaxies = np.bincount(owner, minlength=1)
     return int((galaxies > 1).sum()), int((galaxies[member] > 1).sum())
+
+
+def describe_shared(ids: Array, ra: Array, dec: Array) -> str:
+    """Say how many ids are no identity; empty text if all are."""
+    shared, rows = scattered(ids, ra, dec)
+    if not shared:
+        return ""
+    return f"{shared} ids at several places, in {rows} rows: told apart by position"
+
+
+def find_ids(ids: Array, wanted: Array) -> Ints:
+    """Where each wanted id stands among ids: its first place, or -1; shape (m,).
+
+    Args:
+        ids: Integers or text, shape (N,).
+        wanted: Integers or text, shape (m,); compared as text unless both are integers. Text that
+            is not there is sought without the spaces around it.
+    """
+    if ids.dtype.kind in "iu" and wanted.dtype.kind in "iu":
+        return _places(ids, wanted)
+    ids, wanted = ids.astype(str), wanted.astype(str)
+    found = _places(ids, wanted)
+    if (found < 0).any():
+        found = np.where(found < 0, _places(np.char.strip(ids), np.char.strip(wanted)), found)
+    return found
+
+
+def identity_of(columns: Mapping[str, Array]) -> Identity:
+    """Ids and positions of a table with a column ``id``; NaN where it has no ``ra`` or ``dec``."""
+    nowhere = np.full(len(columns["id"]), np.nan)
+    return columns["id"], columns.get("ra", nowhere), columns.get("dec", nowhere)
+
+
+def pair_galaxies(one: Identity, other: Identity) -> tuple[Ints, Ints]:
+    """Rows of the galaxies that are in both tables, each once, in the order of their ids.
+
+    Returns:
+        Rows of one and of the other, (p,) each.
+    """
+    found = find_galaxies(other, one)
+    hits = np.flatnonzero(found >= 0)
+    theirs, first = np.unique(found[hits], return_index=True)
+    mine = hits[first]
+    order = np.argsort(one[0][mine], kind="stable")
+    return mine[order], theirs[order]
+
+
+def _places(ids: Array, wanted: Array) -> Ints:
+    sought, again = np.unique(wanted, return_inverse=True)
+    place = np.minimum(np.searchsorted(sought, ids), len(sought) - 1)
+    hits = np.flatnonzero(sought[place] == ids) if len(sought) else np.empty(0, np.int64)
+    first = np.full(len(sought), -1, np.int64)
+    first[place[hits[::-1]]] = hits[::-1]  # the first hit is written last, and stays
+    return first[again]
+
+
+def find_galaxies(known: Identity, wanted: Identity) -> Ints:
+    """Row of each wanted galaxy among known ones: the first, or -1; shape (m,).
+
+    They have the same id (`find_ids`), and lie within 10 arcsec where both have positions. Where
+    several galaxies share an id, one without a position is not found.
+    """
+    (ids, *place), (asked, *there) = known, wanted
+    found = find_ids(ids, asked)
+    away = np.linalg.norm(sphere_points(*there) - sphere_points(*place)[found], axis=1)
+    hits = np.flatnonzero(found >= 0)
+    first = find_ids(ids, ids)
+    repeated = np.bincount(first, minlength=len(ids)) > 1
+    repeated |= np.bincount(found[hits], minlength=len(ids)) > 1
+    found = np.where(away > chord_of(IDENTITY_ARCSEC), -1, found) if len(ids) else found
+    rows = np.flatnonzero(repeated[first])
+    if not len(rows):
+        return found
+    names = find_ids(ids, asked[hits])
+    hits, names = hits[repeated[names]], names[repeated[names]]
+    galaxy = same_galaxy(
+        np.concatenate([ids[rows], ids[names]]),
+        *(np.concatenate([a[rows], b[hits]]) for a, b in zip(place, there, strict=True)),
+    )
+    at = find_ids(galaxy[: len(rows)], galaxy[len(rows) :])
+    found[hits] = np.where(at < 0, -1, rows[at])
+    return found
 
 
 def _parts(member: Ints, ids: Array, ra: Array, dec: Array) -> Ints:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import means_none
 from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError
 from ssl_photoz.core.types import Array, Floats, Ints, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
@@ -239,7 +240,7 @@ def _contaminated(embeddings: Embeddings) -> Array:
         return np.empty(0, str)
     ids = _as_text(embeddings.column("id"))
     held_out = embeddings.column("split").astype(str) != "train"
-    found: Array = ids[held_out & np.isin(ids, _as_text(seen))]
+    found: Array = ids[held_out & np.isin(ids, _as_text(seen)) & ~means_none(ids)]
     return found
 
 

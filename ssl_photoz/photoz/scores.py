@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import identity_of, pair_galaxies
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.statistics import SIGMA_PER_MAD
 from ssl_photoz.core.types import Array, Doubles
@@ -71,7 +72,8 @@ def compare(
     """Compare probes with baselines on the galaxies that both predict.
 
     Args:
-        mine: Columns of a prediction table: ``id``, ``z_spec``, ``z_phot_<probe>``.
+        mine: Columns of a prediction table: ``id``, ``z_spec``, ``z_phot_<probe>``, and ``ra`` and
+            ``dec`` where they are known.
         theirs: Those of the baseline's table.
         pairs: Name of each probe of mine to the baseline's probe to compare it with.
         baseline: Name of the baseline.
@@ -83,7 +85,7 @@ def compare(
     Raises:
         DataError: If fewer than 10 galaxies are in both tables.
     """
-    _, rows, other_rows = np.intersect1d(mine["id"], theirs["id"], return_indices=True)
+    rows, other_rows = pair_galaxies(identity_of(mine), identity_of(theirs))
     if len(rows) < FEWEST_LABELS:
         raise DataError(
             f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "

@@ -12,7 +12,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.spatial import cKDTree
 
-from ssl_photoz.catalog.identity import IDENTITY_ARCSEC, means_none, same_galaxy
+from ssl_photoz.catalog.identity import (
+    IDENTITY_ARCSEC,
+    Identity,
+    find_galaxies,
+    identity_of,
+    means_none,
+    same_galaxy,
+)
 from ssl_photoz.catalog.ids import exact_ids
 from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.sky import Sky, chord_of, sphere_points
@@ -67,8 +74,8 @@ class Catalogue:
                 f"ssl-photoz predict wrote"
             )
         theirs = exact_ids(path, "id", table["id"], whole=self.id.dtype.kind in "iu")
-        nowhere = np.full(len(theirs), np.nan)
-        place = (numbers_of(table[n])[0] if n in table else nowhere for n in ("ra", "dec"))
+        _, ra, dec = identity_of(table)
+        place = numbers_of(ra)[0], numbers_of(dec)[0]
         found = find_galaxies((theirs, *place), self.identity)
         if not (found >= 0).any():
             raise MismatchError(
@@ -103,7 +110,7 @@ class Catalogue:
         return np.where(np.isnan(away), np.inf, away)
 
     @property
-    def identity(self) -> tuple[Array, Doubles, Doubles]:
+    def identity(self) -> Identity:
         """What tells galaxies apart: ids, right ascension and declination, each (N,)."""
         return self.id, self.ra, self.dec
 
@@ -141,64 +148,6 @@ class Catalogue:
         columns = (self.id, self.ra, self.dec, self.z, self.split)
         photoz = {name: values[rows] for name, values in self.photoz.items()}
         return Catalogue(*(column[rows] for column in columns), photoz=photoz)
-
-
-def find_ids(ids: Array, wanted: Array) -> Ints:
-    """Where each wanted id stands among ids: its first place, or -1; shape (m,).
-
-    Args:
-        ids: Integers or text, shape (N,).
-        wanted: Integers or text, shape (m,); compared as text unless both are integers. Text that
-            is not there is sought without the spaces around it.
-    """
-    if ids.dtype.kind in "iu" and wanted.dtype.kind in "iu":
-        return _places(ids, wanted)
-    ids, wanted = ids.astype(str), wanted.astype(str)
-    found = _places(ids, wanted)
-    if (found < 0).any():
-        found = np.where(found < 0, _places(np.char.strip(ids), np.char.strip(wanted)), found)
-    return found
-
-
-def _places(ids: Array, wanted: Array) -> Ints:
-    sought, again = np.unique(wanted, return_inverse=True)
-    place = np.minimum(np.searchsorted(sought, ids), len(sought) - 1)
-    hits = np.flatnonzero(sought[place] == ids) if len(sought) else np.empty(0, np.int64)
-    first = np.full(len(sought), -1, np.int64)
-    first[place[hits[::-1]]] = hits[::-1]  # the first hit is written last, and stays
-    return first[again]
-
-
-Identity = tuple[Array, Array, Array]
-"""Ids, right ascension and declination in degrees, each (N,)."""
-
-
-def find_galaxies(known: Identity, wanted: Identity) -> Ints:
-    """Row of each wanted galaxy among known ones: the first, or -1; shape (m,).
-
-    They have the same id (`find_ids`), and lie within 10 arcsec where both have positions. Where
-    several galaxies share an id, one without a position is not found.
-    """
-    (ids, *place), (asked, *there) = known, wanted
-    found = find_ids(ids, asked)
-    away = np.linalg.norm(sphere_points(*there) - sphere_points(*place)[found], axis=1)
-    hits = np.flatnonzero(found >= 0)
-    first = find_ids(ids, ids)
-    repeated = np.bincount(first, minlength=len(ids)) > 1
-    repeated |= np.bincount(found[hits], minlength=len(ids)) > 1
-    found = np.where(away > chord_of(IDENTITY_ARCSEC), -1, found) if len(ids) else found
-    rows = np.flatnonzero(repeated[first])
-    if not len(rows):
-        return found
-    names = find_ids(ids, asked[hits])
-    hits, names = hits[repeated[names]], names[repeated[names]]
-    galaxy = same_galaxy(
-        np.concatenate([ids[rows], ids[names]]),
-        *(np.concatenate([a[rows], b[hits]]) for a, b in zip(place, there, strict=True)),
-    )
-    at = find_ids(galaxy[: len(rows)], galaxy[len(rows) :])
-    found[hits] = np.where(at < 0, -1, rows[at])
-    return found
 
 
 def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:

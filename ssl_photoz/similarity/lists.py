@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import find_galaxies, find_ids
 from ssl_photoz.catalog.ids import exact_ids, refuse_rows
 from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.catalogue import Catalogue, find_galaxies, find_ids
+from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.settings import MatchConfig, Missing
 
 MAX_ROWS = 100_000
@@ -64,8 +65,10 @@ def read_list(
     for name in ("id", "targetid"):
         if name in columns:
             ids = exact_ids(path, name, columns[name], whole=catalogue.id.dtype.kind in "iu")
-            placed = {"ra", "dec"} <= set(columns)
-            place = tuple(numbers_of(columns[one])[0] for one in ("ra", "dec")) if placed else None
+            ra, dec = columns.get("ra"), columns.get("dec")
+            if ra is None or dec is None:
+                return match_ids(ids, catalogue, config)
+            place = numbers_of(ra)[0], numbers_of(dec)[0]
             return match_ids(ids, catalogue, config, place=place)
     if {"ra", "dec"} <= set(columns):
         ra, dec = (_real(path, name, columns[name]) for name in ("ra", "dec"))
