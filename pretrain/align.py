@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError
@@ -126,6 +128,8 @@ def _make(
     split = SplitConfig.of(card.split)
     with Cutouts.open(data) as cutouts:
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.about)
+        every = training_labels(cutouts, np.arange(len(cutouts)), split)
+        choose(len(every), config["labels"], seed=training.seed)  # refused before cutouts are read
         selection = RowSelection(cutouts, out, mask, resident=config["machine"].resident)
         labelled = training_labels(cutouts, selection.rows, split)
         labelled = labelled[choose(len(labelled), config["labels"], seed=training.seed)]

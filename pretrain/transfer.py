@@ -76,11 +76,11 @@ def transfer(
     from ssl_photoz.photoz.end_to_end import (
         compare_nz,
         labelled_galaxies,
-        require_comparable,
         save_network,
         validation_score,
         without_features,
     )
+    from ssl_photoz.photoz.experiment import require_comparable
     from ssl_photoz.photoz.figures import title_of
     from ssl_photoz.photoz.scores import table
     from ssl_photoz.training.supervised.artefact import load_network, whole_path
@@ -90,7 +90,7 @@ def transfer(
     from ssl_photoz.training.transfer.fields import TwoFields, matched_views, target_rows
 
     out, baselines = Path(out), tuple(map(Path, versus))
-    require_comparable(NAME, baselines)
+    require_comparable([NAME], baselines)
     given = {"data": whole_path(data), "target": whole_path(target)}
     parents = {name: artefact.fingerprint(one) for name, one in given.items()}
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(baselines)}
@@ -109,6 +109,8 @@ def transfer(
         print(f"{out} is already made")
         return load_network(out)
     with Cutouts.open(data) as here, Cutouts.open(target) as there:
+        every = np.arange(len(here))  # too few labels are refused before every cutout is read
+        labelled_galaxies(labelled_rows(here, every, split), here.column, training)
         rows = labelled_rows(here, good_rows(here)[0], split)
         rows, galaxies = labelled_galaxies(rows, here.column, training)
         offered, known = target_rows(there, split)

@@ -133,15 +133,17 @@ def _search(
     said = read_verdicts(verdicts) if verdicts else []
     asked = truth.read_truth(embeddings, dwarf)
     known, learnt = truth.learn_verdicts(asked, catalogue, said)
-    search = fit_dwarf_search(embeddings, catalogue, index, known, classifier)
     test, train = (known.rows(catalogue.split == split) for split in ("test", "train"))
+    selected = select_by_columns(evaluation.cuts, lambda name: embeddings.column(name)[test])
+    strata = read_strata(embeddings, test, evaluation.magnitude, evaluation.population)
+    search = fit_dwarf_search(embeddings, catalogue, index, known, classifier)
     rows, among = candidate_rows(catalogue, hidden=index.hidden)
     tested, ranked = score_together(search, embeddings, index, test, rows, voted=classifier.voted)
     metrics = scores.save_scores(
         *(out, search, tested),
         known.restricted_to(search.names).labels[test],
-        selected=select_by_columns(evaluation.cuts, lambda name: embeddings.column(name)[test]),
-        strata=read_strata(embeddings, test, evaluation.magnitude, evaluation.population),
+        selected=selected,
+        strata=strata,
         base_rate=evaluation.base_rate,
         seed=classifier.seed,
         facts={

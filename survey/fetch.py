@@ -83,6 +83,8 @@ def fetch(
         **{"layer": layer, **asdict(frame), "dust": dust, "columns": asdict(columns)},
         **{"source": source, "catalogue_sha256": artefact.sha256_of(Path(catalogue))},
     }
+    columns_out = cutout_columns(table, frame.bands, ebv_mag)
+    artefact.require_place(out, folder=False)
     folder = out.with_name(out.name + ".fetching")
     if is_made(out, identity):
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +107,7 @@ def fetch(
             "fetched_from": source,
             "ebv_source": ebv_source,
         }
-        assemble(out, journal, cutout_columns(table, frame.bands, ebv_mag), attributes, identity)
+        assemble(out, journal, columns_out, attributes, identity)
     shutil.rmtree(folder)
     for reason, count in Counter(journal.reasons.values()).most_common(20):
         print(f"  {count:>9} rejected: {reason}")

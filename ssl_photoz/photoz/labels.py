@@ -106,6 +106,15 @@ def read_labelled(
     """
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     keep = usable_labels(z)
+    side = embeddings.column("split").astype(str)[keep]
+    for split in SPLITS:
+        if (known := int((side == split).sum())) < FEWEST_LABELS:
+            raise DataError(
+                f"{embeddings.folder} has {known} usable redshifts (finite, > 0) in its "
+                f"{split} split, expected at least {FEWEST_LABELS}; embed more labelled galaxies, "
+                f"or pretrain with other split fractions"
+            )
+    binned = None if magnitude is None else embeddings.column(magnitude)[keep]
     some = Labelled(
         features=np.concatenate(
             [batch[part] for batch, part in in_step(embeddings, features, keep)]
@@ -114,18 +123,9 @@ def read_labelled(
         id=embeddings.column("id")[keep],
         ra=embeddings.column("ra")[keep],
         dec=embeddings.column("dec")[keep],
-        magnitude=None if magnitude is None else embeddings.column(magnitude)[keep],
+        magnitude=binned,
     )
-    side = embeddings.column("split").astype(str)[keep]
-    splits = {split: some.take(side == split) for split in SPLITS}
-    for split, galaxies in splits.items():
-        if len(galaxies) < FEWEST_LABELS:
-            raise DataError(
-                f"{embeddings.folder} has {len(galaxies)} usable redshifts (finite, > 0) in its "
-                f"{split} split, expected at least {FEWEST_LABELS}; embed more labelled galaxies, "
-                f"or pretrain with other split fractions"
-            )
-    return splits
+    return {split: some.take(side == split) for split in SPLITS}
 
 
 def describe_labels(embeddings: Embeddings, counts: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from ssl_photoz.catalog.identity import identity_of, pair_galaxies
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.statistics import SIGMA_PER_MAD
-from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.photoz import metrics
 from ssl_photoz.photoz.base import Prediction
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
@@ -85,12 +85,7 @@ def compare(
     Raises:
         DataError: If fewer than 10 galaxies are in both tables.
     """
-    rows, other_rows = pair_galaxies(identity_of(mine), identity_of(theirs))
-    if len(rows) < FEWEST_LABELS:
-        raise DataError(
-            f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "
-            f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
-        )
+    rows, other_rows = shared_galaxies(mine, theirs, baseline)
     said = []
     for probe, other in pairs.items():
         for metric in COMPARED:
@@ -113,6 +108,23 @@ def compare(
                 }
             )
     return said
+
+
+def shared_galaxies(
+    mine: Mapping[str, Array], theirs: Mapping[str, Array], baseline: str
+) -> tuple[Ints, Ints]:
+    """Rows of the galaxies that two tables share, by ``id`` and, where known, ``ra`` and ``dec``.
+
+    Raises:
+        DataError: If they are fewer than 10.
+    """
+    rows, other_rows = pair_galaxies(identity_of(mine), identity_of(theirs))
+    if len(rows) < FEWEST_LABELS:
+        raise DataError(
+            f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "
+            f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
+        )
+    return rows, other_rows
 
 
 def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +76,19 @@ class Estimates:
         return some.take(theirs), Estimates(self.id[mine], taken, density, (ra[mine], dec[mine]))
 
 
+def require_steps(steps: Sequence[str]) -> None:
+    """Refuse steps that a table cannot take.
+
+    Raises:
+        ConfigError: If one fits a head to features.
+    """
+    if refused := [s for s in steps if s not in ("balanced", "calibrated")]:
+        raise ConfigError(
+            f"steps={refused} fit a head to features; with predictions= expected any of balanced "
+            f"and calibrated"
+        )
+
+
 def correct_estimates(
     estimates: Estimates,
     splits: Mapping[str, Labelled],
@@ -104,11 +117,7 @@ def correct_estimates(
         [1] Saerens, Latinne & Decaestecker 2002, Neural Computation 14, 21, eq. 2.4.
     """
     steps = recipe.config.steps
-    if refused := [s for s in steps if s not in ("balanced", "calibrated")]:
-        raise ConfigError(
-            f"steps={refused} fit a head to features; with predictions= expected any of balanced "
-            f"and calibrated"
-        )
+    require_steps(steps)
     matched = {split: estimates.of(splits[split]) for split in ("val", "test")}
     some = {split: galaxies for split, (galaxies, _) in matched.items()}
     _require(len(some["test"]), "test")
