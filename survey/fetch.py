@@ -92,23 +92,27 @@ def fetch(
         return Cutouts.open(out)
     if coadds is not None:
         require_coadds(coadds, frame)
-    artefact.begin(folder, "cutouts", config=identity, parents={})
-    with open_journal(folder, len(table), frame.shape) as journal:
-        require_room(folder, journal)
-        gather(
-            journal, table, frame, layer=layer, coadds=coadds, workers=workers, service=service
-        )  # fmt: skip
-        attributes = {
-            "bands": ",".join(frame.bands),
-            "pixscale_arcsec": frame.pixscale_arcsec,
-            "calibrated": frame.native,
-            "simulated": table.simulated,
-            "layer": layer,
-            "fetched_from": source,
-            "ebv_source": ebv_source,
-        }
-        assemble(out, journal, columns_out, attributes, identity)
-    shutil.rmtree(folder)
+    attributes = {
+        "bands": ",".join(frame.bands),
+        "pixscale_arcsec": frame.pixscale_arcsec,
+        "calibrated": frame.native,
+        "simulated": table.simulated,
+        "layer": layer,
+        "fetched_from": source,
+        "ebv_source": ebv_source,
+    }
+    with artefact.claimed(folder):
+        if is_made(out, identity):  # by a process that was at work in the folder until now
+            shutil.rmtree(folder)
+            return Cutouts.open(out)
+        artefact.begin(folder, "cutouts", config=identity, parents={})
+        with open_journal(folder, len(table), frame.shape) as journal:
+            require_room(folder, journal)
+            gather(
+                journal, table, frame, layer=layer, coadds=coadds, workers=workers, service=service
+            )  # fmt: skip
+            assemble(out, journal, columns_out, attributes, identity)
+        shutil.rmtree(folder)
     for reason, count in Counter(journal.reasons.values()).most_common(20):
         print(f"  {count:>9} rejected: {reason}")
     print(

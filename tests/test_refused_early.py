@@ -1,4 +1,4 @@
-"""What can be refused is refused before the part that takes long, which here must not be reached."""
+"""What can be refused is refused before the part that takes long, which is not reached here."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def test_columns_that_are_not_there(tmp_path, make_store):
             store.folder, tmp_path / "index", out, evaluation=EvaluationConfig(population="kind")
         ),
     ):
-        with pytest.raises(ArtefactError, match="column|no '"):
+        with pytest.raises(ArtefactError, match=r"column|no '"):
             verb()
     assert not out.exists()
 

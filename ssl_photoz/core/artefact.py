@@ -298,7 +298,27 @@ def begin(
     return True
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes from working in a folder, which is made, whatever cards are written.
+
+    Raises:
+        ConfigError: If nothing can be written there.
+        ArtefactError: If another process is at work in the folder.
+    """
+    require_place(folder, folder=True)
+    _claim(folder)
+    key = folder.resolve()
+    _KEPT.add(key)
+    try:
+        yield
+    finally:
+        _KEPT.discard(key)
+        _release(folder)
+
+
 _CLAIMED: dict[Path, int] = {}
+_KEPT: set[Path] = set()  # claimed beyond the card
 
 
 def _claim(folder: Path) -> None:
@@ -337,6 +357,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _release(folder: Path) -> None:
+    if folder.resolve() in _KEPT:
+        return
     handle = _CLAIMED.pop(folder.resolve(), None)
     if handle is not None:
         os.close(handle)
