@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError
@@ -113,6 +115,7 @@ def _make(
     config: dict[str, Any],
     parents: dict[str, str],
 ) -> None:
+    from ssl_photoz.catalog.identity import means_none
     from ssl_photoz.cutouts.extinction import corrected, correction_note
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
@@ -130,12 +133,15 @@ def _make(
         encoder.require(size_px=cutouts.source.size_px, **cutouts.source.kind)
         if note := correction_note(cutouts, wanted=wanted):
             print(note)
+        every = training_labels(cutouts, np.arange(len(cutouts)), split)
+        choose(len(every), config["labels"], seed=training.seed)  # refused before cutouts are read
         selection = RowSelection(cutouts, out, mask, resident=config["machine"].resident)
         labelled = training_labels(cutouts, selection.rows, split)
         labelled = labelled[choose(len(labelled), config["labels"], seed=training.seed)]
         print(f"{len(selection.rows)} cutouts to train on, {len(labelled)} of them with redshift")
         steps = _train(selection, encoder, labelled, split, out, config)
-        learnt = cutouts.column("id")[labelled].tolist() if config["label_loss"].weight else []
+        learnt = cutouts.column("id")[labelled[: None if config["label_loss"].weight else 0]]
+        learnt = learnt[~means_none(learnt)].tolist()
         facts: dict[str, Any] = {
             "simulated": cutouts.source.simulated or card.simulated,
             "split": card.split,

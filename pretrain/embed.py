@@ -56,6 +56,7 @@ def embed(
         raise ConfigError("shard_rows and batch_size must be at least 1")
     import torch
 
+    from ssl_photoz.catalog.identity import describe_shared
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.embeddings.embed import as_encoder_takes, embed_cutouts
@@ -78,6 +79,8 @@ def embed(
     cutouts = Cutouts.open(data)
     try:
         as_encoder_takes(loaded, cutouts)
+        if shared := describe_shared(*(cutouts.column(name) for name in ("id", "ra", "dec"))):
+            print(shared)
         if not artefact.begin(out, "embeddings", ignore=("data", "mask"), **made):
             print(f"{out} is already made")
             return Embeddings.open(out)

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
@@ -91,7 +93,7 @@ def supervise(
     if nearby and versus:
         raise ConfigError("versus compares redshifts; leave it out with head.kind=nearby")
     from ssl_photoz.cutouts.mask import cutout_parents
-    from ssl_photoz.photoz.end_to_end import require_comparable
+    from ssl_photoz.photoz.experiment import require_comparable
     from ssl_photoz.training import ranks
     from ssl_photoz.training.supervised.artefact import load_network, whole_path
 
@@ -101,7 +103,7 @@ def supervise(
     name = name if start is None else "fine_tuned"
     if label is None:
         label = f"z < {head.nearby.z_max:g}" if nearby else "trained end to end"
-    require_comparable(name, baselines)
+    require_comparable([name], baselines)
     kind, parents = "classifier" if nearby else "probe", cutout_parents(data, mask)
     if isinstance(start, str | Path):
         parents["encoder"] = artefact.sha256_of(Path(start))
@@ -151,13 +153,19 @@ def _make(
     from ssl_photoz.cutouts.sample import typical_noise
     from ssl_photoz.cutouts.supervision import central_crops, labelled_rows, supervised_batches
     from ssl_photoz.encoders.artefact import load_encoder
-    from ssl_photoz.nearby.baselines import describe_comparison, nearby_score, save_classifier
+    from ssl_photoz.nearby.baselines import (
+        describe_comparison,
+        nearby_score,
+        require_baselines,
+        save_classifier,
+    )
     from ssl_photoz.photoz.end_to_end import (
         labelled_galaxies,
         save_network,
         seen_before,
         validation_score,
     )
+    from ssl_photoz.photoz.experiment import require_comparable
     from ssl_photoz.photoz.figures import title_of
     from ssl_photoz.photoz.scores import table
     from ssl_photoz.training import ranks
@@ -174,6 +182,16 @@ def _make(
             print(note)
         card = encoder.card if encoder else artefact.Card()
         split = SplitConfig.of(card["split"]) if card.get("split") else config["split"]
+        if encoder is not None:
+            encoder.require(size_px=source.size_px, **source.kind)
+        every = np.arange(len(cutouts))  # too few labels are refused before every cutout is read
+        _, galaxies = labelled_galaxies(
+            labelled_rows(cutouts, every, split), cutouts.column, training
+        )
+        require_comparable([name], config["versus"], galaxies["test"])
+        if nearby:
+            require_baselines(galaxies, head.nearby)
+        columns = {cut: cutouts.column(cut) for cut in head.nearby.cuts}
         good = ranks.on_rank_zero(lambda: good_rows(cutouts, masked=masked_rows(config["mask"]))[0])
         rows = labelled_rows(cutouts, good, split)
         rows, galaxies = labelled_galaxies(rows, cutouts.column, training)
@@ -200,7 +218,7 @@ def _make(
             config=training,
             folder=out,
         )
-        columns = {name: cutouts.column(name)[rows["test"]] for name in head.nearby.cuts}
+        columns = {cut: values[rows["test"]] for cut, values in columns.items()}
     facts: dict[str, Any] = {"label": config["label"], "calibrated": source.calibrated, **seen}
     facts["simulated"] = source.simulated or card.simulated
     same: dict[str, Any] = {"config": config, "parents": parents}

@@ -70,12 +70,12 @@ def transfer(
     """
     if model.network == "capsules":
         raise ConfigError("network=capsules cannot be transferred: give resnet or small_cnn")
-    from ssl_photoz.photoz.end_to_end import require_comparable
+    from ssl_photoz.photoz.experiment import require_comparable
     from ssl_photoz.training import ranks
     from ssl_photoz.training.supervised.artefact import load_network, whole_path
 
     out, baselines = Path(out), tuple(map(Path, versus))
-    require_comparable(NAME, baselines)
+    require_comparable([NAME], baselines)
     given = {"data": whole_path(data), "target": whole_path(target)}
     parents = {name: artefact.fingerprint(one) for name, one in given.items()}
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(baselines)}
@@ -132,6 +132,8 @@ def _make(
     with Cutouts.open(data) as seen_here, Cutouts.open(target) as seen_there:
         wanted = config["model"].encoder.extinction_corrected
         here, there = corrected_alike(seen_here, seen_there, wanted=wanted)
+        every = np.arange(len(here))  # too few labels are refused before every cutout is read
+        labelled_galaxies(labelled_rows(here, every, split), here.column, training)
         good = ranks.on_rank_zero(lambda: good_rows(here)[0])
         rows = labelled_rows(here, good, split)
         rows, galaxies = labelled_galaxies(rows, here.column, training)

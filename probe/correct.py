@@ -73,12 +73,15 @@ def correct(
     if artefact.already_made(out, "probe", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return ProbeFolder.open(out)
+    estimates = None if table is None else tables.Estimates.read(table)
+    if estimates is not None:
+        tables.require_steps(correction.steps)
     splits, facts = read_sample(store, sample)
     for some in splits.values():
         require_magnitudes(magnitudes_of(some))
     recipe = Recipe.of(splits["train"], correction, seed=sample.seed)
     predicted: Any
-    if table is None:
+    if estimates is None:
         galaxies = {split: splits[split] for split in ("val", "test")}
         answers = correct_features(
             splits["train"],
@@ -89,7 +92,6 @@ def correct(
         )
         predicted = outcome.with_intervals(answers, splits["val"])
     else:
-        estimates = tables.Estimates.read(table)
         predicted, galaxies = tables.correct_estimates(estimates, splits, recipe=recipe)
     metrics = outcome.save_steps(
         out,

@@ -82,7 +82,7 @@ def dwarfs(
     said = None if verdicts is None else Path(verdicts)
     if candidates is not None:
         made = DwarfCandidates.open(candidates)
-        known = read_verdicts(said) if said else {}
+        known = read_verdicts(said) if said else []
         return propose_table(made, searched, store, out, n=propose, verdicts=known)
     made = _search(
         *(searched, store, out, said, dwarf, classifier, evaluation),
@@ -93,7 +93,7 @@ def dwarfs(
     if propose and looks.exists():
         print(f"{looks} is there already, and is not written again: verdicts may stand in it")
     elif propose:
-        known = read_verdicts(said) if said else {}
+        known = read_verdicts(said) if said else []
         propose_table(made, searched, store, looks, n=propose, verdicts=known)
     return made
 
@@ -130,18 +130,20 @@ def _search(
         print(f"{out} is already made")
         return candidates.DwarfCandidates.open(out)
     catalogue = Catalogue.read(embeddings)
-    said = read_verdicts(verdicts) if verdicts else {}
+    said = read_verdicts(verdicts) if verdicts else []
     asked = truth.read_truth(embeddings, dwarf)
     known, learnt = truth.learn_verdicts(asked, catalogue, said)
-    search = fit_dwarf_search(embeddings, catalogue, index, known, classifier)
     test, train = (known.rows(catalogue.split == split) for split in ("test", "train"))
+    selected = select_by_columns(evaluation.cuts, lambda name: embeddings.column(name)[test])
+    strata = read_strata(embeddings, test, evaluation.magnitude, evaluation.population)
+    search = fit_dwarf_search(embeddings, catalogue, index, known, classifier)
     rows, among = candidate_rows(catalogue, hidden=index.hidden)
     tested, ranked = score_together(search, embeddings, index, test, rows, voted=classifier.voted)
     metrics = scores.save_scores(
         *(out, search, tested),
         known.restricted_to(search.names).labels[test],
-        selected=select_by_columns(evaluation.cuts, lambda name: embeddings.column(name)[test]),
-        strata=read_strata(embeddings, test, evaluation.magnitude, evaluation.population),
+        selected=selected,
+        strata=strata,
         base_rate=evaluation.base_rate,
         seed=classifier.seed,
         facts={
@@ -153,7 +155,7 @@ def _search(
         *(out, embeddings, catalogue, index, search, ranked),
         rows=rows,
         confirmed=train[known.labels[train, 0] == 1],
-        words=truth.words_of(catalogue, said),
+        words=truth.words_of(catalogue, said).words,
         among=among,
         top=top,
         base_rate=evaluation.base_rate,

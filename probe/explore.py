@@ -62,9 +62,9 @@ def explore(
     run = Path(run)
     listening = _listen(host, port)
     opened = open_run(run)
+    journal = Journal(Path(verdicts or run / "verdicts.csv"), opened.catalogue)
     rows = Rows(opened.embeddings, memory_bytes=int(memory_gb * 2**30))
     rows.warm()
-    journal = Journal(Path(verdicts or run / "verdicts.csv"), opened.catalogue)
     galaxies = Galaxies(opened, rows, journal, k=k)
     galaxies.look_alikes(rows.vector(0), row=0)  # loads what the first click would wait for
     app = make_app(

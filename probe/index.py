@@ -75,16 +75,17 @@ def index(
             if name in ("k", "bin_width") or value != getattr(QualityConfig, name)
         },
     }  # in the shape of version 0.1, whose indexes still grow
-    made = (out / "card.json").exists()
-    found = _made_before(out, config) if made else _build(out, store, search, config)
-    if made and found.card.embeddings == store.sha256 and found.hides(hidden):
-        print(f"{out} is already made")
-        return found
-    if found.card.embeddings != store.sha256:
-        found = _grow(out, store, search)
-    found = found.hiding(hidden)
-    scores = measure_quality(found, store, quality, seed=search.seed)
-    found.save(out, config=config, quality=scores)
+    with artefact.claimed(out):
+        made = (out / "card.json").exists()
+        found = _made_before(out, config) if made else _build(out, store, search, config)
+        if made and found.card.embeddings == store.sha256 and found.hides(hidden):
+            print(f"{out} is already made")
+            return found
+        if found.card.embeddings != store.sha256:
+            found = _grow(out, store, search)
+        found = found.hiding(hidden)
+        scores = measure_quality(found, store, quality, seed=search.seed)
+        found.save(out, config=config, quality=scores)
     print(f"{len(found)} of {len(store)} galaxies searchable in {out}; {found.describe()}")
     if scores is not None:
         print(quality_line(str(out), scores))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.training.supervised.settings import BandsConfig
@@ -73,6 +74,8 @@ def predict(
     if density is not None and Path(density).suffix != ".parquet":
         ending = Path(density).suffix
         raise ConfigError(f"density={density} ends in {ending!r}, expected .parquet")
+    if density is not None:
+        artefact.require_place(Path(density), folder=False)
     if bands.measure:
         if mask is not None or density is not None:
             raise ConfigError("bands.measure measures on the test galaxies: no mask=, no density=")
@@ -100,12 +103,13 @@ def _from_embeddings(
 ) -> Path:
     from ssl_photoz.catalog import tables
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz import apply, artefact
+    from ssl_photoz.photoz import apply
+    from ssl_photoz.photoz.artefact import check_belongs, load_probe
 
     tables.require_suffix(out)
     store = Embeddings.open(embeddings)
-    card, probe = artefact.load_probe(folder, which)
-    artefact.check_belongs(folder, card, store)
+    card, probe = load_probe(folder, which)
+    check_belongs(folder, card, store)
     wanted = apply.wanted_rows(store, rows)
     ids = store.column("id")
     tables.require_writable(out, {"id": ids if which == "knn" else ids[wanted]})

@@ -76,7 +76,11 @@ def _probes(
 ) -> ProbeFolder:
     """Fit, score, compare, draw, save."""
     from ssl_photoz.photoz.artefact import save_probe
-    from ssl_photoz.photoz.experiment import compare_with, fit_and_score
+    from ssl_photoz.photoz.experiment import (
+        compare_with,
+        fit_and_score,
+        require_comparable,
+    )
     from ssl_photoz.photoz.figures import save_figures, title_of
     from ssl_photoz.photoz.folders import ProbeFolder
     from ssl_photoz.photoz.labels import read_sample
@@ -90,7 +94,9 @@ def _probes(
     if artefact.already_made(out, "probe", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return ProbeFolder.open(out)
+    require_comparable(probes, versus)
     splits, facts = read_sample(embeddings, sample)
+    require_comparable(probes, versus, splits["test"])
     outcome = fit_and_score(splits, ("mean", *probes), seed=sample.seed)
     metrics = for_json(
         {
@@ -135,6 +141,9 @@ def _densities(
     if artefact.already_made(out, "pdf", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return DensityFolder.open(out)
+    seeing = None
+    if densities.seeing is not None:
+        seeing = density_table.per_test_galaxy(embeddings, densities.seeing)
     splits, facts = read_sample(embeddings, sample)
     fitted = fit_calibrated(
         splits["train"],
@@ -146,8 +155,8 @@ def _densities(
     test, by = splits["test"], {}
     if test.magnitude is not None:
         by[str(sample.magnitude)] = test.magnitude
-    if densities.seeing is not None:
-        by[densities.seeing] = density_table.per_test_galaxy(embeddings, densities.seeing)
+    if seeing is not None:
+        by[str(densities.seeing)] = seeing
     density, scores = score_calibrated(fitted, test, by=by)
     facts = {
         **facts,

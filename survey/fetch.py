@@ -83,6 +83,8 @@ def fetch(
         **{"layer": layer, **asdict(frame), "dust": dust, "columns": asdict(columns)},
         **{"source": source, "catalogue_sha256": artefact.sha256_of(Path(catalogue))},
     }
+    columns_out = cutout_columns(table, frame.bands, ebv_mag)
+    artefact.require_place(out, folder=False)
     folder = out.with_name(out.name + ".fetching")
     if is_made(out, identity):
         shutil.rmtree(folder, ignore_errors=True)
@@ -90,23 +92,27 @@ def fetch(
         return Cutouts.open(out)
     if coadds is not None:
         require_coadds(coadds, frame)
-    artefact.begin(folder, "cutouts", config=identity, parents={})
-    with open_journal(folder, len(table), frame.shape) as journal:
-        require_room(folder, journal)
-        gather(
-            journal, table, frame, layer=layer, coadds=coadds, workers=workers, service=service
-        )  # fmt: skip
-        attributes = {
-            "bands": ",".join(frame.bands),
-            "pixscale_arcsec": frame.pixscale_arcsec,
-            "calibrated": frame.native,
-            "simulated": table.simulated,
-            "layer": layer,
-            "fetched_from": source,
-            "ebv_source": ebv_source,
-        }
-        assemble(out, journal, cutout_columns(table, frame.bands, ebv_mag), attributes, identity)
-    shutil.rmtree(folder)
+    attributes = {
+        "bands": ",".join(frame.bands),
+        "pixscale_arcsec": frame.pixscale_arcsec,
+        "calibrated": frame.native,
+        "simulated": table.simulated,
+        "layer": layer,
+        "fetched_from": source,
+        "ebv_source": ebv_source,
+    }
+    with artefact.claimed(folder):
+        if is_made(out, identity):  # by a process that was at work in the folder until now
+            shutil.rmtree(folder)
+            return Cutouts.open(out)
+        artefact.begin(folder, "cutouts", config=identity, parents={})
+        with open_journal(folder, len(table), frame.shape) as journal:
+            require_room(folder, journal)
+            gather(
+                journal, table, frame, layer=layer, coadds=coadds, workers=workers, service=service
+            )  # fmt: skip
+            assemble(out, journal, columns_out, attributes, identity)
+        shutil.rmtree(folder)
     for reason, count in Counter(journal.reasons.values()).most_common(20):
         print(f"  {count:>9} rejected: {reason}")
     print(

@@ -67,7 +67,7 @@ def inspect(
     from ssl_photoz.core import artefact
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.qa.catalogue_file import catalogue_at
-    from ssl_photoz.qa.masking import make_mask
+    from ssl_photoz.qa.masking import make_mask, mask_is_made
     from ssl_photoz.qa.page import write_page
     from ssl_photoz.qa.summary import summarise
 
@@ -79,6 +79,8 @@ def inspect(
     if not page and mask is None:
         raise ConfigError("page=false leaves nothing to do: give mask=FOLDER for a mask")
     out = Path(out)
+    if page:
+        artefact.require_place(out, folder=True)
     if page and read_as is None and not isinstance(data, Cutouts):
         if catalogue := catalogue_at(Path(data)):
             print(catalogue.as_text())
@@ -88,6 +90,8 @@ def inspect(
     about |= {"read_as": read_as}
     made: Summary | Path = out
     with Cutouts.open(data, **about, in_order=True) as cutouts:
+        if mask is not None:
+            mask_is_made(Path(mask), cutouts, checks, reject=reject, **about)
         if page:
             made = summarise(cutouts, sample=sample)
             print(made.as_text())

@@ -16,6 +16,7 @@ from ssl_photoz.catalog.columns import (
     guess_roles,
     survey_id_columns,
 )
+from ssl_photoz.catalog.identity import describe_shared
 from ssl_photoz.catalog.ids import is_rounded
 from ssl_photoz.catalog.redshifts import numbers_of, read_redshifts
 from ssl_photoz.catalog.tables import SUFFIXES, from_astropy, read_table, read_text_table
@@ -88,9 +89,11 @@ class Catalogue:
         if self.roles.z:
             z = f"{self.roles.z}; {read_redshifts(self.columns[self.roles.z]).as_text()}"
         repeated = len(self) - len(np.unique(self.ids))
+        shared = describe_shared(self.ids, self.ra, self.dec)
         lines = [
             f"{self.path}: {len(self)} rows" + (" (SIMULATED)" if self.simulated else ""),
             f"  ids        {self.ids_from}; {repeated} rows repeat an id",
+            *([f"             {shared}"] if shared else []),
             f"  position   {self.roles.ra}, {self.roles.dec} (degrees)",
             f"  redshift   {z}",
         ]

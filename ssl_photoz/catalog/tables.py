@@ -23,7 +23,7 @@ from ssl_photoz.catalog.delimited import (
     with_gaps,
 )
 from ssl_photoz.catalog.writable import to_arrow, to_column
-from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.artefact import atomic_path, require_place
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array
 
@@ -41,10 +41,12 @@ def require_suffix(path: Path) -> None:
     """Refuse a path that `write_table` could not write.
 
     Raises:
-        ConfigError: If its suffix is none of .parquet, .fits, .csv and .vot.
+        ConfigError: If its suffix is none of .parquet, .fits, .csv and .vot, or nothing can be
+            written there.
     """
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"out={path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
+    require_place(path, folder=False)
 
 
 def require_writable(path: Path, columns: Mapping[str, Array]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_photoz.core import provenance
-from ssl_photoz.core.errors import ArtefactError, MismatchError
+from ssl_photoz.core.errors import ArtefactError, ConfigError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
 from ssl_photoz.core.version import __version__
 
@@ -185,6 +185,28 @@ def read_card(folder: Path, *kinds: str) -> Card:
     return card
 
 
+def require_place(out: Path, *, folder: bool) -> None:
+    """Refuse a place where nothing can be written; call it before the work.
+
+    Args:
+        out: What is to be written; nothing is made.
+        folder: Whether it is to be a folder, or a file.
+
+    Raises:
+        ConfigError: If a file is where a folder is to be, or a folder where a file is to be, or if
+            the folder around it cannot be written to.
+    """
+    if out.exists() and out.is_dir() != folder:
+        found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
+        raise ConfigError(f"out={out} is {found}, expected {wanted} to write; give another out=")
+    place = out.absolute()
+    above = next(p for p in ((place, *place.parents) if folder else place.parents) if p.exists())
+    if not above.is_dir():
+        raise ConfigError(f"out={out} lies below {above}, which is a file; give another out=")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(f"out={out}: no permission to write in {above}; give another out=")
+
+
 def already_made(
     folder: Path,
     kind: str,
@@ -207,12 +229,27 @@ def already_made(
         True if it is there; False if the folder holds no finished artefact.
 
     Raises:
-        MismatchError: If a finished artefact made otherwise is in the way.
+        ConfigError: If nothing can be written there.
+        MismatchError: If a finished artefact made otherwise is in the way, or unfinished work of
+            another kind.
     """
+    require_place(folder, folder=True)
     if not (folder / "card.json").exists():
+        _refuse_other_work(folder, kind)
         return False
     _require_same(folder, kind, read_card(folder, kind), config, parents, ignore)
     return True
+
+
+def _refuse_other_work(folder: Path, kind: str) -> None:
+    started = folder / "started.json"
+    if not started.exists() or all(path.name in NO_WORK for path in folder.iterdir()):
+        return
+    if (other := read_json(started).get("kind")) != kind:
+        raise MismatchError(
+            f"{folder} holds unfinished {other} work, expected a folder for {kind}; give another "
+            f"out=, or delete the folder"
+        )
 
 
 def begin(
@@ -244,6 +281,7 @@ def begin(
         MismatchError: If the folder holds work, finished or not, made with other settings.
         ArtefactError: If another process is at work in the folder.
     """
+    require_place(folder, folder=True)
     _claim(folder)
     try:
         if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
@@ -260,7 +298,27 @@ def begin(
     return True
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes from working in a folder, which is made, whatever cards are written.
+
+    Raises:
+        ConfigError: If nothing can be written there.
+        ArtefactError: If another process is at work in the folder.
+    """
+    require_place(folder, folder=True)
+    _claim(folder)
+    key = folder.resolve()
+    _KEPT.add(key)
+    try:
+        yield
+    finally:
+        _KEPT.discard(key)
+        _release(folder)
+
+
 _CLAIMED: dict[Path, int] = {}
+_KEPT: set[Path] = set()  # claimed beyond the card
 
 
 def _claim(folder: Path) -> None:
@@ -299,6 +357,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _release(folder: Path) -> None:
+    if folder.resolve() in _KEPT:
+        return
     handle = _CLAIMED.pop(folder.resolve(), None)
     if handle is not None:
         os.close(handle)

@@ -81,6 +81,7 @@ def pack(
         MismatchError: If another file is in the way, or the mask was made for other data.
         DataError: If the crop does not fit, the disk is too small, or the pixels are too faint.
     """
+    artefact.require_place(out, folder=False)
     source = cutouts.source
     size_px, dtype = kept_size(source, size_px), source.dtype if source.dtype == "uint8" else dtype
     identity = {

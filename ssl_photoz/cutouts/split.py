@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_photoz.catalog.identity import same_galaxy
 from ssl_photoz.core.errors import ConfigError, ShapeError
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 
@@ -133,10 +134,10 @@ def assign_splits(
     """Assign every row to train, val or test by its place on the sky.
 
     The HEALPix cell of an object, hashed with the seed, decides; so the same galaxy falls on
-    the same side in every file, in any order and at every catalogue size. Rows that share an id
-    go together, by the lowest-numbered of their cells. Rows whose id has no usable position go
-    to train. With ``config.counts``, rows are drawn at random instead; rows of one id stay
-    together, and what is left over goes to train.
+    the same side in every file, in any order and at every catalogue size. Rows of one galaxy
+    (`same_galaxy`: of one id, where positions agree) go together, by the lowest-numbered of their
+    cells. Galaxies without a usable position go to train. With ``config.counts``, galaxies are
+    drawn at random instead, and what is left over goes to train.
 
     Args:
         ra: Right ascension, degrees, shape (N,).
@@ -154,30 +155,30 @@ def assign_splits(
     if not ra.shape == dec.shape == ids.shape == (len(ids),):
         raise ShapeError(f"ra {ra.shape}, dec {dec.shape} and ids {ids.shape} must all be (N,)")
     if config.counts is not None:
-        return _by_count(ids, config.counts, config.seed)
+        return _by_count(same_galaxy(ids, ra, dec), config.counts, config.seed)
     cells = _cells(ra, dec, config.nside)
-    _, member = np.unique(ids, return_inverse=True)
+    galaxy = same_galaxy(ids, ra, dec)
     first_cell = np.full(len(ids), NO_CELL)
-    np.minimum.at(first_cell, member, cells)
-    cells = first_cell[member]
+    np.minimum.at(first_cell, galaxy, cells)
+    cells = first_cell[galaxy]
     draw = uniform_hash(cells, config.seed)
     val_from, test_from = config.fractions[0], config.fractions[0] + config.fractions[1]
     side = (draw >= val_from).astype(int) + (draw >= test_from)
     return np.where(cells == NO_CELL, SPLITS[0], np.array(SPLITS)[side])
 
 
-def _by_count(ids: Array, counts: tuple[int, int, int], seed: int) -> NDArray[np.str_]:
-    """Deal ids in a drawn order to test, then val, then train, until each has its rows."""
-    if sum(counts) > len(ids):
+def _by_count(galaxy: Ints, counts: tuple[int, int, int], seed: int) -> NDArray[np.str_]:
+    """Deal galaxies in a drawn order to test, then val, then train, until each has its rows."""
+    if sum(counts) > len(galaxy):
         raise ConfigError(
-            f"split.counts are {counts}, {sum(counts)} rows in all; there are {len(ids)}"
+            f"split.counts are {counts}, {sum(counts)} rows in all; there are {len(galaxy)}"
         )
-    _, member, rows_of_id = np.unique(ids, return_inverse=True, return_counts=True)
-    order = np.argsort(uniform_hash(np.arange(len(rows_of_id)), seed), kind="stable")
-    dealt_before = np.cumsum(rows_of_id[order]) - rows_of_id[order]
+    rows_of = np.bincount(galaxy)
+    order = np.argsort(uniform_hash(np.arange(len(rows_of)), seed), kind="stable")
+    dealt_before = np.cumsum(rows_of[order]) - rows_of[order]
     side = np.empty(len(order), np.int64)
     side[order] = np.searchsorted((counts[2], counts[2] + counts[1]), dealt_before, side="right")
-    return np.array(SPLITS[::-1])[side][member]
+    return np.array(SPLITS[::-1])[side][galaxy]
 
 
 def uniform_hash(cells: Ints, seed: int) -> Doubles:

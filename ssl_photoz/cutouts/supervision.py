@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_photoz.catalog.identity import Identity, find_galaxies
 from ssl_photoz.core.errors import MismatchError
-from ssl_photoz.core.types import Array, Ints
+from ssl_photoz.core.types import Ints
 from ssl_photoz.cutouts.batches import Batch, prefetched, read_batch
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
@@ -61,17 +62,16 @@ def central_crops(cutouts: Cutouts, rows: Ints, *, size_px: int) -> Iterator[Ten
     return (batch.flux for batch in batches)
 
 
-def rows_of_ids(cutouts: Cutouts, ids: Array) -> Ints:
-    """First row of each id, in the order given.
+def rows_of_galaxies(cutouts: Cutouts, galaxies: Identity) -> Ints:
+    """First row of each galaxy, in the order given.
 
     Raises:
-        MismatchError: If an id is not in the file.
+        MismatchError: If a galaxy is not in the file.
     """
-    known, first = np.unique(cutouts.column("id"), return_index=True)
-    at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    if (missing := known[at] != ids).any():
+    rows = find_galaxies((cutouts.id, cutouts.ra, cutouts.dec), galaxies)
+    if (missing := rows < 0).any():
         raise MismatchError(
-            f"{int(missing.sum())} of {len(ids)} galaxies are not in {cutouts.source.path} (first: "
-            f"id {ids[missing][0]}); give the file that the network was trained on"
+            f"{int(missing.sum())} of {len(rows)} galaxies are not in {cutouts.source.path} "
+            f"(first: id {galaxies[0][missing][0]}); give the file that the network was trained on"
         )
-    return np.asarray(first[at])
+    return rows

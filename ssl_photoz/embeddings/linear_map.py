@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.identity import identity_of, pair_galaxies
 from ssl_photoz.core.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
 from ssl_photoz.embeddings.store import (
@@ -52,7 +53,8 @@ def fit_map(
     Args:
         target: Embeddings to map.
         reference: Embeddings to map them to.
-        method: ``shift``, ``coral``, or ``procrustes``, for which galaxies are paired by ``id``.
+        method: ``shift``, ``coral``, or ``procrustes``, for which galaxies are paired by id
+            and position.
         ridge: Ridge of `fit_coral`.
 
     Raises:
@@ -121,11 +123,13 @@ def _with_mapped(table: pa.Table, mapped: LinearMap) -> pa.Table:
 
 def _paired(target: Embeddings, reference: Embeddings, rows: list[Ints]) -> list[Ints]:
     """Rows of the galaxies that are in both, in one order."""
-    mine, theirs = target.column("id")[rows[0]], reference.column("id")[rows[1]]
-    shared, here, there = np.intersect1d(mine, theirs, return_indices=True)
-    if len(shared) < FEWEST_PAIRS:
+    names = ("id", "ra", "dec")
+    mine = {name: target.column(name)[rows[0]] for name in names}
+    theirs = {name: reference.column(name)[rows[1]] for name in names}
+    here, there = pair_galaxies(identity_of(mine), identity_of(theirs))
+    if len(here) < FEWEST_PAIRS:
         raise DataError(
-            f"{len(shared)} galaxies outside the test skies are in both {target.folder} and "
+            f"{len(here)} galaxies outside the test skies are in both {target.folder} and "
             f"{reference.folder}, expected at least {FEWEST_PAIRS} pairs; use method=coral, which "
             f"needs none"
         )

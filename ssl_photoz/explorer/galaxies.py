@@ -16,7 +16,8 @@ from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.explorer.run import Run
 from ssl_photoz.explorer.stored import Columns, Rows
-from ssl_photoz.nearby.verdicts import add_verdict, read_verdicts
+from ssl_photoz.nearby.truth import words_of
+from ssl_photoz.nearby.verdicts import add_verdict, last_words, read_verdicts
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.query import LookAlikes, look_alikes
 
@@ -166,12 +167,12 @@ class Journal:
         self.path = path
         self._catalogue = catalogue
         self._lock = threading.Lock()
-        known = read_verdicts(path) if path.exists() else {}
-        self._last = {name: line.verdict for name, line in known.items()}
+        self._last = read_verdicts(path) if path.exists() else []
+        self._words = words_of(catalogue, self._last).words
 
     def of(self, row: int) -> str | None:
         """Last verdict on a galaxy; None if it has none."""
-        return self._last.get(str(self._catalogue.id[row]))
+        return str(self._words[row]) or None
 
     def add(self, row: int, verdict: str) -> None:
         """Write a verdict down.
@@ -183,12 +184,16 @@ class Journal:
         ra, dec = float(self._catalogue.ra[row]), float(self._catalogue.dec[row])
         with self._lock:
             line = add_verdict(self.path, id=name, ra=ra, dec=dec, verdict=verdict)
-            self._last[line.id] = line.verdict
+            self._last = last_words([*self._last, line])
+            namesakes = np.flatnonzero(self._catalogue.id == name)
+            near = self._catalogue.take(namesakes)
+            itself = near.is_any_of(near.take(np.flatnonzero(namesakes == row)))
+            self._words[namesakes[itself | (namesakes == row)]] = verdict
 
     def counts(self) -> dict[str, int]:
         """How many galaxies last got each verdict."""
         with self._lock:
-            return dict(Counter(self._last.values()))
+            return dict(Counter(line.verdict for line in self._last))
 
 
 class Match(NamedTuple):

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import Identity, find_galaxies, identity_of
 from ssl_photoz.catalog.lowz_cuts import select_by_columns
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError
-from ssl_photoz.core.types import Array, Bools, Doubles, Floats
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.nearby.heads import average_precision, fit_logistic
 from ssl_photoz.nearby.purity import draw_purity, measure_purity, measure_selection
@@ -81,20 +82,32 @@ def nearby_score(
     return lambda answer: validation_precision(-answer, truth["val"])
 
 
+def require_baselines(galaxies: Mapping[str, Labelled], config: NearbyConfig) -> None:
+    """Check, before it costs a training, that its baseline can be made.
+
+    Raises:
+        MismatchError: If one of the galaxies has no embedding.
+    """
+    if config.embeddings is not None:
+        store = Embeddings.open(config.embeddings)
+        for some in galaxies.values():
+            _rows(store, (some.id, some.ra, some.dec))
+
+
 def frozen_head(
-    embeddings: Embeddings, ids: Mapping[str, Array], truth: Mapping[str, Bools]
+    embeddings: Embeddings, galaxies: Mapping[str, Identity], truth: Mapping[str, Bools]
 ) -> Doubles:
     """Scores of test galaxies by a logistic regression on embeddings, chosen on validation.
 
     Args:
         embeddings: Embeddings of the same cutouts.
-        ids: ``train``, ``val`` and ``test`` to identifiers, shape (N,).
+        galaxies: ``train``, ``val`` and ``test`` to ids and positions, each (N,).
         truth: ``train``, ``val`` and ``test`` to whether each is nearby, shape (N,).
 
     Raises:
         MismatchError: If one of the galaxies has no embedding.
     """
-    vectors = {split: _vectors(embeddings, some) for split, some in ids.items()}
+    vectors = {split: _vectors(embeddings, some) for split, some in galaxies.items()}
     labels = {split: some.astype(np.float32)[:, None] for split, some in truth.items()}
     head = fit_logistic(
         vectors["train"], labels["train"], val_vectors=vectors["val"], val_labels=labels["val"]
@@ -131,8 +144,8 @@ def save_classifier(
     truth = tell_nearby({k: some.z for k, some in galaxies.items()}, z_max=config.z_max)
     methods: dict[str, Doubles] = {name: score}
     if config.embeddings is not None:
-        ids = {k: some.id for k, some in galaxies.items()}
-        methods[FROZEN] = frozen_head(Embeddings.open(config.embeddings), ids, truth)
+        who = {k: (some.id, some.ra, some.dec) for k, some in galaxies.items()}
+        methods[FROZEN] = frozen_head(Embeddings.open(config.embeddings), who, truth)
     test = galaxies["test"]
     metrics = save_comparison(
         folder,
@@ -218,15 +231,18 @@ def describe_comparison(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _vectors(embeddings: Embeddings, ids: Array) -> Floats:
-    known = embeddings.column("id")
-    order = np.argsort(known, kind="stable")
-    at = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
-    rows = order[at]
-    if (missing := known[rows] != ids).any():
+def _rows(embeddings: Embeddings, galaxies: Identity) -> Ints:
+    known = identity_of({name: embeddings.column(name) for name in ("id", "ra", "dec")})
+    rows = find_galaxies(known, galaxies)
+    if (missing := rows < 0).any():
         raise MismatchError(
-            f"{int(missing.sum())} of {len(ids)} galaxies have no row in {embeddings.folder} "
-            f"(first: id {ids[missing][0]}); give embeddings of the same cutout file"
+            f"{int(missing.sum())} of {len(rows)} galaxies have no row in {embeddings.folder} "
+            f"(first: id {galaxies[0][missing][0]}); give embeddings of the same cutout file"
         )
+    return rows
+
+
+def _vectors(embeddings: Embeddings, galaxies: Identity) -> Floats:
+    rows = _rows(embeddings, galaxies)
     unique, back = np.unique(rows, return_inverse=True)
     return np.asarray(take_vectors(embeddings, unique)[back], dtype=np.float32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import same_galaxy
 from ssl_photoz.catalog.sky import chord_of, sphere_points
 from ssl_photoz.catalog.tables import read_table, write_table
 from ssl_photoz.core import artefact
@@ -90,7 +91,8 @@ class DwarfCandidates:
 def first_of_each(catalogue: Catalogue, ordered: Ints, *, known: Ints) -> Ints:
     """Rows of a ranked list without repeats, best first.
 
-    Rows with the same id, or within 2 arcsec, are one object, as are rows joined by such a row.
+    Rows of one galaxy (`same_galaxy`), or within 2 arcsec, are one object, as are rows joined by
+    such a row.
     An object that is also among ``known`` galaxies is left out altogether.
 
     Args:
@@ -102,7 +104,8 @@ def first_of_each(catalogue: Catalogue, ordered: Ints, *, known: Ints) -> Ints:
     from scipy.sparse.csgraph import connected_components
 
     rows = np.concatenate([known, ordered])
-    pairs = np.concatenate([_same_id(catalogue.id[rows]), _close(catalogue.take(rows))])
+    some = catalogue.take(rows)
+    pairs = np.concatenate([_chained(same_galaxy(*some.identity)), _close(some)])
     links = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(len(rows), len(rows)))
     _, group = connected_components(links, directed=False)
     _, first = np.unique(group, return_index=True)
@@ -266,10 +269,10 @@ def _draw(path: Path, embeddings: Embeddings, table: Mapping[str, Array], *, amo
     draw_montage(path, wrap(panels, columns=COLUMNS), title=title)
 
 
-def _same_id(ids: Array) -> Ints:
-    """Pairs of places that chain each id's rows, shape (p, 2)."""
-    order = np.argsort(ids, kind="stable")
-    same: Bools = ids[order][1:] == ids[order][:-1]
+def _chained(galaxy: Ints) -> Ints:
+    """Pairs of places that chain each galaxy's rows, shape (p, 2)."""
+    order = np.argsort(galaxy, kind="stable")
+    same: Bools = galaxy[order][1:] == galaxy[order][:-1]
     return np.stack([order[:-1][same], order[1:][same]], axis=1)
 
 
@@ -290,7 +293,7 @@ def propose_table(
     out: Path,
     *,
     n: int,
-    verdicts: Mapping[str, Verdict],
+    verdicts: Sequence[Verdict],
 ) -> Path:
     """Choose which galaxies of a list to look at next, and write the table to fill in.
 
@@ -300,7 +303,7 @@ def propose_table(
         embeddings: The store.
         out: File to write, .csv.
         n: Galaxies to look at, at most.
-        verdicts: Those there are, by id; these galaxies are not proposed again.
+        verdicts: Those there are; these galaxies are not proposed again.
 
     Returns:
         Path of the table.
@@ -317,7 +320,7 @@ def propose_table(
             f"{embeddings.folder} is {embeddings.sha256[:12]}; run dwarfs on these embeddings"
         )
     catalogue, table = Catalogue.read(embeddings), candidates.probabilities()
-    words = words_of(catalogue, verdicts)
+    words = words_of(catalogue, verdicts).words
     rows = np.asarray(table["row"], np.int64)
     asked = np.isnan(catalogue.z[rows]) & (catalogue.split[rows] == "train") & (words[rows] == "")
     if not asked.any():

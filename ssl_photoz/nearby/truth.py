@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import IDENTITY_ARCSEC, same_galaxy
+from ssl_photoz.catalog.sky import chord_of, sphere_points
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.nearby.settings import DwarfConfig
@@ -81,14 +84,47 @@ def read_truth(embeddings: Embeddings, config: DwarfConfig, *, abs_mag: str = "a
     return Truth(tuple(asked), tuple(says for says, _ in asked.values()), labels)
 
 
-def words_of(catalogue: Catalogue, verdicts: Mapping[str, Verdict]) -> Array:
-    """What was said of each galaxy, empty text where nothing was, shape (N,)."""
-    said = {name: one.verdict for name, one in verdicts.items()}
-    return np.array([said.get(str(one), "") for one in catalogue.id.tolist()], dtype=str)
+class Words(NamedTuple):
+    """Verdicts beside the galaxies of a catalogue.
+
+    Attributes:
+        words: Verdict on each galaxy, empty text where there is none, shape (N,).
+        not_found: Verdicts on galaxies that are not in the catalogue.
+        ambiguous: Verdicts without a position whose id several galaxies share; not used.
+    """
+
+    words: Array
+    not_found: int
+    ambiguous: int
+
+
+def words_of(catalogue: Catalogue, verdicts: Sequence[Verdict]) -> Words:
+    """Find the galaxies that were judged: by id, and where they are if an id is not enough.
+
+    Raises:
+        DataError: If a position is no number.
+    """
+    names = catalogue.id.astype(str)
+    order = np.argsort(names, kind="stable")
+    asked = np.array([one.id for one in verdicts], str)
+    first, last = (np.searchsorted(names[order], asked, side) for side in ("left", "right"))
+    words, missing, ambiguous = np.full(len(names), "", "U9"), 0, 0
+    for place, verdict in enumerate(verdicts):
+        rows = order[first[place] : last[place]]
+        here = sphere_points(*np.array(verdict.place)[:, None])[0]
+        if np.isfinite(here).all():
+            apart = np.linalg.norm(catalogue.points[rows] - here, axis=1)
+            rows = rows[~(apart > chord_of(IDENTITY_ARCSEC))]
+        elif len(set(same_galaxy(*catalogue.take(rows).identity).tolist())) > 1:
+            ambiguous += 1
+            continue
+        missing += not len(rows)
+        words[rows] = verdict.verdict
+    return Words(words, missing, ambiguous)
 
 
 def learn_verdicts(
-    truth: Truth, catalogue: Catalogue, verdicts: Mapping[str, Verdict]
+    truth: Truth, catalogue: Catalogue, verdicts: Sequence[Verdict]
 ) -> tuple[Truth, dict[str, int]]:
     """Let verdicts answer the first question where the catalogue has no answer.
 
@@ -99,13 +135,18 @@ def learn_verdicts(
     Args:
         truth: Without verdicts.
         catalogue: Catalogue of the same galaxies.
-        verdicts: Verdicts by id as text, from `verdicts.read_verdicts`.
+        verdicts: The last on each galaxy, from `verdicts.read_verdicts`.
 
     Returns:
         The truth with them, and how many were used as ``dwarf``, ``not_dwarf`` and ``junk``,
-        ``not_used`` (another split, or a redshift is known) and ``not_found`` (no such id).
+        ``not_used`` (another split, or a redshift is known), ``not_found`` (no such galaxy) and
+        ``ambiguous`` (no position, and an id that several galaxies share).
+
+    Raises:
+        DataError: If the position of a verdict is no number.
     """
-    words, labels = words_of(catalogue, verdicts), truth.labels.copy()
+    said, labels = words_of(catalogue, verdicts), truth.labels.copy()
+    words = said.words
     train = catalogue.split == "train"
     open_question = train & np.isnan(labels[:, 0])
     labels[train & (words == "junk")] = np.nan
@@ -113,9 +154,8 @@ def learn_verdicts(
         labels[open_question & (words == word), 0] = label
     used = (train & (words == "junk")) | (open_question & (words != ""))
     counts = {word: int((used & (words == word)).sum()) for word in (DWARF, "not_dwarf", "junk")}
-    known = set(map(str, catalogue.id.tolist()))
     counts["not_used"] = int(((words != "") & ~used).sum())
-    counts["not_found"] = sum(name not in known for name in verdicts)
+    counts |= {"not_found": said.not_found, "ambiguous": said.ambiguous}
     return replace(truth, labels=labels), counts
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from ssl_photoz.catalog.identity import same_galaxy
 from ssl_photoz.core.errors import DataError
 
 WORDS = ("dwarf", "not_dwarf", "junk")
@@ -30,6 +34,20 @@ class Verdict(NamedTuple):
     dec: str
     verdict: str
     when: str
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Right ascension and declination, degrees; NaN where there is none.
+
+        Raises:
+            DataError: If they are no numbers.
+        """
+        try:
+            return float(self.ra or "nan"), float(self.dec or "nan")
+        except ValueError:
+            raise DataError(
+                f"verdict on {self.id}: position {self.ra!r}, {self.dec!r}, expected degrees"
+            ) from None
 
 
 def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) -> Verdict:
@@ -61,8 +79,8 @@ def add_verdict(path: Path, *, id: object, ra: float, dec: float, verdict: str) 
     return line
 
 
-def read_verdicts(path: Path) -> dict[str, Verdict]:
-    """Read a CSV of verdicts, the last word on each galaxy, by its id as text.
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read a CSV of verdicts, the last word on each galaxy.
 
     Lines whose verdict is empty are still to be filled in, and are passed over.
 
@@ -81,7 +99,20 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     for number, line in enumerate(lines, 2):
         if line.verdict:
             _require_word(line.verdict, where=f"{path}, line {number}")
-    return {line.id: line for line in lines if line.verdict}
+    return last_words([line for line in lines if line.verdict])
+
+
+def last_words(lines: Sequence[Verdict]) -> list[Verdict]:
+    """The last of the verdicts on each galaxy; ids tell galaxies apart where positions agree.
+
+    Raises:
+        DataError: If a position is no number.
+    """
+    if not lines:
+        return []
+    ra, dec = np.array([line.place for line in lines]).T
+    galaxy = same_galaxy(np.array([line.id for line in lines], str), ra, dec)
+    return list(dict(zip(galaxy.tolist(), lines, strict=True)).values())
 
 
 def _require_word(verdict: str, *, where: str) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import identity_of
 from ssl_photoz.core import artefact
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.core.types import Array, Doubles, PathLike
 from ssl_photoz.cutouts.extinction import corrected
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.cutouts.supervision import central_crops, rows_of_ids
+from ssl_photoz.cutouts.supervision import central_crops, rows_of_galaxies
 from ssl_photoz.photoz.artefact import read_predictions
 from ssl_photoz.photoz.base import to_redshift
 from ssl_photoz.photoz.metrics import paired_difference
@@ -80,7 +81,8 @@ def measure_bands(
     def redshifts(given: Iterable[Tensor]) -> Doubles:
         return to_redshift(network.predict(given, orientations=orientations))
 
-    rows, bands = rows_of_ids(cutouts, table["id"][order]), cutouts.source.bands
+    galaxies = identity_of({name: values[order] for name, values in table.items()})
+    rows, bands = rows_of_galaxies(cutouts, galaxies), cutouts.source.bands
     crops = partial(central_crops, cutouts, rows, size_px=network.size_px)
     count = len(bands)
     shuffled = predict_permuted(redshifts, crops, bands=count, draws=config.draws, seed=config.seed)

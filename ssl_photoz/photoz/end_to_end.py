@@ -18,10 +18,10 @@ from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
 from ssl_photoz.photoz.apply import Rows
-from ssl_photoz.photoz.artefact import read_predictions, save_probe
+from ssl_photoz.photoz.artefact import save_probe
 from ssl_photoz.photoz.base import Prediction, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.binned import density_of_bins, save_densities
-from ssl_photoz.photoz.experiment import compare_with, pair_up
+from ssl_photoz.photoz.experiment import compare_with
 from ssl_photoz.photoz.figures import save_figures
 from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled, choose
@@ -183,17 +183,6 @@ def save_network(
         **facts,
     )
     return metrics
-
-
-def require_comparable(name: str, folders: Sequence[Path]) -> None:
-    """Check, before it costs a training, that a network can be compared with other folders.
-
-    Raises:
-        ArtefactError: If a folder is no finished probe.
-        MismatchError: If a folder has several probes, none of this name.
-    """
-    for folder in folders:
-        pair_up([name], read_predictions(folder), folder)
 
 
 def seen_before(card: Mapping[str, Any], galaxies: Mapping[str, Labelled]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from ssl_photoz.photoz.diagnostics import diagnose
 from ssl_photoz.photoz.knn import NeighbourDensity
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.networks import Mixture
-from ssl_photoz.photoz.scores import compare, score
+from ssl_photoz.photoz.scores import compare, score, shared_galaxies
 from ssl_photoz.photoz.settings import Method
 
 
@@ -81,6 +81,29 @@ def compare_with(predictions: Mapping[str, Array], folders: Sequence[Path]) -> l
         label = read_probe_card(folder).label
         said += compare(predictions, theirs, shared, label)
     return said
+
+
+def require_comparable(
+    names: Sequence[str], folders: Sequence[Path], test: Labelled | None = None
+) -> None:
+    """Check, before it costs a fit, that estimates can be compared with those of other folders.
+
+    Args:
+        names: Names of the estimators.
+        folders: Other probe folders.
+        test: The test galaxies, where they are known.
+
+    Raises:
+        ArtefactError: If a folder is no finished probe.
+        MismatchError: If a folder has several probes, none of these names.
+        DataError: If fewer than 10 of the test galaxies are in its table.
+    """
+    for folder in folders:
+        theirs = read_predictions(folder)
+        pair_up(names, theirs, folder)
+        if test is not None:
+            mine = {"id": test.id, "ra": test.ra, "dec": test.dec}
+            shared_galaxies(mine, theirs, read_probe_card(folder).label)
 
 
 def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> dict[str, str]:

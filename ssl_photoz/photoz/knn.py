@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import ndtr
 from tqdm import tqdm
 
+from ssl_photoz.catalog.identity import means_none
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
 from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
@@ -23,6 +24,7 @@ DISCRIMINANTS = (3, 4, 6, 8, 12)
 TUNING_ROWS = 4_000
 QUERIES_AT_ONCE = 4_096
 GALAXIES_AT_ONCE = 256
+SAME_FEATURES = 1e-3  # of their length: what float32 leaves of a distance of zero
 WIDTHS_OF_SIGMA = 1.349  # between the quartiles of a Gaussian
 
 
@@ -192,15 +194,18 @@ class KNN(Probe):
             queries: Places on the axes, shape (M, P).
             recipe: Number of neighbours, and the space to look in.
             ids: Identifiers of the queries, shape (M,): a galaxy itself is moved last, infinitely
-                far. None if no query is in the catalogue.
+                far; an id that means none tells it only beside equal features. None if no query
+                is in the catalogue.
 
         Returns:
             Distances and rows of the catalogue, nearest first, shape (M, K) each.
         """
         index = faiss.IndexFlatL2(recipe.dim)
         index.add(_space(self.catalogue_, recipe))
-        repeats = 0 if ids is None else np.unique(self.ids_, return_counts=True)[1].max()
-        wanted = min(recipe.k + int(repeats), len(self.catalogue_))
+        nobody = means_none(self.ids_)
+        _, count = np.unique(self.ids_[~nobody], return_counts=True)
+        repeats = 0 if ids is None else max(int(count.max(initial=0)), 1)
+        wanted = min(recipe.k + repeats, len(self.catalogue_))
         parts = [
             index.search(_space(queries[start : start + QUERIES_AT_ONCE], recipe), wanted)
             for start in tqdm(
@@ -213,6 +218,8 @@ class KNN(Probe):
         distance = np.sqrt(np.maximum(squared, 0))
         if ids is not None:
             itself = self.ids_[rows] == np.asarray(ids)[:, None]
+            length = np.linalg.norm(_space(queries, recipe), axis=1)[:, None]
+            itself &= ~nobody[rows] | (distance <= SAME_FEATURES * length)
             order = np.argsort(itself, axis=1, kind="stable")[:, : recipe.k]
             distance = np.take_along_axis(np.where(itself, np.inf, distance), order, axis=1)
             rows = np.take_along_axis(rows, order, axis=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import means_none
 from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError
 from ssl_photoz.core.types import Array, Floats, Ints, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
@@ -105,6 +106,15 @@ def read_labelled(
     """
     z = np.asarray(embeddings.column("z"), dtype=np.float64)
     keep = usable_labels(z)
+    side = embeddings.column("split").astype(str)[keep]
+    for split in SPLITS:
+        if (known := int((side == split).sum())) < FEWEST_LABELS:
+            raise DataError(
+                f"{embeddings.folder} has {known} usable redshifts (finite, > 0) in its "
+                f"{split} split, expected at least {FEWEST_LABELS}; embed more labelled galaxies, "
+                f"or pretrain with other split fractions"
+            )
+    binned = None if magnitude is None else embeddings.column(magnitude)[keep]
     some = Labelled(
         features=np.concatenate(
             [batch[part] for batch, part in in_step(embeddings, features, keep)]
@@ -113,18 +123,9 @@ def read_labelled(
         id=embeddings.column("id")[keep],
         ra=embeddings.column("ra")[keep],
         dec=embeddings.column("dec")[keep],
-        magnitude=None if magnitude is None else embeddings.column(magnitude)[keep],
+        magnitude=binned,
     )
-    side = embeddings.column("split").astype(str)[keep]
-    splits = {split: some.take(side == split) for split in SPLITS}
-    for split, galaxies in splits.items():
-        if len(galaxies) < FEWEST_LABELS:
-            raise DataError(
-                f"{embeddings.folder} has {len(galaxies)} usable redshifts (finite, > 0) in its "
-                f"{split} split, expected at least {FEWEST_LABELS}; embed more labelled galaxies, "
-                f"or pretrain with other split fractions"
-            )
-    return splits
+    return {split: some.take(side == split) for split in SPLITS}
 
 
 def describe_labels(embeddings: Embeddings, counts: Mapping[str, int]) -> str:
@@ -239,7 +240,7 @@ def _contaminated(embeddings: Embeddings) -> Array:
         return np.empty(0, str)
     ids = _as_text(embeddings.column("id"))
     held_out = embeddings.column("split").astype(str) != "train"
-    found: Array = ids[held_out & np.isin(ids, _as_text(seen))]
+    found: Array = ids[held_out & np.isin(ids, _as_text(seen)) & ~means_none(ids)]
     return found
 
 

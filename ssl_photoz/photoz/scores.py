@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import identity_of, pair_galaxies
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.statistics import SIGMA_PER_MAD
-from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.photoz import metrics
 from ssl_photoz.photoz.base import Prediction
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
@@ -71,7 +72,8 @@ def compare(
     """Compare probes with baselines on the galaxies that both predict.
 
     Args:
-        mine: Columns of a prediction table: ``id``, ``z_spec``, ``z_phot_<probe>``.
+        mine: Columns of a prediction table: ``id``, ``z_spec``, ``z_phot_<probe>``, and ``ra`` and
+            ``dec`` where they are known.
         theirs: Those of the baseline's table.
         pairs: Name of each probe of mine to the baseline's probe to compare it with.
         baseline: Name of the baseline.
@@ -83,12 +85,7 @@ def compare(
     Raises:
         DataError: If fewer than 10 galaxies are in both tables.
     """
-    _, rows, other_rows = np.intersect1d(mine["id"], theirs["id"], return_indices=True)
-    if len(rows) < FEWEST_LABELS:
-        raise DataError(
-            f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "
-            f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
-        )
+    rows, other_rows = shared_galaxies(mine, theirs, baseline)
     said = []
     for probe, other in pairs.items():
         for metric in COMPARED:
@@ -111,6 +108,23 @@ def compare(
                 }
             )
     return said
+
+
+def shared_galaxies(
+    mine: Mapping[str, Array], theirs: Mapping[str, Array], baseline: str
+) -> tuple[Ints, Ints]:
+    """Rows of the galaxies that two tables share, by ``id`` and, where known, ``ra`` and ``dec``.
+
+    Raises:
+        DataError: If they are fewer than 10.
+    """
+    rows, other_rows = pair_galaxies(identity_of(mine), identity_of(theirs))
+    if len(rows) < FEWEST_LABELS:
+        raise DataError(
+            f"{len(rows)} test galaxies are also in the table of {baseline}, expected at least "
+            f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
+        )
+    return rows, other_rows
 
 
 def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers

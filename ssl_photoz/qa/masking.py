@@ -39,12 +39,10 @@ def make_mask(
         MismatchError: If a mask of other data or thresholds is in the way, or the cutouts are
             not a whole file.
     """
-    require_whole(cutouts)
     source = cutouts.source
-    config = {"data": source.path, "out": folder, **about, "reject": reject, "checks": checks}
-    given: dict[str, Any] = {"config": config, "parents": cutout_parents(cutouts, None)}
-    if artefact.already_made(folder, KIND, ignore=("data", "out"), **given):
+    if mask_is_made(folder, cutouts, checks, reject=reject, **about):
         return f"{folder} is already made"
+    given = _given(folder, cutouts, checks, reject=reject, **about)
     checked = check(cutouts, np.arange(len(cutouts)), checks)
     ids = cutouts.column("id")
     rejected = write_mask(folder, ids, checked.flags, reject)
@@ -53,6 +51,29 @@ def make_mask(
     facts |= {"simulated": source.simulated, "calibrated": source.calibrated}
     card = MaskCard(artefact.write_card(folder, KIND, **given, **facts))
     return "\n".join([*counts_as_lines(card), f"mask -> {folder}"])
+
+
+def mask_is_made(
+    folder: Path, cutouts: Cutouts, checks: CheckConfig, *, reject: Sequence[str], **about: object
+) -> bool:
+    """Say whether just this mask is there; call it before the cutouts are looked at.
+
+    Raises:
+        ConfigError: If nothing can be written there.
+        MismatchError: If a mask of other data or thresholds is in the way, or the cutouts are
+            not a whole file.
+    """
+    require_whole(cutouts)
+    given = _given(folder, cutouts, checks, reject=reject, **about)
+    return artefact.already_made(folder, KIND, ignore=("data", "out"), **given)
+
+
+def _given(
+    folder: Path, cutouts: Cutouts, checks: CheckConfig, *, reject: Sequence[str], **about: object
+) -> dict[str, Any]:
+    source = cutouts.source
+    config = {"data": source.path, "out": folder, **about, "reject": reject, "checks": checks}
+    return {"config": config, "parents": cutout_parents(cutouts, None)}
 
 
 def counts_as_lines(card: MaskCard) -> list[str]:

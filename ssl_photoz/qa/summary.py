@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import describe_shared
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.cutouts.quality import (
     border_noise,
@@ -44,6 +45,7 @@ class Summary:
         not_positive: Rows whose redshift is zero or negative, treated as unlabelled.
         redshift_counts: Labelled rows within `REDSHIFT_EDGES`.
         left_out: Names of what the file holds that is no column.
+        shared_ids: How many ids are those of several galaxies, in words; empty if none.
     """
 
     source: Source
@@ -60,6 +62,7 @@ class Summary:
     not_positive: int
     redshift_counts: tuple[int, ...]
     left_out: tuple[str, ...] = ()
+    shared_ids: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Summary as plain values that JSON can hold (NaN becomes None)."""
@@ -91,6 +94,7 @@ class Summary:
             f"  pixels       {unit}",
             f"  pixel scale  {scale}",
             f"  ids          {named}; {self.repeated_ids} repeated, in {self.repeats} extra rows",
+            *([f"               {self.shared_ids}"] if self.shared_ids else []),
             f"  columns      {', '.join(self.columns)}",
             *([f"  left out     {', '.join(self.left_out)}"] if self.left_out else []),
         ]
@@ -144,6 +148,7 @@ def summarise(cutouts: Cutouts, *, sample: int = 2000) -> Summary:
         not_positive=int((z <= 0).sum()),
         redshift_counts=tuple(np.histogram(labels, edges)[0].tolist()),
         left_out=cutouts.stored.left_out,
+        shared_ids=describe_shared(cutouts.column("id"), ra, dec),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssl_photoz.core import find
-from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.artefact import atomic_path, require_place
 from ssl_photoz.core.find import Artefact
 from ssl_photoz.core.html import footer, inline, template
 from ssl_photoz.reports import curves, scores
@@ -73,6 +73,7 @@ def write_report(
         ArtefactError: If there is no finished artefact, or one is damaged.
         ConfigError: If the references cannot be read.
     """
+    require_place(out, folder=False)
     artefacts = find.find_artefacts(run)
     html = template("page.html", package="ssl_photoz.reports").render(
         title=title or run.resolve().name,

@@ -12,6 +12,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.spatial import cKDTree
 
+from ssl_photoz.catalog.identity import (
+    IDENTITY_ARCSEC,
+    Identity,
+    find_galaxies,
+    identity_of,
+    means_none,
+    same_galaxy,
+)
 from ssl_photoz.catalog.ids import exact_ids
 from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.sky import Sky, chord_of, sphere_points
@@ -21,7 +29,6 @@ from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
 
 SAME_OBJECT_ARCSEC = 2.0
-IDENTITY_ARCSEC = 10.0  # rows of one id that lie further apart are different galaxies
 PHOTOZ = ("z_phot", "z_lo", "z_hi")
 
 
@@ -57,7 +64,8 @@ class Catalogue:
 
         Raises:
             DataError: If the table cannot be read, or has no columns ``id`` and ``z_phot``.
-            MismatchError: If it has none of these galaxies.
+            MismatchError: If it has none of these galaxies: ids, where it has positions also near
+                them.
         """
         table = read_table(path)
         if not {"id", "z_phot"} <= set(table):
@@ -66,7 +74,9 @@ class Catalogue:
                 f"ssl-photoz predict wrote"
             )
         theirs = exact_ids(path, "id", table["id"], whole=self.id.dtype.kind in "iu")
-        found = find_ids(theirs, self.id)
+        _, ra, dec = identity_of(table)
+        place = numbers_of(ra)[0], numbers_of(dec)[0]
+        found = find_galaxies((theirs, *place), self.identity)
         if not (found >= 0).any():
             raise MismatchError(
                 f"{path} predicts redshifts of {len(table['id'])} galaxies, none of them among "
@@ -99,6 +109,11 @@ class Catalogue:
         away = 3600 * np.degrees(angular_separation(*here, *there))
         return np.where(np.isnan(away), np.inf, away)
 
+    @property
+    def identity(self) -> Identity:
+        """What tells galaxies apart: ids, right ascension and declination, each (N,)."""
+        return self.id, self.ra, self.dec
+
     @cached_property
     def points(self) -> Doubles:
         """Positions on the unit sphere, (N, 3); NaN where there are none."""
@@ -108,7 +123,8 @@ class Catalogue:
         """Which galaxies are one of the others, shape (N,).
 
         Those within 2 arcsec of one, and those with its id, unless they lie more than 10 arcsec
-        from it: an id at several places, such as a 0 that means none, is no identity.
+        from it: an id at several places, such as a 0 that means none, is no identity. A galaxy
+        without a position and with an id that means none is like no other, not even itself.
         """
         same = np.zeros(len(self), bool)
         on_sky = np.isfinite(self.points).all(axis=1)
@@ -116,13 +132,15 @@ class Catalogue:
         if len(there) and on_sky.any():
             chords, _ = cKDTree(there).query(self.points[on_sky])
             same[on_sky] = chords < chord_of(SAME_OBJECT_ARCSEC)
+        none = means_none(self.id)
         order = np.argsort(others.id, kind="stable")
         sought = others.id[order]
         first, last = (np.searchsorted(sought, self.id, side) for side in ("left", "right"))
         for row in np.flatnonzero(last > first):
             namesakes = others.points[order[first[row] : last[row]]]
             apart = np.linalg.norm(namesakes - self.points[row], axis=1)
-            same[row] |= not (apart > chord_of(IDENTITY_ARCSEC)).all()
+            close = apart <= chord_of(IDENTITY_ARCSEC)
+            same[row] |= bool((close | (np.isnan(apart) & ~none[row])).any())
         return same
 
     def take(self, rows: Ints) -> Catalogue:
@@ -132,34 +150,8 @@ class Catalogue:
         return Catalogue(*(column[rows] for column in columns), photoz=photoz)
 
 
-def find_ids(ids: Array, wanted: Array) -> Ints:
-    """Where each wanted id stands among ids: its first place, or -1; shape (m,).
-
-    Args:
-        ids: Integers or text, shape (N,).
-        wanted: Integers or text, shape (m,); compared as text unless both are integers. Text that
-            is not there is sought without the spaces around it.
-    """
-    if ids.dtype.kind in "iu" and wanted.dtype.kind in "iu":
-        return _places(ids, wanted)
-    ids, wanted = ids.astype(str), wanted.astype(str)
-    found = _places(ids, wanted)
-    if (found < 0).any():
-        found = np.where(found < 0, _places(np.char.strip(ids), np.char.strip(wanted)), found)
-    return found
-
-
-def _places(ids: Array, wanted: Array) -> Ints:
-    sought, again = np.unique(wanted, return_inverse=True)
-    place = np.minimum(np.searchsorted(sought, ids), len(sought) - 1)
-    hits = np.flatnonzero(sought[place] == ids) if len(sought) else np.empty(0, np.int64)
-    first = np.full(len(sought), -1, np.int64)
-    first[place[hits[::-1]]] = hits[::-1]  # the first hit is written last, and stays
-    return first[again]
-
-
 def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
-    """Row of the galaxy with an id; of the first, if the id is repeated.
+    """Row of the galaxy with an id; the first, if it has several.
 
     Args:
         embeddings: The store, for its rejects table.
@@ -167,7 +159,8 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
         wanted: The id as text; compared as a number where ids are numbers.
 
     Raises:
-        DataError: If there is none; says so if its cutout was rejected when embedding.
+        DataError: If there is none, which says so if its cutout was rejected when embedding, or if
+            several galaxies share the id.
     """
     if catalogue.id.dtype.kind in "iu":
         plain = re.fullmatch(r"0|-?[1-9][0-9]*", wanted.strip())  # 0123 is not galaxy 123
@@ -175,6 +168,12 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
     else:
         matches = np.flatnonzero(catalogue.id.astype(str) == wanted)
     if len(matches):
+        galaxies = len(np.unique(same_galaxy(*catalogue.take(matches).identity)))
+        if galaxies > 1:
+            raise DataError(
+                f"{galaxies} galaxies at different places share the id {wanted}; query by ra= and "
+                f"dec= instead"
+            )
         return int(matches[0])
     rejects = pq.read_table(embeddings.folder / "rejects.parquet").to_pylist()
     reasons = [reject["reason"] for reject in rejects if reject["id"] == wanted]

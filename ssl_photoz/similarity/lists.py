@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_photoz.catalog.identity import find_galaxies, find_ids
 from ssl_photoz.catalog.ids import exact_ids, refuse_rows
+from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.core.types import Array, Bools, Ints
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.similarity.catalogue import Catalogue, find_ids
+from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.settings import MatchConfig, Missing
 
 MAX_ROWS = 100_000
@@ -62,11 +64,12 @@ def read_list(
         raise DataError(f"{path} is empty: it has columns but no rows; list at least one galaxy")
     for name in ("id", "targetid"):
         if name in columns:
-            return match_ids(
-                exact_ids(path, name, columns[name], whole=catalogue.id.dtype.kind in "iu"),
-                catalogue,
-                config,
-            )
+            ids = exact_ids(path, name, columns[name], whole=catalogue.id.dtype.kind in "iu")
+            ra, dec = columns.get("ra"), columns.get("dec")
+            if ra is None or dec is None:
+                return match_ids(ids, catalogue, config)
+            place = numbers_of(ra)[0], numbers_of(dec)[0]
+            return match_ids(ids, catalogue, config, place=place)
     if {"ra", "dec"} <= set(columns):
         ra, dec = (_real(path, name, columns[name]) for name in ("ra", "dec"))
         refuse_rows(
@@ -79,15 +82,38 @@ def read_list(
     )
 
 
-def match_ids(ids: Array, catalogue: Catalogue, config: MatchConfig = MatchConfig()) -> Listed:
+def match_ids(
+    ids: Array,
+    catalogue: Catalogue,
+    config: MatchConfig = MatchConfig(),
+    *,
+    place: tuple[Doubles, Doubles] | None = None,
+) -> Listed:
     """Find galaxies by id, integers or text, shape (m,).
 
+    Args:
+        ids: Their ids.
+        catalogue: Catalogue to find them in.
+        config: What to do with galaxies that are not there.
+        place: Right ascension and declination, degrees, (m,) each: where they are known, they say
+            which of several galaxies that share an id is meant.
+
     Raises:
-        DataError: If there are none, or some are unknown: how many, and which.
+        DataError: If there are none, if some are unknown, or if several galaxies share an id: how
+            many, and which.
     """
     if not len(ids):
         raise DataError("the list of galaxies is empty; give at least one id")
-    rows = find_ids(catalogue.id, ids)
+    nowhere = np.full(len(ids), np.nan)
+    rows = find_galaxies(catalogue.identity, (ids, nowhere, nowhere))
+    if place is not None:
+        rows = np.where(rows < 0, find_galaxies(catalogue.identity, (ids, *place)), rows)
+    shared = (rows < 0) & (find_ids(catalogue.id, ids) >= 0)
+    if shared.any():
+        raise DataError(
+            f"{int(shared.sum())} of {len(ids)} listed galaxies have an id that several galaxies "
+            f"share, such as {ids[shared][0]}; list them with their ra and dec"
+        )
     absent = tuple(str(one) for one in ids[rows < 0])
     hint = f"ids there look like {catalogue.id[0]}" if len(catalogue) else "it is empty"
     return _listed(rows, absent, f"are not in the catalogue ({hint})", config.missing)
@@ -161,6 +187,7 @@ def rows_to_hide(
         catalogue = Catalogue.read(embeddings)
         rows = read_list(listed, catalogue, MatchConfig(missing="skip")).rows
         hidden |= catalogue.is_any_of(catalogue.take(rows))
+        hidden[rows] = True
     if hidden.all():
         raise DataError(f"hide= would hide every one of {len(hidden)} galaxies; hide fewer")
     return hidden

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.catalog.identity import IDENTITY_ARCSEC, means_none
 from ssl_photoz.catalog.sky import arcsec_of, chord_of
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
-from ssl_photoz.similarity.catalogue import IDENTITY_ARCSEC, SAME_OBJECT_ARCSEC, Catalogue
+from ssl_photoz.similarity.catalogue import SAME_OBJECT_ARCSEC, Catalogue
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.settings import FeedbackConfig
 
@@ -259,8 +260,9 @@ def _without_repeats(
 ) -> tuple[list[int], int]:
     """Which of some rows to keep, at most k, and how many before the last are repeats."""
     near = catalogue.take(rows)
-    seen = near.is_any_of(catalogue.take(leave_out))
     own = np.isin(rows, leave_out)
+    seen = own | near.is_any_of(catalogue.take(leave_out))
+    none = means_none(near.id)
     kept: list[int] = []
     repeats = 0
     for place in range(len(rows)):
@@ -272,7 +274,8 @@ def _without_repeats(
         kept.append(place)
         apart = np.linalg.norm(near.points - near.points[place], axis=1)
         seen |= apart < chord_of(SAME_OBJECT_ARCSEC)
-        seen |= (near.id == near.id[place]) & ~(apart > chord_of(IDENTITY_ARCSEC))
+        close = (apart <= chord_of(IDENTITY_ARCSEC)) | (np.isnan(apart) & ~none)
+        seen |= (near.id == near.id[place]) & close
     return kept, repeats
 
 

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, write_json
+from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, require_place, write_json
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Floats
@@ -62,6 +62,7 @@ def write_survey(
         MismatchError: If another file is in the way.
         DataError: If the file cannot be written.
     """
+    require_place(out, folder=False)
     card, identity = out.with_name(out.name + ".card.json"), identity_of(config, galaxies)
     if out.exists():
         _require_same(out, identity)

@@ -51,13 +51,51 @@ def test_test_galaxies_are_far_from_training_galaxies():
     assert {"train", "val", "test"} <= set(split.ravel())
 
 
+def cells_of_two_sides():
+    """Two places 8 arcsec apart, on either side of an edge between a train and a test cell."""
+    rng = np.random.default_rng(0)
+    while True:
+        ra, dec = rng.uniform(0, 360, 20_000), np.zeros(20_000)
+        other = ra + 8 / 3600
+        one, two = (assign_splits(where, dec, np.arange(20_000)) for where in (ra, other))
+        if len(found := np.flatnonzero((one == "test") & (two == "train"))):
+            return ra[found[0]], other[found[0]]
+
+
 @pytest.mark.parametrize("as_text", [False, True])
-def test_every_id_is_on_one_side_wherever_its_repeats_lie(as_text):
-    ra, dec = sky(5000)
-    ids = np.random.default_rng(1).integers(0, 1500, 5000)
-    split = assign_splits(ra, dec, ids.astype(str) if as_text else ids)
-    assert all(len(set(split[ids == one])) == 1 for one in np.unique(ids))
-    assert len(set(split)) == 3
+def test_rows_of_one_galaxy_are_on_one_side_even_across_an_edge(as_text):
+    ra = np.array([*cells_of_two_sides(), np.nan])
+    dec = np.array([0, 0, np.nan])
+    apart = np.array([2**60 + 1, 2**60 + 3, 5])
+    same = np.array([2**60 + 1] * 3)
+    if as_text:
+        apart, same = apart.astype(str), same.astype(str)
+    assert assign_splits(ra, dec, apart).tolist() == ["test", "train", "train"]
+    assert len(set(assign_splits(ra, dec, same).tolist())) == 1
+
+
+@pytest.mark.parametrize("none", [0, -1, "", "J1234"])
+def test_an_id_at_many_places_joins_none_of_them(none):
+    """Each galaxy is where its own position says, whatever the others are called."""
+    ra, dec = sky(400)
+    own = np.arange(1000, 1400)
+    ids = own.astype(str) if isinstance(none, str) else own.copy()
+    ids[::2] = none
+    np.testing.assert_array_equal(assign_splits(ra, dec, ids), assign_splits(ra, dec, own))
+
+
+@pytest.mark.parametrize("none", [0, -999, "nan"])
+def test_rows_without_id_or_position_are_dealt_one_by_one(none):
+    """A binomial share of 1000 galaxies; as one galaxy, they would all be on one side."""
+    nowhere = np.full(1000, np.nan)
+    split = assign_splits(
+        nowhere, nowhere, np.array([none] * 1000), SplitConfig(counts=(500, 200, 300))
+    )
+    assert [int((split == side).sum()) for side in ("train", "val", "test")] == [500, 200, 300]
+    named = assign_splits(
+        nowhere, nowhere, np.array(["J12"] * 1000), SplitConfig(counts=(500, 200, 300))
+    )
+    assert len(set(named)) == 1
 
 
 def test_the_same_galaxy_is_on_the_same_side_in_every_file():

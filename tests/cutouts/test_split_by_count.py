@@ -40,9 +40,14 @@ def test_the_seed_decides_and_the_order_of_the_file_does_not():
 
 def test_rows_of_one_galaxy_stay_together():
     ids = np.repeat(np.arange(N // 4), 4)
-    side = split(ids).reshape(-1, 4)
+    ra = 40 + ids + np.tile([0, 2, 4, 6], N // 4) / 3600
+    side = assign_splits(ra, np.zeros(N), ids, SplitConfig(counts=COUNTS)).reshape(-1, 4)
     assert (side == side[:, :1]).all()
     assert numbers(side.ravel()) == COUNTS
+
+
+def test_galaxies_that_share_an_id_are_dealt_one_by_one():
+    assert numbers(split(np.zeros(N, np.int64))) == COUNTS
 
 
 def test_positions_do_not_matter():

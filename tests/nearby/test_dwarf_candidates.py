@@ -26,11 +26,19 @@ def test_the_best_of_each_object_is_kept():
     assert first_of_each(catalogue, order, known=np.array([0])).tolist()[0] == 6
 
 
-def test_the_same_id_is_one_object_wherever_it_is():
-    catalogue = sky([1.0, 2.0, np.nan, 4.0, np.nan], np.zeros(5), ids=[7, 8, 7, 7, 9])
+def test_the_same_id_is_one_object_where_positions_agree():
+    ra = [1.0, 2.0, np.nan, 1 + 5 * ARCSEC, np.nan]
+    catalogue = sky(ra, np.zeros(5), ids=[7, 8, 7, 7, 9])
     order = np.array([2, 1, 0, 3, 4])
     assert first_of_each(catalogue, order, known=NOBODY).tolist() == [2, 1, 4]
     assert first_of_each(catalogue, order[:2], known=np.array([3])).tolist() == [1]
+
+
+def test_galaxies_that_share_an_id_are_all_listed():
+    catalogue = sky([1.0, 2.0, np.nan, 4.0, np.nan], np.zeros(5), ids=[0, 8, 0, 0, 9])
+    order = np.array([2, 1, 0, 3, 4])
+    assert first_of_each(catalogue, order, known=NOBODY).tolist() == [2, 1, 0, 3, 4]
+    assert first_of_each(catalogue, order[:2], known=np.array([3])).tolist() == [2, 1]
 
 
 def test_repeats_agree_with_a_slow_search():

@@ -53,10 +53,7 @@ def test_a_dwarf_is_nearby_and_all_that_was_asked(store):
 
 def say(store, **words):
     ids = store.column("id")
-    return {
-        str(ids[int(row[1:])]): Verdict(str(ids[int(row[1:])]), "", "", word, "")
-        for row, word in words.items()
-    }
+    return [Verdict(str(ids[int(row[1:])]), "", "", word, "") for row, word in words.items()]
 
 
 def test_verdicts_answer_in_the_train_split_alone(make_store):
@@ -70,14 +67,35 @@ def test_verdicts_answer_in_the_train_split_alone(make_store):
         read_truth(store, DwarfConfig(z_max=0.05, also=(0.03,))),
     )
     said = say(store, r0="dwarf", r1="not_dwarf", r2="dwarf", r3="dwarf", r4="junk", r5="junk")
-    said["no such id"] = Verdict("no such id", "", "", "dwarf", "")
+    said.append(Verdict("no such id", "", "", "dwarf", ""))
     after, counts = learn_verdicts(before, catalogue, said)
     np.testing.assert_array_equal(after.labels[:6, 0], [1, 0, NAN, 0, NAN, NAN])
     np.testing.assert_array_equal(np.isnan(after.labels[:5, 1]), [True, True, True, False, True])
     np.testing.assert_array_equal(after.labels[6:], before.labels[6:])
-    assert counts == {"dwarf": 1, "not_dwarf": 1, "junk": 1, "not_used": 3, "not_found": 1}
+    lost = {"not_found": 1, "ambiguous": 0}
+    assert counts == {"dwarf": 1, "not_dwarf": 1, "junk": 1, "not_used": 3, **lost}
     expected = ["dwarf", "not_dwarf", "dwarf", "dwarf", "junk", "junk", ""]
-    assert words_of(catalogue, said)[:7].tolist() == expected
-    untouched, counts = learn_verdicts(before, catalogue, {})
+    assert words_of(catalogue, said).words[:7].tolist() == expected
+    untouched, counts = learn_verdicts(before, catalogue, [])
     np.testing.assert_array_equal(untouched.labels, before.labels)
     assert set(counts.values()) == {0}
+
+
+def test_a_verdict_is_on_the_galaxy_at_its_place(make_store):
+    """Ten train galaxies have the id 0; one of them was looked at."""
+
+    def change(columns, vectors):
+        columns["id"][:10] = 0
+        columns["z"][:10], columns["split"][:10] = NAN, "train"
+
+    store = make_store(change=change)
+    catalogue, before = Catalogue.read(store), read_truth(store, DwarfConfig(z_max=0.05))
+    place = f"{catalogue.ra[3]:.7f}", f"{catalogue.dec[3]:.7f}"
+    after, counts = learn_verdicts(before, catalogue, [Verdict("0", *place, "dwarf", "")])
+    assert counts["dwarf"] == 1
+    assert np.flatnonzero(after.labels[:10, 0] == 1).tolist() == [3]
+    after, counts = learn_verdicts(before, catalogue, [Verdict("0", "", "", "dwarf", "")])
+    assert (counts["dwarf"], counts["ambiguous"]) == (0, 1)
+    elsewhere = str((catalogue.ra[3] + 180) % 360), "0"
+    after, counts = learn_verdicts(before, catalogue, [Verdict("0", *elsewhere, "dwarf", "")])
+    assert (counts["dwarf"], counts["not_found"]) == (0, 1)

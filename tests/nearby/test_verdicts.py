@@ -13,7 +13,7 @@ def test_the_last_word_on_a_galaxy_counts_and_earlier_lines_stay(tmp_path):
     before = path.read_text()
     add_verdict(path, id=2**60 + 1, ra=10.5, dec=-3.25, verdict="not_dwarf")
     assert path.read_text().startswith(before)
-    said = read_verdicts(path)
+    said = {one.id: one for one in read_verdicts(path)}
     assert {name: one.verdict for name, one in said.items()} == {
         str(2**60 + 1): "not_dwarf",
         "b, with a comma": "junk",
@@ -26,7 +26,7 @@ def test_the_last_word_on_a_galaxy_counts_and_earlier_lines_stay(tmp_path):
 def test_a_file_made_by_hand_needs_two_columns_and_known_words(tmp_path):
     path = tmp_path / "hand.csv"
     path.write_text("verdict,id\ndwarf,7\n,8\n")
-    assert {name: one.verdict for name, one in read_verdicts(path).items()} == {"7": "dwarf"}
+    assert {one.id: one.verdict for one in read_verdicts(path)} == {"7": "dwarf"}
     path.write_text("verdict,id\ndwarf,7\nmaybe,8\n")
     with pytest.raises(DataError, match=r"line 3: verdict 'maybe', expected one of dwarf"):
         read_verdicts(path)
@@ -35,3 +35,13 @@ def test_a_file_made_by_hand_needs_two_columns_and_known_words(tmp_path):
         read_verdicts(path)
     with pytest.raises(DataError, match="'yes'"):
         add_verdict(path, id=1, ra=0, dec=0, verdict="yes")
+
+
+def test_galaxies_that_share_an_id_have_a_last_word_each(tmp_path):
+    path = tmp_path / "verdicts.csv"
+    for ra, verdict in ((10, "dwarf"), (20, "junk"), (10 + 3 / 3600, "not_dwarf")):
+        add_verdict(path, id=0, ra=ra, dec=0, verdict=verdict)
+    assert [one.verdict for one in read_verdicts(path)] == ["not_dwarf", "junk"]
+    path.write_text("id,ra,dec,verdict\n7,ten,0,dwarf\n")
+    with pytest.raises(DataError, match=r"verdict on 7: position 'ten', '0', expected degrees"):
+        read_verdicts(path)

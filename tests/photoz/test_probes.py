@@ -310,3 +310,15 @@ def test_probes_refuse_other_dimensions_and_nan(fit, splits, name):
     features[0, 0] = np.inf
     with pytest.raises(DataError, match="infinite"):
         PROBES[name]().fit(features, z, validation=(val, val_z))
+
+
+def test_a_galaxy_without_an_id_is_not_its_own_neighbour_but_others_without_are():
+    rng = np.random.default_rng(0)
+    X, z = rng.normal(size=(400, 8)).astype(np.float32), rng.uniform(0.01, 0.5, 400)
+    validation = (rng.normal(size=(100, 8)).astype(np.float32), rng.uniform(0.01, 0.5, 100))
+    named = KNN().fit(X, z, validation=validation, ids=np.arange(400) + 1000)
+    nobody = KNN().fit(X, z, validation=validation, ids=np.zeros(400, np.int64))
+    one = named.estimate(X, ids=np.arange(400) + 1000)
+    other = nobody.estimate(X, ids=np.zeros(400, np.int64))
+    np.testing.assert_allclose(other.z_phot, one.z_phot, rtol=1e-5)
+    assert np.median(np.abs(other.z_phot - z)) > 0.05  # nothing can be learnt of noise

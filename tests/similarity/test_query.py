@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
+from ssl_photoz.catalog.identity import find_ids
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
-from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_ids, find_position
+from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.query import look_alikes, spread_in_redshift
 

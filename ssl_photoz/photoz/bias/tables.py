@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from ssl_photoz.catalog.identity import identity_of, pair_galaxies
 from ssl_photoz.catalog.ids import exact_ids
 from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.catalog.tables import read_table
@@ -34,11 +35,14 @@ class Estimates:
         id: Shape (N,).
         prediction: ``z_phot``, ``z_lo`` and ``z_hi``.
         density: Densities of the same galaxies, if the table had any.
+        place: Right ascension and declination, degrees, NaN where unknown; (N,) each. None: all
+            unknown.
     """
 
     id: Array
     prediction: Prediction
     density: Density | None
+    place: tuple[Array, Array] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Estimates:
@@ -58,15 +62,31 @@ class Estimates:
                 f"predict rows=all, or of probe density=true"
             )
         prediction = Prediction(*(_real(columns[name]) for name in NAMES))
-        return cls(exact_ids(path, "id", columns["id"]), prediction, density)
+        _, ra, dec = identity_of(columns)
+        place = numbers_of(ra)[0], numbers_of(dec)[0]
+        return cls(exact_ids(path, "id", columns["id"]), prediction, density, place)
 
     def of(self, some: Labelled) -> tuple[Labelled, Estimates]:
         """Galaxies that are in both, and their estimates, in one order."""
-        shared = np.intersect1d(some.id.astype(str), self.id.astype(str), return_indices=True)
-        _, theirs, mine = shared
+        _, *nowhere = identity_of({"id": self.id})
+        ra, dec = self.place or nowhere
+        theirs, mine = pair_galaxies((some.id, some.ra, some.dec), (self.id, ra, dec))
         taken = Prediction(*(getattr(self.prediction, name)[mine] for name in NAMES))
         density = None if self.density is None else self.density.take(mine)
-        return some.take(theirs), Estimates(self.id[mine], taken, density)
+        return some.take(theirs), Estimates(self.id[mine], taken, density, (ra[mine], dec[mine]))
+
+
+def require_steps(steps: Sequence[str]) -> None:
+    """Refuse steps that a table cannot take.
+
+    Raises:
+        ConfigError: If one fits a head to features.
+    """
+    if refused := [s for s in steps if s not in ("balanced", "calibrated")]:
+        raise ConfigError(
+            f"steps={refused} fit a head to features; with predictions= expected any of balanced "
+            f"and calibrated"
+        )
 
 
 def correct_estimates(
@@ -97,11 +117,7 @@ def correct_estimates(
         [1] Saerens, Latinne & Decaestecker 2002, Neural Computation 14, 21, eq. 2.4.
     """
     steps = recipe.config.steps
-    if refused := [s for s in steps if s not in ("balanced", "calibrated")]:
-        raise ConfigError(
-            f"steps={refused} fit a head to features; with predictions= expected any of balanced "
-            f"and calibrated"
-        )
+    require_steps(steps)
     matched = {split: estimates.of(splits[split]) for split in ("val", "test")}
     some = {split: galaxies for split, (galaxies, _) in matched.items()}
     _require(len(some["test"]), "test")
