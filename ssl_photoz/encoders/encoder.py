@@ -26,7 +26,6 @@ from ssl_photoz.encoders.settings import (
 )
 from ssl_photoz.encoders.stretch import Stretch, ViewerSlip, softening_of
 
-DISPLAY_NOISE = 0.02  # of 8-bit pictures, where none is known
 DISPLAY_SOFTENING = 0.25  # display values lie between 0 and 1
 WITH_EBV = "use cutouts that state E(B-V), which `convert dust=auto` adds from a dust map"
 AS_STORED = "use cutouts as they are stored"
@@ -61,7 +60,8 @@ class Encoder(nn.Module):
         pixscale_arcsec: Pixel scale of the input, arcsec per pixel.
         calibrated: Whether the input is flux in nanomaggies per pixel or display values.
         softening: Softening of the stretch per band, in the unit of the input.
-        noise: Typical noise per pixel of each band, for the measurements.
+        noise: Typical noise per pixel of each band, for the measurements; by default a third of
+            the softening.
         extinction_corrected: Whether the input is corrected for Galactic extinction;
             ``config.extinction_corrected`` says only whether that is wanted.
 
@@ -118,10 +118,11 @@ class Encoder(nn.Module):
             self.description["extinction_corrected"] = True
         self.input_shape = (len(bands), config.crop_px, config.crop_px)
         self.measurements: Measurements | None = None
+        noise = [float(sigma) for sigma in noise] or [value / 3 for value in softening]
         if config.measurements.windows:
             self.description["measurements"] = {
                 **asdict(config.measurements),
-                "noise": [float(sigma) for sigma in noise],
+                "noise": noise,
             }
             self.measurements = Measurements(
                 config.measurements,
@@ -384,7 +385,7 @@ def fresh_encoder(
             pixscale_arcsec=pixscale_arcsec,
             calibrated=calibrated,
             softening=softening,
-            noise=np.asarray(noise).tolist() or [DISPLAY_NOISE] * len(bands),
+            noise=np.asarray(noise).tolist(),
             extinction_corrected=extinction_corrected,
         )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
