@@ -152,8 +152,9 @@ def test_what_was_measured_of_the_sample_travels_with_the_weights(tmp_path):
     loaded = load_encoder(tmp_path / "encoder")
     assert loaded.config == encoder.config
     assert loaded.description == encoder.description
+    once = ReadOutConfig(orientations=1)
     with torch.no_grad():
-        ours, theirs = (read_out(one, flux, ReadOutConfig(orientations=1)) for one in (encoder, loaded))
+        ours, theirs = read_out(encoder, flux, once), read_out(loaded, flux, once)
     assert torch.equal(ours, theirs)
     known = ours[:, :-32].std(dim=0, correction=0)
     assert known.max() == pytest.approx(1, abs=1e-4), "standardised by these very galaxies"

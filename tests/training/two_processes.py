@@ -34,7 +34,8 @@ class SmallEncoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.bottleneck = nn.Sequential(nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4, affine=False))
+        narrow = nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4, affine=False)
+        self.bottleneck = nn.Sequential(*narrow)
         self.net = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
 
     def forward(self, flux):
