@@ -132,7 +132,7 @@ def _densities(
     parents = {"embeddings": embeddings.sha256}
     config = {"embeddings": embeddings.folder, "out": out, **asdict(densities), **asdict(sample)}
     paths = ("out", "embeddings", "contaminated")
-    if artefact.already_made(out, "pdf", config=config, parents=parents, ignore=paths):
+    if artefact.already_made(out, "densities", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return DensityFolder.open(out)
     splits, facts = read_sample(embeddings, sample)
@@ -171,7 +171,7 @@ def _densities(
     exported = density_table.export_qp(out, wanted=densities.qp)
     artefact.write_card(
         out,
-        "pdf",
+        "densities",
         config=config,
         parents=parents,
         encoder=embeddings.card.get("encoder", ""),

@@ -23,8 +23,9 @@ from benchmarks.similarity.vectors import make_store, queries
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Floats
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index, recall_of
+from ssl_photoz.similarity.index_building import build_index
 from ssl_photoz.similarity.index_faiss import Approximate, search_faiss
+from ssl_photoz.similarity.index_types import recall_of
 from ssl_photoz.similarity.reduction import BATCH, Reduction
 from ssl_photoz.similarity.settings import IndexConfig
 

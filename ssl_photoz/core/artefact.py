@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ssl_photoz.core import provenance
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
 from ssl_photoz.core.version import __version__
 
 SCHEMA_VERSION = 1
+FORMER_KINDS = {"pdf": "densities", "bands": "band_importance"}  # of version 0.1
+FORMER_FACTS = {"adapted": "harmonized"}
 NO_WORK = ("started.json", "rejects.parquet")  # what is written before the work that takes long
 
 
@@ -144,8 +148,8 @@ def write_card(
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
         "made_by": f"ssl_photoz {__version__}",
-        "revision": provenance.git_revision(),
-        "versions": provenance.versions(),
+        "revision": git_revision(),
+        "versions": versions(),
         "config": config if config is not None else {},
         "parents": dict(parents or {}),
         **facts,
@@ -158,6 +162,8 @@ def write_card(
 def read_card(folder: Path, *kinds: str) -> Card:
     """Read and check an artefact's card.
 
+    Kinds and facts of a card written by an earlier version have the names of today.
+
     Args:
         folder: The artefact's folder.
         *kinds: The kind it must be, or several of which it must be one.
@@ -166,6 +172,7 @@ def read_card(folder: Path, *kinds: str) -> Card:
         ArtefactError: If there is no finished artefact, or its schema is newer than this code.
         MismatchError: If it is of another kind.
     """
+    kinds = tuple(FORMER_KINDS.get(kind, kind) for kind in kinds)
     wanted = " or ".join(kinds)
     if not folder.is_dir():
         raise ArtefactError(f"{folder} is not a folder; expected a finished {wanted} artefact")
@@ -174,8 +181,10 @@ def read_card(folder: Path, *kinds: str) -> Card:
             f"{folder} has no card.json: the {wanted} in it is unfinished or was never made; "
             f"run the command that makes it again"
         )
-    card = Card(read_json(folder / "card.json"))
-    if card.get("kind") not in kinds:
+    said = read_json(folder / "card.json")
+    card = Card({FORMER_FACTS.get(name, name): fact for name, fact in said.items()})
+    card["kind"] = FORMER_KINDS.get(card.get("kind"), card.get("kind"))  # type: ignore[arg-type]
+    if card["kind"] not in kinds:
         raise MismatchError(f"{folder} holds a {card.get('kind')!r} artefact, expected {wanted!r}")
     if not isinstance(card.get("schema_version"), int) or card["schema_version"] > SCHEMA_VERSION:
         raise ArtefactError(
@@ -228,14 +237,7 @@ def begin(
     The settings are kept in ``started.json``, so that a run is never continued with other settings
     than it was begun with. A run that failed before it wrote more than its rejects does not count.
     From here on no other process may begin in the same folder, until the card is written or this
-    process ends.
-
-    Args:
-        folder: Where the artefact goes; created.
-        kind: Its kind.
-        config: The settings.
-        parents: sha256 of each parent.
-        ignore: Settings, or groups of them, that do not change the result.
+    process ends. Arguments are those of `already_made`; the folder is created.
 
     Returns:
         True if there is work to do, False if the finished artefact is already there.
@@ -348,3 +350,49 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+# Those whose version can change a number.
+LIBRARIES = (
+    *("torch", "lightly", "pytorch-lightning", "timm", "numpy", "scikit-learn", "umap-learn"),
+    *("faiss-gpu", "faiss-gpu-cu12", "faiss-cpu", "h5py", "pyarrow", "astropy", "galsim"),
+)
+GIT_SECONDS = 10
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the installed libraries, none of which is imported."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_revision(package: Path = Path(__file__).parent) -> str | None:
+    """Commit that a package runs from, with ``-dirty`` behind if tracked files differ.
+
+    None where it does not run from a git checkout of its own, or there is no git.
+
+    Args:
+        package: Folder of the package.
+    """
+    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
+    if tracked is None:
+        return None
+    return _git(package, "describe", "--always", "--dirty", "--abbrev=40")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -8,8 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles, Floats
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
-from ssl_photoz.photoz.intervals import Interval
+from ssl_photoz.photoz.base import Interval, Prediction, Probe, to_redshift, to_target
 from ssl_photoz.photoz.networks import MLP
 from ssl_photoz.photoz.regressors import SVR, Ridge
 

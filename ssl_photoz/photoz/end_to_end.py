@@ -16,13 +16,11 @@ from ssl_photoz.cutouts.batches import good_rows
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
-from ssl_photoz.photoz.apply import Rows
-from ssl_photoz.photoz.artefact import read_predictions, save_probe
-from ssl_photoz.photoz.base import Prediction, to_redshift, to_target, tuning_score
-from ssl_photoz.photoz.binned import density_of_bins, save_densities
+from ssl_photoz.photoz.artefact import Rows, read_predictions, save_probe
+from ssl_photoz.photoz.base import Interval, Prediction, to_redshift, to_target, tuning_score
+from ssl_photoz.photoz.density_table import density_of_bins, save_densities
 from ssl_photoz.photoz.experiment import compare_with, pair_up
 from ssl_photoz.photoz.figures import save_figures
-from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled, choose
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
 from ssl_photoz.photoz.regressors import Mean

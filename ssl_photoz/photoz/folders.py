@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from ssl_photoz.core.artefact import Card, read_card, read_json
 from ssl_photoz.core.types import Array, PathLike
-from ssl_photoz.photoz.artefact import ProbeCard, read_predictions, read_probe_card
+from ssl_photoz.photoz.artefact import ProbeCard, read_predictions
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.estimator import PhotoZ
 
+CardOf = TypeVar("CardOf", bound=Card)
+
 
 @dataclass(frozen=True)
-class ProbeFolder:
-    """A finished folder of ``probe`` or ``correct``.
+class _Finished(Generic[CardOf]):
+    """A finished folder.
 
     Attributes:
         folder: Where it is.
         card: Its card.
-        metrics: Content of ``metrics.json``: ``probes`` (name to split to metrics), ``versus`` ...
+        metrics: Content of ``metrics.json``.
     """
 
     folder: Path
-    card: ProbeCard
+    card: CardOf
     metrics: dict[str, Any]
+    _kind: ClassVar[str]
+    _card: ClassVar[type[Card]]
 
     @classmethod
     def open(cls, folder: PathLike) -> Self:
@@ -36,7 +40,17 @@ class ProbeFolder:
             ArtefactError: If it is unfinished or damaged.
         """
         folder = Path(folder)
-        return cls(folder, read_probe_card(folder), read_json(folder / "metrics.json"))
+        card: Any = cls._card(read_card(folder, cls._kind))
+        return cls(folder, card, read_json(folder / "metrics.json"))
+
+
+class ProbeFolder(_Finished[ProbeCard]):
+    """A finished folder of ``probe`` or ``correct``.
+
+    ``metrics`` holds ``probes`` (name to split to metrics), ``versus`` ...
+    """
+
+    _kind, _card = "probe", ProbeCard
 
     def predictions(self) -> dict[str, Array]:
         """Table of the test split, column by column."""
@@ -61,30 +75,13 @@ class DensityCard(Card):
         return str(self["method"])
 
 
-@dataclass(frozen=True)
-class DensityFolder:
+class DensityFolder(_Finished[DensityCard]):
     """A finished folder of ``probe density=true``.
 
-    Attributes:
-        folder: Where it is.
-        card: Its card.
-        metrics: Content of ``metrics.json``: ``test``, ``test_uncalibrated`` ...
+    ``metrics`` holds ``test``, ``test_uncalibrated`` ...
     """
 
-    folder: Path
-    card: DensityCard
-    metrics: dict[str, Any]
-
-    @classmethod
-    def open(cls, folder: PathLike) -> Self:
-        """Open a finished folder.
-
-        Raises:
-            ArtefactError: If it is unfinished or damaged.
-        """
-        folder = Path(folder)
-        card = DensityCard(read_card(folder, "pdf"))
-        return cls(folder, card, read_json(folder / "metrics.json"))
+    _kind, _card = "densities", DensityCard
 
     def densities(self) -> tuple[dict[str, Array], Density]:
         """Columns of the table, and the densities of the same galaxies."""

@@ -13,10 +13,17 @@ from scipy.special import ndtr
 from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
+from ssl_photoz.photoz.base import (
+    Interval,
+    Prediction,
+    Probe,
+    Standardise,
+    principal_axes,
+    to_redshift,
+    to_target,
+    tuning_score,
+)
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
-from ssl_photoz.photoz.features import Standardise, principal_axes
-from ssl_photoz.photoz.intervals import Interval
 
 PCA_ROWS = 50_000
 TUNING_ROWS = 4_000

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles, Floats
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
+from ssl_photoz.photoz.base import Interval, Prediction, Probe, Standardise, to_redshift, to_target
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
-from ssl_photoz.photoz.features import Standardise
-from ssl_photoz.photoz.intervals import Interval
 
 MLP_ROWS = 8_192
 HUBER_BETA = 0.1

@@ -18,9 +18,17 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
-from ssl_photoz.photoz.features import PrincipalAxes, Standardise, refuse_not_finite
-from ssl_photoz.photoz.intervals import Interval
+from ssl_photoz.photoz.base import (
+    Interval,
+    Prediction,
+    PrincipalAxes,
+    Probe,
+    Standardise,
+    refuse_not_finite,
+    to_redshift,
+    to_target,
+    tuning_score,
+)
 
 ALPHAS_PER_GALAXY = tuple(float(alpha) for alpha in np.logspace(-8, 1, 37))
 MOST_SVR_GALAXIES = 10_000

@@ -101,8 +101,8 @@ def compare(
             said.append(
                 {
                     "probe": probe,
-                    "rival": baseline,
-                    "rival_probe": other,
+                    "baseline": baseline,
+                    "baseline_probe": other,
                     "metric": metric,
                     "n": len(rows),
                     "difference": difference.value,

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC, ZEROPOINT_MAG
+from ssl_photoz.core.statistics import FWHM_PER_SIGMA
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.quality import border_noise
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa.blocks import read_blocks
+from ssl_photoz.qa.pixels import read_blocks
 from ssl_photoz.simulator.conditions import (
     BANDS,
     EBV_MAG,
-    FWHM_PER_SIGMA,
     NOISE_NMGY,
     PSF_SIGMA_PX,
     LogNormal,

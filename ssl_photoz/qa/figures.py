@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_photoz.catalog import lowz_cuts
 from ssl_photoz.core.types import Array, Bools
-from ssl_photoz.qa import expected
+from ssl_photoz.qa import photometry
 from ssl_photoz.qa.conditions import (
     Conditions,
     density,
@@ -109,13 +109,13 @@ def draw_photometry(
     if has_sizes:
         size = np.log10(seen.radius_arcsec)
         sizes = reference.radius_arcsec
-        sizes = np.log10(expected.seen_through(sizes, fwhm_arcsec) if measured else sizes)
+        sizes = np.log10(photometry.seen_through(sizes, fwhm_arcsec) if measured else sizes)
         _draw_cloud(axes[1], r, size, reference.mag["r"], sizes)
         _draw_cut(axes[1], magnitudes, lambda mag: np.log10(lowz_cuts.smallest_kept(mag)))
         axes[1].set_ylim(*_span(np.append(size, sizes)))
         axes[1].set_ylabel("log$_{10}$ half-light radius / arcsec", fontsize=9)
     for one in axes:
-        one.axvline(expected.R_LIMIT_MAG, color=SURVEY, lw=0.8, ls=":")
+        one.axvline(photometry.R_LIMIT_MAG, color=SURVEY, lw=0.8, ls=":")
         one.set_xlim(magnitudes[0], magnitudes[-1])
         one.set_xlabel("r", fontsize=9)
         one.legend(fontsize=7, edgecolor="none", framealpha=0.8, loc="upper left")

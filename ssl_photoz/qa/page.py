@@ -17,7 +17,7 @@ from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.colour import contact_sheet, to_rgb
 from ssl_photoz.cutouts.quality import has_position
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa import expected, figures
+from ssl_photoz.qa import figures, photometry
 from ssl_photoz.qa.checks import CheckResult, check
 from ssl_photoz.qa.conditions import (
     Conditions,
@@ -142,12 +142,12 @@ def galaxies(cutouts: Cutouts, rows: Ints) -> Section:
         why = UNCALIBRATED if not cutouts.source.calibrated else "no g and r at one pixel scale"
         return Section(heading, [f"Left out, colour and size against magnitude: {why}."])
     fwhm = cutouts.column_or_nan("psfsize", (len(cutouts), len(cutouts.source.bands)))
-    reference = expected.simulated_galaxies()
+    reference = photometry.simulated_galaxies()
     seeing = _middle(fwhm[rows]) if np.isfinite(fwhm[rows]).any() else _survey_seeing()
     png = figures.draw_photometry(seen, reference, fwhm_arcsec=seeing, measured=measured)
     says = [
         f"From {seen.origin}, of {len(rows)} galaxies. Contours: SIMULATED galaxies, a third each "
-        f"of dwarfs, nearby ones and background, r < {expected.R_LIMIT_MAG} (dotted); a file "
+        f"of dwarfs, nearby ones and background, r < {photometry.R_LIMIT_MAG} (dotted); a file "
         f"chosen otherwise need not lie within them. Dashed: the cuts of Darragh-Ford et al. 2023, "
         f"which keep what is below the line in colour and above it in size.",
         f"Median r {_middle(seen.mag['r']):.2f}, here; {_middle(reference.mag['r']):.2f}, "

@@ -152,6 +152,16 @@ def facts_of(source: VectorSource, reduction: Reduction, *, whiten: bool) -> dic
     }
 
 
+def ids_of(source: VectorSource) -> Array | None:
+    """Ids of an embeddings folder; an array has none."""
+    return integers_or_text(source.column("id")) if isinstance(source, Embeddings) else None
+
+
+def integers_or_text(ids: Array) -> Array:
+    """Ids as an index keeps them."""
+    return ids if ids.dtype.kind in "iu" else ids.astype(str)
+
+
 def check_files(folder: Path, files: Mapping[str, str]) -> None:
     """Refuse files that are not those a card describes, before any is parsed.
 

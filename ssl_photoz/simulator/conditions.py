@@ -12,13 +12,12 @@ from ssl_photoz.core.legacy_surveys import (
     PIXSCALE_ARCSEC,
     ZEROPOINT_MAG,
 )
+from ssl_photoz.core.statistics import FWHM_PER_SIGMA
 from ssl_photoz.core.types import Doubles
 
 BANDS = ("g", "r", "z")
 EXTINCTION = np.array([EXTINCTION_PER_EBV[band] for band in BANDS])
 """A_band / E(B-V) on the Schlegel, Finkbeiner & Davis (1998) scale, shape (3,)."""
-
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 class LogNormal(NamedTuple):

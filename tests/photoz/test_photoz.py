@@ -13,9 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
+from ssl_photoz.photoz.base import Interval, Prediction, Probe, to_redshift, to_target
 from ssl_photoz.photoz.estimator import PhotoZ
-from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.metrics import bootstrap_errors, score, summarise
 from ssl_photoz.photoz.regressors import Ridge
 from ssl_photoz.reports.page import write_report

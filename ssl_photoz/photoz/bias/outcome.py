@@ -11,10 +11,9 @@ import numpy as np
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.artefact import save_probe
-from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
+from ssl_photoz.photoz.base import Interval, Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.steps import BEFORE
 from ssl_photoz.photoz.figures import new_figure, title_of
-from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.metrics import residuals
 from ssl_photoz.photoz.regressors import Mean

@@ -11,22 +11,19 @@ from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.base import to_target
-from ssl_photoz.photoz.bias.calibration import (
-    CellCalibration,
-    expected_distribution,
-    resampling_weights,
-)
 from ssl_photoz.photoz.bias.cells import (
     Bins,
+    CellCalibration,
     Cells,
     balance_weights,
+    expected_distribution,
     membership,
     most_per_cell,
     nearly_balanced,
+    resampling_weights,
     rows_for,
 )
-from ssl_photoz.photoz.bias.head import Head, Sample
-from ssl_photoz.photoz.bias.labels import LabelChange, Labels
+from ssl_photoz.photoz.bias.head import Head, LabelChange, Labels, Sample
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.settings import STEPS, CorrectionConfig, Expected, Step
 
