@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
 from ssl_photoz.core.version import __version__
+
+if TYPE_CHECKING:
+    from ssl_photoz.core.types import PathLike
 
 SCHEMA_VERSION = 1
 FORMER_KINDS = {"pdf": "densities", "bands": "band_importance"}  # of version 0.1
@@ -29,33 +33,80 @@ FORMER_FACTS = {"adapted": "harmonized"}
 NO_WORK = ("started.json", "rejects.parquet")  # what is written before the work that takes long
 
 
+Value = TypeVar("Value")
+
+
+class Fact(Generic[Value]):
+    """A fact of a card, under its own name: ``rows = Fact(int)``.
+
+    Args:
+        read: Maker of the value from what JSON holds.
+        default: Value where the card says nothing, or null; without one it must say something.
+    """
+
+    def __init__(self, read: Callable[[Any], Value], *default: object) -> None:
+        self._read = read
+        self._default = default
+
+    def __set_name__(self, owner: type[Card], name: str) -> None:
+        self._name = name
+
+    def __get__(self, card: Card, owner: type[Card]) -> Value:
+        if not self._default:
+            return self._read(card[self._name])
+        value = card.get(self._name)
+        value = self._default[0] if value is None else value
+        return cast(Value, None) if value is None else self._read(value)
+
+
 class Card(dict[str, Any]):
-    """What a ``card.json`` says; rooms add what the cards of their own artefacts say."""
+    """What a ``card.json`` says; rooms add what the cards of their own artefacts say.
 
-    @property
-    def kind(self) -> str:
-        """What the artefact is: ``encoder``, ``embeddings``, ``probe`` ..."""
-        return str(self["kind"])
+    Attributes:
+        kind: What the artefact is: ``encoder``, ``embeddings``, ``probe`` ...
+        config: Resolved settings that it was made with.
+        parents: Name of each parent to its sha256, or its fingerprint.
+        simulated: Whether its galaxies are simulated.
+        calibrated: Whether pixels are flux in nanomaggies, not display values.
+    """
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The resolved settings that it was made with."""
-        return dict(self.get("config") or {})
+    kind = Fact(str)
+    config = Fact(dict[str, Any], {})
+    parents = Fact(dict[str, str], {})
+    simulated = Fact(bool, False)
+    calibrated = Fact(bool, True)
 
-    @property
-    def parents(self) -> dict[str, str]:
-        """Name of each parent to its sha256, or its fingerprint."""
-        return dict(self.get("parents") or {})
 
-    @property
-    def simulated(self) -> bool:
-        """Whether its galaxies are simulated."""
-        return bool(self.get("simulated", False))
+CardOf = TypeVar("CardOf", bound=Card)
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether pixels are flux in nanomaggies, not display values."""
-        return bool(self.get("calibrated", True))
+
+@dataclass(frozen=True)
+class Finished(Generic[CardOf]):
+    """A finished artefact of one kind.
+
+    Attributes:
+        folder: Its folder.
+        card: Its card.
+    """
+
+    folder: Path
+    card: CardOf
+
+    KIND: ClassVar[str]
+    CARD: ClassVar[type[Card]]
+
+    @classmethod
+    def open(cls, folder: PathLike | Self) -> Self:
+        """Open a folder; one that is open already is handed back.
+
+        Raises:
+            ArtefactError: If it is unfinished or damaged.
+            MismatchError: If it holds another kind.
+        """
+        if isinstance(folder, cls):
+            return folder
+        folder = Path(cast("PathLike", folder))
+        return cls(folder, cast(CardOf, cls.CARD(read_card(folder, cls.KIND))))
 
 
 @contextmanager
@@ -95,6 +146,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2, default=_plain, allow_nan=False)
     with atomic_path(path) as scratch:
         scratch.write_text(text + "\n", encoding="utf-8")
+
+
+def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers
+    """Value with None for what is not a number."""
+    if isinstance(value, Mapping):
+        return {name: for_json(below) for name, below in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [for_json(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from ssl_photoz.similarity.index import Index
 NOT_SHOWN = ("row", "id", "embedding", "aperture", "thumbnail")
 MOST_WORDS = 12  # a text column with more different words than this has no colours
 COLUMNS_KEPT = 16
-WIDE = ("embedding", "aperture", "thumbnail")
 ROW_BYTES = 1536  # about what a thumbnail and a catalogue entry take
 SUMMARY = ("z_phot", "z_lo", "z_hi", "odds", "p_below_003", "p_below_005")
 GROUPS_KEPT = 32

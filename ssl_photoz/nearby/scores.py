@@ -90,15 +90,43 @@ def _of_question(
     seed: int,
 ) -> dict[str, Any]:
     known = np.isfinite(labels)
-    truth, cut = labels[known] == 1, None if selected is None else selected[known]
+    return measure_methods(
+        labels[known] == 1,
+        {method: score[known, target] for method, score in scores.items()},
+        selected=None if selected is None else selected[known],
+        base_rate=base_rate,
+        seed=seed,
+    )
+
+
+def measure_methods(
+    truth: Bools,
+    scores: Mapping[str, Doubles],
+    *,
+    selected: Bools | None,
+    base_rate: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure methods, and photometric cuts beside them.
+
+    Args:
+        truth: Whether each galaxy is wanted, shape (n,).
+        scores: Method to scores, shape (n,).
+        selected: Mask of those that pass photometric cuts, shape (n,).
+        base_rate: Fraction of wanted galaxies on the sky.
+        seed: Seed of the bootstraps.
+
+    Returns:
+        Method to what `measure_purity` says and, with cuts, what `gain_over_cuts` says, and the
+        ``cuts`` themselves.
+    """
     figures: dict[str, Any] = {}
     for method, score in scores.items():
-        mine = score[known, target]
-        figures[method] = measure_purity(truth, mine, base_rate=base_rate, seed=seed)
-        if cut is not None:
-            figures[method] |= gain_over_cuts(truth, mine, cut, base_rate=base_rate)
-    if cut is not None:
-        figures["cuts"] = measure_selection(truth, cut, base_rate=base_rate, seed=seed)
+        figures[method] = measure_purity(truth, score, base_rate=base_rate, seed=seed)
+        if selected is not None:
+            figures[method] |= gain_over_cuts(truth, score, selected, base_rate=base_rate)
+    if selected is not None:
+        figures["cuts"] = measure_selection(truth, selected, base_rate=base_rate, seed=seed)
     return figures
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ssl_photoz.catalog.writable import to_arrow
 from ssl_photoz.core import artefact
+from ssl_photoz.core.artefact import Fact
 from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
@@ -42,32 +43,21 @@ EVERY_PROBE = PROBES | DENSITIES
 
 
 class ProbeCard(artefact.Card):
-    """What the card of a probe folder says."""
+    """What the card of a probe folder says.
 
-    @property
-    def probes(self) -> list[str]:
-        """Names of the probes that the folder holds."""
-        return list(self["probes"])
+    Attributes:
+        probes: Names of the probes that the folder holds.
+        label: What its features are called in tables and figures.
+        features: What the probes read: ``embedding``, ``aperture``, ``both`` or ``pixels``.
+        encoder: Checksum of the card of the encoder whose embeddings they were fitted to.
+        labels: Split to number of labelled galaxies.
+    """
 
-    @property
-    def label(self) -> str:
-        """What its features are called in tables and figures."""
-        return str(self.get("label", ""))
-
-    @property
-    def features(self) -> str:
-        """What the probes read: ``embedding``, ``aperture``, ``both`` or ``pixels``."""
-        return str(self.get("features", "embedding"))
-
-    @property
-    def encoder(self) -> str:
-        """Checksum of the card of the encoder whose embeddings they were fitted to."""
-        return str(self.get("encoder", ""))
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """Split to number of labelled galaxies."""
-        return dict(self.get("labels") or {})
+    probes = Fact(list[str])
+    label = Fact(str, "")
+    features = Fact(str, "embedding")
+    encoder = Fact(str, "")
+    labels = Fact(dict[str, int], {})
 
 
 def read_probe_card(folder: PathLike) -> ProbeCard:

@@ -144,6 +144,10 @@ class Prediction:
     z_hi: Doubles
     neighbours: Array | None = None
 
+    def columns(self, name: str) -> dict[str, Array]:
+        """``z_phot_NAME``, ``z_lo_NAME`` and ``z_hi_NAME``, of a table."""
+        return {f"{which}_{name}": getattr(self, which) for which in ("z_phot", "z_lo", "z_hi")}
+
 
 class RedshiftEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """What estimates redshifts, with intervals."""
@@ -240,15 +244,23 @@ class Probe(RedshiftEstimator):
 
     def arrays(self) -> dict[str, Array]:
         """All that `from_arrays` needs."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be stored")
+        return self._stored()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """A fitted probe of the arrays that `arrays` gave."""
-        raise NotImplementedError(f"{cls.__name__} cannot be stored")
+        probe = cls()
+        probe._restore(arrays)
+        return probe
 
     def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
         raise NotImplementedError
+
+    def _stored(self) -> dict[str, Array]:
+        raise NotImplementedError(f"{type(self).__name__} cannot be stored")
+
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} cannot be stored")
 
 
 def held_out(count: int, *, seed: int) -> Bools:
@@ -374,3 +386,32 @@ def _quantile(scores: Doubles, otherwise: Doubles, *, least: int = 30) -> float:
     some = scores if len(scores) >= least else otherwise
     level = min(1.0, np.ceil((len(some) + 1) * COVERAGE) / len(some))
     return float(np.quantile(some, level, method="inverted_cdf"))
+
+
+class PointProbe(Probe):
+    """A probe that answers with a number, and an interval calibrated around it.
+
+    Attributes:
+        interval_: Calibrated half-widths.
+    """
+
+    interval_: Interval
+
+    def arrays(self) -> dict[str, Array]:
+        """All that `from_arrays` needs."""
+        return {**self._stored(), **self.interval_.arrays()}
+
+    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
+        predicted = self._answer(X)
+        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
+
+    def _answer(self, X: Floats) -> Doubles:
+        """Predicted ln(1+z), shape (M,)."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """A fitted probe of the arrays that `arrays` gave."""
+        probe = super().from_arrays(arrays)
+        probe.interval_ = Interval.from_arrays(arrays)
+        return probe

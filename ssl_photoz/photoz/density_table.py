@@ -241,8 +241,8 @@ def save_densities(
     val, before, test = densities["val"], densities["test"], galaxies["test"]
     calibration = Calibration.fit(val.cdf_at(galaxies["val"].z), val.median())
     density = calibration.apply(before)
-    columns = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
-    write_densities(folder / "pdfs.parquet", iter([(columns, density)]), simulated=simulated)
+    parts = iter([(test.columns(), density)])
+    write_densities(folder / "pdfs.parquet", parts, simulated=simulated)
     with atomic_path(folder / CALIBRATION) as scratch:
         arrays = {name: np.ascontiguousarray(array) for name, array in asdict(calibration).items()}
         scratch.write_bytes(save(arrays))

@@ -44,6 +44,11 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.z)
 
+    def columns(self) -> dict[str, Array]:
+        """``id``, ``ra``, ``dec``, ``z_spec`` and, where known, ``magnitude``, of a table."""
+        known = {"id": self.id, "ra": self.ra, "dec": self.dec, "z_spec": self.z}
+        return known if self.magnitude is None else {**known, "magnitude": self.magnitude}
+
     def take(self, rows: Array) -> Labelled:
         """Some of the galaxies: row numbers or a mask."""
         return Labelled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -111,15 +111,6 @@ def compare(
                 }
             )
     return said
-
-
-def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers
-    """Value with None for what is not a number."""
-    if isinstance(value, Mapping):
-        return {name: for_json(below) for name, below in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [for_json(below) for below in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(

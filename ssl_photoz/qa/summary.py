@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core.artefact import for_json
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.cutouts.formats import registry
@@ -74,7 +75,7 @@ class Summary:
         plain = asdict(self)
         plain["source"]["path"] = str(self.source.path)
         plain["redshift_edges"] = [*REDSHIFT_EDGES[:-1], None]
-        return {key: _json_value(value) for key, value in plain.items()}
+        return dict(for_json(plain))
 
     def as_text(self) -> str:
         """Summary as a page of text."""
@@ -174,14 +175,6 @@ def _sample_noise(cutouts: Cutouts, reasons: Array, sample: int) -> Floats:
     noise = np.concatenate([border_noise(cutouts.read(block)) for block in blocks])
     median: Floats = np.median(noise, axis=0)
     return median
-
-
-def _json_value(value: Any) -> Any:  # noqa: ANN401 - whatever a dataclass holds
-    if isinstance(value, dict):
-        return {key: _json_value(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 FITS_BLOCK = b"SIMPLE  ="

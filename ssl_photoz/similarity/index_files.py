@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.artefact import Fact, atomic_path
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
@@ -43,78 +43,42 @@ OURS = (
 
 
 class IndexCard(artefact.Card):
-    """What the card of an index says."""
+    """What the card of an index says.
+
+    Attributes:
+        encoder: Checksum of the encoder that made the embeddings; empty for an array.
+        shards: Name of each shard of the embeddings to its checksum, in order.
+        rows: Number of vectors, hidden ones too.
+        hidden: Number of rows that no search returns.
+        index_type: ``flat``, ``hnsw``, ``ivf_flat``, ``ivf_sq8``, ``ivf_pq`` or ``custom``.
+        factory: FAISS factory string of the index.
+        shortlist: Candidates re-ranked per neighbour asked.
+        effort: Lists visited, or candidates kept while walking a graph, for a few neighbours.
+        recall_wanted: Fraction of the ten nearest that a search should find.
+        recall_at_10: Fraction that it was measured to find; None for exact search.
+        whiten: Whether every component was scaled to unit variance.
+        files: Name of each file of the folder to its checksum; empty before it is saved.
+        quality: Scores by redshift, see `ssl_photoz.similarity.quality.measure_quality`.
+    """
+
+    encoder = Fact(str, "")
+    shards = Fact(dict[str, str], {})
+    rows = Fact(int)
+    hidden = Fact(int, 0)
+    index_type = Fact(str, "flat")  # cards of version 0.1 do not say
+    factory = Fact(str, "Flat")
+    shortlist = Fact(int, 0)
+    effort = Fact(int)
+    recall_wanted = Fact(float, 1.0)
+    recall_at_10: Fact[float | None] = Fact(float, None)
+    whiten = Fact(bool, False)
+    files = Fact(dict[str, str], {})
+    quality: Fact[dict[str, Any] | None] = Fact(dict[str, Any], None)
 
     @property
     def embeddings(self) -> str:
         """Checksum of the embeddings that were indexed; empty for an array."""
         return self.parents.get("embeddings", "")
-
-    @property
-    def encoder(self) -> str:
-        """Checksum of the encoder that made them; empty for an array."""
-        return str(self.get("encoder") or "")
-
-    @property
-    def shards(self) -> dict[str, str]:
-        """Name of each shard of the embeddings to its checksum, in order."""
-        return dict(self.get("shards") or {})
-
-    @property
-    def rows(self) -> int:
-        """Number of vectors, hidden ones too."""
-        return int(self["rows"])
-
-    @property
-    def hidden(self) -> int:
-        """Number of rows that no search returns."""
-        return int(self.get("hidden", 0))
-
-    @property
-    def index_type(self) -> str:
-        """``flat``, ``hnsw``, ``ivf_flat``, ``ivf_sq8``, ``ivf_pq`` or ``custom``."""
-        return str(self.get("index_type", "flat"))  # cards of version 0.1 do not say
-
-    @property
-    def factory(self) -> str:
-        """FAISS factory string of the index."""
-        return str(self.get("factory", "Flat"))
-
-    @property
-    def shortlist(self) -> int:
-        """Candidates re-ranked per neighbour asked."""
-        return int(self.get("shortlist", 0))
-
-    @property
-    def effort(self) -> int:
-        """Lists visited, or candidates kept while walking a graph, for a few neighbours."""
-        return int(self["effort"])
-
-    @property
-    def recall_wanted(self) -> float:
-        """Fraction of the ten nearest that a search should find."""
-        return float(self.get("recall_wanted", 1.0))
-
-    @property
-    def recall_at_10(self) -> float | None:
-        """Fraction that it was measured to find; None for exact search."""
-        recall = self.get("recall_at_10")
-        return None if recall is None else float(recall)
-
-    @property
-    def whiten(self) -> bool:
-        """Whether every component was scaled to unit variance."""
-        return bool(self.get("whiten", False))
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Name of each file of the folder to its checksum; empty before it is saved."""
-        return dict(self.get("files") or {})
-
-    @property
-    def quality(self) -> dict[str, Any] | None:
-        """Scores by redshift, see `ssl_photoz.similarity.quality.measure_quality`."""
-        return self.get("quality")
 
 
 def index_file(rows: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssl_photoz.core import artefact
+from ssl_photoz.core.artefact import for_json
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.artefact import save_probe
 from ssl_photoz.photoz.base import Interval, Prediction, to_redshift, to_target
@@ -17,7 +18,7 @@ from ssl_photoz.photoz.figures import new_figure, title_of
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.metrics import residuals
 from ssl_photoz.photoz.regressors import Mean
-from ssl_photoz.photoz.scores import compare, for_json, score
+from ssl_photoz.photoz.scores import compare, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,12 +145,9 @@ def score_steps(
     test = galaxies["test"]
     means = {split: mean.estimate(some.features) for split, some in galaxies.items()}
     everyone: dict[str, Mapping[str, Prediction]] = {"mean": means, **predicted}
-    columns: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
-    if test.magnitude is not None:
-        columns["magnitude"] = test.magnitude
+    columns = test.columns()
     for step, said in everyone.items():
-        for name in ("z_phot", "z_lo", "z_hi"):
-            columns[f"{name}_{step}"] = getattr(said["test"], name)
+        columns |= said["test"].columns(step)
     steps = list(predicted)
     metrics = {
         "probes": {
