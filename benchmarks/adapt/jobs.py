@@ -83,7 +83,7 @@ class Plan:
                 yield Job(name, seed, self.sky(seed) / name.replace(" ", "-"))
 
     def sky(self, seed: int) -> Path:
-        """Return the folder of one seed's surveys."""
+        """Folder of one seed's surveys."""
         return self.out / f"seed-{seed}"
 
 

@@ -50,14 +50,14 @@ class Result:
     tuning: float
 
     def scores(self, rows: Array | slice = slice(None)) -> Doubles:
-        """Return the means over seeds of the shown metrics, of some galaxies, shape (3,)."""
+        """Means over seeds of the shown metrics, of some galaxies, shape (3,)."""
         spec = self.z_spec[rows]
         each = [metrics.summarise(phot[rows], spec) for phot in self.z_phot]
         values = np.array([[getattr(one, name) for name in SHOWN] for one in each])
         return np.asarray(values.mean(axis=0))
 
     def metric(self, name: str) -> float:
-        """Return the mean over seeds of one of the shown metrics."""
+        """Mean over seeds of one of the shown metrics."""
         return float(self.scores()[SHOWN.index(name)])
 
 
@@ -82,13 +82,13 @@ def chosen(results: Iterable[Result]) -> list[Result]:
 
 
 def errors(result: Result, *, seed: int = 0) -> dict[str, float]:
-    """Return the bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
+    """Bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
     drawn = [result.scores(rows) for rows in _draws(result, seed)]
     return dict(zip(SHOWN, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
 
 
 def gains(one: Result, other: Result, *, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Return how much better one is than the other, by metric, and the paired error of that.
+    """How much better one is than the other, by metric, and the paired error of that.
 
     Raises:
         ValueError: If they do not predict the same galaxies.

@@ -178,7 +178,7 @@ def _references(job: Job, size: Size) -> dict[str, Any]:
 
 
 def last_stage(encoder: Mapping[str, Any]) -> slice:
-    """Return where an embedding of all stages holds the mean of the last one."""
+    """Where an embedding of all stages holds the mean of the last one."""
     from ssl_photoz.encoders.settings import HALVINGS
 
     width = STAGE_WIDTHS[encoder["backbone"]][-1]
@@ -255,7 +255,7 @@ def _write(job: Job, tables: list[pa.Table]) -> None:
 
 
 def _settings_of(job: Job) -> dict[str, Any]:
-    """Return the settings of the job's verb, with what depends on other jobs and on the data."""
+    """Settings of the job's verb, with what depends on other jobs and on the data."""
     more: dict[str, Any] = dict(job.settings)
     if job.after is not None and job.verb in ("align", "supervise") and not job.classifies:
         more["start"] = str(job.after / "encoder")
