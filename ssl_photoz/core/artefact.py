@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ssl_photoz.core.types import PathLike
 
 SCHEMA_VERSION = 1
+OPENING = b"ssl_photoz checkpoint, sha256 "
 FORMER_KINDS = {"pdf": "densities", "bands": "band_importance"}  # of version 0.1
 FORMER_FACTS = {"adapted": "harmonized"}
 NO_WORK = ("started.json", "rejects.parquet")  # what is written before the work that takes long
@@ -171,6 +172,28 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ArtefactError(f"{path} is not valid JSON ({error}); make it again") from None
     if not isinstance(content, dict):
         raise ArtefactError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def write_sealed(path: Path, content: bytes | memoryview) -> None:
+    """Write a line with the sha256 of what follows it, then the content, atomically."""
+    with atomic_path(path) as scratch, scratch.open("wb") as file:
+        file.write(OPENING + hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
+
+
+def read_sealed(path: Path) -> bytes:
+    """The content that `write_sealed` wrote.
+
+    Raises:
+        ArtefactError: If it is not, byte for byte, what was written.
+    """
+    with path.open("rb") as file:
+        opening, content = file.readline(len(OPENING) + 65), file.read()
+    if not opening.startswith(OPENING):
+        raise ArtefactError(f"{path} does not begin as a checkpoint does")
+    if opening[len(OPENING) :].strip() != hashlib.sha256(content).hexdigest().encode():
+        raise ArtefactError(f"the sha256 of {path} is not the one it was written with")
     return content
 
 

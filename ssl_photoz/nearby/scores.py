@@ -164,21 +164,10 @@ def save_scores(
     base_rate: float = SKY,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write ``metrics.json`` and ``purity_completeness.png``; see `measure_search`.
+    """Write ``metrics.json`` and ``purity_completeness.png``; return the metrics.
 
-    Args:
-        folder: Folder to write to.
-        search: Fitted methods and their questions.
-        scores: Scores of n test galaxies.
-        labels: Their labels, shape (n, T).
-        facts: Facts for the metrics: ``label``, what is looked for, ``simulated``, and others.
-        selected: Mask of those that pass photometric cuts, shape (n,).
-        strata: Ways to part the sample.
-        base_rate: Fraction of wanted galaxies on the sky.
-        seed: Seed of the bootstraps.
-
-    Returns:
-        The metrics.
+    Arguments are those of `measure_search`; ``facts`` are for the metrics: ``label``, what is
+    looked for, ``simulated``, and others.
     """
     measured = measure_search(
         *(search, scores, labels), selected=selected, strata=strata, base_rate=base_rate, seed=seed

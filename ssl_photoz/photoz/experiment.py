@@ -18,7 +18,7 @@ from ssl_photoz.photoz.calibration import Calibration
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
 from ssl_photoz.photoz.diagnostics import diagnose
 from ssl_photoz.photoz.knn import NeighbourDensity
-from ssl_photoz.photoz.labels import Labelled
+from ssl_photoz.photoz.labels import ENOUGH_TO_CALIBRATE, FOLDS, Labelled
 from ssl_photoz.photoz.networks import Mixture
 from ssl_photoz.photoz.scores import compare, score
 from ssl_photoz.photoz.settings import Method
@@ -108,10 +108,6 @@ def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> 
     return shared
 
 
-ENOUGH = 5_000
-FOLDS = 5
-
-
 @dataclass(frozen=True)
 class Calibrated:
     """A fitted probe, and what bends its densities so that truths fall evenly in them.
@@ -155,7 +151,7 @@ def fit_calibrated(
     probe = _fit(train, val, method=method, grid=grid, seed=seed)
     placed = [_place(probe, val)]
     calibrators = "validation"
-    if train_calibrates and len(val) < ENOUGH:
+    if train_calibrates and len(val) < ENOUGH_TO_CALIBRATE:
         calibrators = "validation and left-out training galaxies"
         if isinstance(probe, NeighbourDensity):
             placed.append(_place(probe, train))

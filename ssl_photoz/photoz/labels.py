@@ -17,6 +17,8 @@ from ssl_photoz.photoz.settings import Features, SampleConfig
 
 SPLITS = ("train", "val", "test")
 FEWEST_LABELS = 10
+ENOUGH_TO_CALIBRATE = 5_000  # with fewer, training galaxies calibrate too
+FOLDS = 5
 MARK = "CONTAMINATED: "
 ROWS_AT_ONCE = 65_536
 

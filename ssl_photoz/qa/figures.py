@@ -14,12 +14,11 @@ from ssl_photoz.qa import photometry
 from ssl_photoz.qa.conditions import (
     Conditions,
     density,
-    median,
-    survey_ebv,
     survey_fwhm,
     survey_noise,
 )
 from ssl_photoz.qa.photometry import Photometry
+from ssl_photoz.simulator.conditions import EBV_MAG
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +55,7 @@ def draw_conditions(seen: Conditions, *, pixscale_arcsec: float, calibrated: boo
         width = seen.fwhm_arcsec[:, place]
         colour = BAND_COLOURS.get(band, HERE)
         panels.append((f"PSF FWHM, {band}", "arcsec", width, colour, survey_fwhm(band)))
-    panels.append(("E(B-V)", "mag", seen.ebv_mag, HERE, survey_ebv()))
+    panels.append(("E(B-V)", "mag", seen.ebv_mag, HERE, EBV_MAG))
     panels = [panel for panel in panels if np.isfinite(panel[2]).any()]
     if not panels:
         return b""
@@ -74,7 +73,7 @@ def _draw_histogram(
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, [0.5, 99.5])
     if survey is not None:
-        low, high = min(low, 0.6 * median(survey)), max(high, 2 * median(survey))
+        low, high = min(low, 0.6 * survey.median), max(high, 2 * survey.median)
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     axes.hist(values, edges.tolist(), density=True, color=colour, alpha=0.55, label="this file")
     if survey is not None:

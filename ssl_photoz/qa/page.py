@@ -22,15 +22,14 @@ from ssl_photoz.qa.checks import CheckResult, check
 from ssl_photoz.qa.conditions import (
     Conditions,
     depth_mag,
-    median,
     observe,
-    survey_ebv,
     survey_fwhm,
     survey_noise,
 )
 from ssl_photoz.qa.photometry import from_apertures, from_catalogue
 from ssl_photoz.qa.settings import REJECTING, CheckConfig
 from ssl_photoz.qa.summary import Summary
+from ssl_photoz.simulator.conditions import EBV_MAG
 
 WORST = 12
 REDSHIFT_CHECKS = ("star", "absurd_label", "not_positive")
@@ -250,22 +249,22 @@ def _band_row(seen: Conditions, place: int, scale: float, calibrated: bool) -> l
     fwhm = survey_fwhm(band)
     depth = math.nan
     if noise is not None and fwhm is not None:
-        widths = np.array([median(noise)]), np.array([median(fwhm)])
+        widths = np.array([noise.median]), np.array([fwhm.median])
         depth = float(depth_mag(*widths, pixscale_arcsec=scale)[0])
     return [
         band,
         _range(seen.noise_stated[:, place], ".3g"),
         _range(seen.noise_measured[:, place], ".3g"),
-        _text(median(noise) if noise else math.nan, ".3g"),
+        _text(noise.median if noise else math.nan, ".3g"),
         _range(seen.fwhm_arcsec[:, place], ".2f"),
-        _text(median(fwhm) if fwhm else math.nan, ".2f"),
+        _text(fwhm.median if fwhm else math.nan, ".2f"),
         _range(seen.depth_mag[:, place], ".2f"),
         _text(depth, ".2f"),
     ]
 
 
 def _dust_row(seen: Conditions) -> list[str]:
-    return ["E(B-V), mag", _range(seen.ebv_mag, ".3f"), _text(median(survey_ebv()), ".3f")]
+    return ["E(B-V), mag", _range(seen.ebv_mag, ".3f"), _text(EBV_MAG.median, ".3f")]
 
 
 def _stated(seen: Conditions) -> str:
@@ -296,7 +295,7 @@ def _middle(values: Array) -> float:
 
 def _survey_seeing() -> float:
     survey = survey_fwhm("r")
-    return median(survey) if survey else 1.3
+    return survey.median if survey else 1.3
 
 
 def _pictures(png: bytes, caption: str) -> list[Picture]:

@@ -183,11 +183,7 @@ def write_ids(folder: Path, ids: Array | None, *, known: Mapping[str, str]) -> d
     if ids is None:
         return {}
     name = f"ids-{len(ids):012d}.npy"
-    if name in known:
-        return {name: known[name]}
-    with artefact.atomic_path(folder / name) as scratch:
-        np.save(scratch, ids, allow_pickle=False)
-    return {name: artefact.sha256_of(folder / name)}
+    return {name: known[name] if name in known else _write_rows(folder / name, ids)}
 
 
 def read_ids(folder: Path, files: Iterable[str], *, rows: int) -> Array | None:
@@ -196,27 +192,14 @@ def read_ids(folder: Path, files: Iterable[str], *, rows: int) -> Array | None:
     Raises:
         ArtefactError: If it is not one name per row.
     """
-    names = [name for name in files if name.startswith("ids-")]
-    if not names:
-        return None
-    try:
-        ids: Array = np.load(folder / names[0], mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(f"{folder / names[0]} cannot be read ({error})") from None
-    if ids.shape != (rows,):
-        raise ArtefactError(
-            f"{folder / names[0]} holds names of shape {ids.shape}, expected ({rows},)"
-        )
-    return ids
+    return _read_rows(folder, files, "ids-", rows=rows, mapped=True)
 
 
 def write_hidden(folder: Path, hidden: Bools | None) -> dict[str, str]:
     """Write which rows are hidden, shape (N,); return the file's name and sha256, or nothing."""
     if hidden is None:
         return {}
-    with artefact.atomic_path(folder / "hidden.npy") as scratch:
-        np.save(scratch, hidden, allow_pickle=False)
-    sha256 = artefact.sha256_of(folder / "hidden.npy")
+    sha256 = _write_rows(folder / "hidden.npy", hidden)
     name = f"hidden-{sha256[:12]}.npy"
     (folder / "hidden.npy").replace(folder / name)
     return {name: sha256}
@@ -228,19 +211,39 @@ def read_hidden(folder: Path, files: Iterable[str], *, rows: int) -> Bools | Non
     Raises:
         ArtefactError: If it is not one truth value per row.
     """
-    names = [name for name in files if name.startswith("hidden-")]
-    if not names:
+    return _read_rows(folder, files, "hidden-", rows=rows, dtype=bool)
+
+
+def _write_rows(path: Path, values: Array) -> str:
+    with atomic_path(path) as scratch:
+        np.save(scratch, values, allow_pickle=False)
+    return artefact.sha256_of(path)
+
+
+def _read_rows(
+    folder: Path,
+    files: Iterable[str],
+    start: str,
+    *,
+    rows: int,
+    dtype: type | None = None,
+    mapped: bool = False,
+) -> Array | None:
+    """Read a value per row, of any type by default, from the file whose name begins so."""
+    path = next((folder / name for name in files if name.startswith(start)), None)
+    if path is None:
         return None
     try:
-        hidden: Bools = np.load(folder / names[0], allow_pickle=False)
+        values: Array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(f"{folder / names[0]} cannot be read ({error})") from None
-    if hidden.dtype != bool or hidden.shape != (rows,):
+        raise ArtefactError(f"{path} cannot be read ({error})") from None
+    if values.shape != (rows,) or (dtype is not None and values.dtype != dtype):
+        expected = "values" if dtype is None else dtype.__name__
         raise ArtefactError(
-            f"{folder / names[0]} holds {hidden.dtype} of shape {hidden.shape}, expected bool of "
-            f"shape ({rows},)"
+            f"{path} holds {values.dtype} of shape {values.shape}, expected {expected} of shape "
+            f"({rows},)"
         )
-    return hidden
+    return values
 
 
 def delete_strays(folder: Path, files: Iterable[str]) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssl_photoz.core import artefact
 from ssl_photoz.core.artefact import for_json
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.artefact import save_probe
 from ssl_photoz.photoz.base import Interval, Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.steps import BEFORE
-from ssl_photoz.photoz.figures import new_figure, title_of
+from ssl_photoz.photoz.figures import new_figure, title_of, write_figures
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.metrics import residuals
 from ssl_photoz.photoz.regressors import Mean
@@ -197,8 +196,7 @@ def save_steps(
     facts |= {"labels": {split: len(of) for split, of in {"train": train, **galaxies}.items()}}
     metrics: dict[str, Any] = for_json({**facts, "chosen": {}, **scored})
     figure = draw_mean_residuals(metrics["residuals"]["test"], title=title_of(metrics))
-    with artefact.atomic_path(folder / "mean_residuals.png") as scratch:
-        figure.savefig(scratch)
+    write_figures(folder, {"mean_residuals": figure})
     save_probe(
         folder,
         {"mean": mean},

@@ -24,7 +24,7 @@ from ssl_photoz.photoz.bias.cells import (
     rows_for,
 )
 from ssl_photoz.photoz.bias.head import Head, LabelChange, Labels, Sample
-from ssl_photoz.photoz.labels import Labelled
+from ssl_photoz.photoz.labels import ENOUGH_TO_CALIBRATE, FOLDS, Labelled
 from ssl_photoz.photoz.settings import STEPS, CorrectionConfig, Expected, Step
 
 FITTED: tuple[Step, ...] = STEPS[:3]
@@ -129,8 +129,6 @@ class Recipe:
         return wider.refit(taught, asked, width=change.width, seed=self.seed)
 
 
-ENOUGH = 5_000
-FOLDS = 5
 ROWS, ESTIMATES = 4, 12
 
 
@@ -160,7 +158,7 @@ def correct_features(
     if "calibrated" in steps:
         last = list(heads)[-1]
         held_out, phot = val, answers["val"][last]
-        if train_calibrates and len(val) < ENOUGH:
+        if train_calibrates and len(val) < ENOUGH_TO_CALIBRATE:
             phot = np.concatenate([phot, cross_fitted(train, val, recipe=recipe)])
             held_out = _joined(val, train)
         calibration = calibrate(
