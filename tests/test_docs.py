@@ -10,12 +10,12 @@ import ssl_photoz as sp
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 ROOMS = {path.parent.name for path in (ROOT / "ssl_photoz").glob("*/__init__.py")} - {"recipes"}
-ROWS = re.findall(
-    r"^\|[^|]*\| `([a-z_/]+)` \|[^|]*\| \[\S+\]\((\S+)\) \|$",
+LISTED = re.findall(
+    r"^- (`[a-z`, ]+): \[\S+\]\((\S+)\)",
     (DOCS / "architecture.md").read_text(encoding="utf-8"),
     re.MULTILINE,
 )
-PAGES = {room.rstrip("/"): DOCS / page for room, page in ROWS}
+PAGES = {room: DOCS / page for rooms, page in LISTED for room in re.findall("[a-z]+", rooms)}
 
 
 def blocks(page: Path) -> list[str]:

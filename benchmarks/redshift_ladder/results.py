@@ -82,7 +82,7 @@ def chosen(results: Iterable[Result]) -> list[Result]:
 
 
 def errors(result: Result, *, seed: int = 0) -> dict[str, float]:
-    """Bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
+    """Return the bootstrap error of each shown metric; galaxies are drawn, seeds kept together."""
     drawn = [result.scores(rows) for rows in _draws(result, seed)]
     return dict(zip(SHOWN, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
 

@@ -178,7 +178,7 @@ def _references(job: Job, size: Size) -> dict[str, Any]:
 
 
 def last_stage(encoder: Mapping[str, Any]) -> slice:
-    """Where an embedding of all stages holds the mean of the last one."""
+    """Return where an embedding of all stages holds the mean of the last one."""
     from ssl_photoz.encoders.settings import HALVINGS
 
     width = STAGE_WIDTHS[encoder["backbone"]][-1]

@@ -15,12 +15,10 @@ from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.nearby.heads import average_precision, fit_logistic
-from ssl_photoz.nearby.purity import draw_purity
-from ssl_photoz.nearby.scores import measure_methods
+from ssl_photoz.nearby.scores import measure_methods, write_metrics
 from ssl_photoz.nearby.settings import SKY
 from ssl_photoz.photoz.end_to_end import seen_before
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.similarity.montage import title_of
 from ssl_photoz.similarity.reduction import take_vectors
 from ssl_photoz.training.supervised.settings import NearbyConfig
 
@@ -173,20 +171,8 @@ def save_comparison(
         The facts; ``methods``: see `measure_methods`.
     """
     methods = measure_methods(truth, scores, selected=selected, base_rate=base_rate, seed=seed)
-    metrics: dict[str, Any] = {**facts, "methods": methods}
-    artefact.write_json(folder / "metrics.json", metrics)
-    draw_purity(
-        folder / "purity_completeness.png",
-        truth,
-        scores,
-        title=title_of(
-            f"{metrics['label']}, {len(truth)} galaxies of the test split",
-            simulated=bool(metrics["simulated"]),
-        ),
-        selected=selected,
-        base_rate=base_rate,
-    )
-    return metrics
+    metrics = {**facts, "methods": methods}
+    return write_metrics(folder, metrics, truth, scores, selected=selected, base_rate=base_rate)
 
 
 def describe_comparison(metrics: Mapping[str, Any]) -> str:

@@ -172,16 +172,38 @@ def save_scores(
     measured = measure_search(
         *(search, scores, labels), selected=selected, strata=strata, base_rate=base_rate, seed=seed
     )
-    metrics = {**facts, **measured}
-    artefact.write_json(folder / "metrics.json", metrics)
     known = np.isfinite(labels[:, 0])
-    title = f"{metrics['label']}, {int(known.sum())} galaxies of the test split"
-    draw_purity(
-        folder / "purity_completeness.png",
+    return write_metrics(
+        folder,
+        {**facts, **measured},
         labels[known, 0] == 1,
         {method: score[known, 0] for method, score in scores.items()},
-        title=title_of(title, simulated=bool(metrics["simulated"])),
         selected=None if selected is None else selected[known],
+        base_rate=base_rate,
+    )
+
+
+def write_metrics(
+    folder: Path,
+    metrics: dict[str, Any],
+    truth: Bools,
+    scores: Mapping[str, Doubles],
+    *,
+    selected: Bools | None,
+    base_rate: float,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, and ``purity_completeness.png`` of test galaxies; see `draw_purity`.
+
+    ``metrics`` have a ``label`` and say whether galaxies are ``simulated``; they are handed back.
+    """
+    artefact.write_json(folder / "metrics.json", metrics)
+    title = f"{metrics['label']}, {len(truth)} galaxies of the test split"
+    draw_purity(
+        folder / "purity_completeness.png",
+        truth,
+        scores,
+        title=title_of(title, simulated=bool(metrics["simulated"])),
+        selected=selected,
         base_rate=base_rate,
     )
     return metrics
