@@ -246,10 +246,7 @@ class Densities:
         return cls(path, grid, position, summary, np.cumsum([0, *groups]))
 
     def of(self, row: int) -> dict[str, Any] | None:
-        """Galaxy's density and what is read off it, or None if it has none.
-
-        Args:
-            row: Catalogue row.
+        """Density of a catalogue row and what is read off it, or None if it has none.
 
         Returns:
             ``pdf``, shape (G,), per unit redshift, and the columns of `SUMMARY` as numbers.

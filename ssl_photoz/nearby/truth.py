@@ -96,10 +96,6 @@ def learn_verdicts(
     were drawn, for a probability is calibrated and a score measured on galaxies nobody chose.
     A redshift outweighs a verdict, save ``junk``, which takes a train galaxy out altogether.
 
-    Args:
-        truth: Without verdicts.
-        catalogue: Catalogue of the same galaxies.
-        verdicts: Verdicts by id as text, from `verdicts.read_verdicts`.
 
     Returns:
         The truth with them, and how many were used as ``dwarf``, ``not_dwarf`` and ``junk``,

@@ -86,11 +86,6 @@ def compare_with(predictions: Mapping[str, Array], folders: Sequence[Path]) -> l
 def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> dict[str, str]:
     """Which estimate of another folder's table each probe is compared with.
 
-    Args:
-        names: Names of the probes.
-        theirs: Columns of the other table.
-        folder: The other folder, for the message.
-
     Raises:
         MismatchError: If the folder has several probes, none of the same name.
     """

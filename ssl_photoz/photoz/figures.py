@@ -245,11 +245,7 @@ def draw_calibration(
 ) -> Figure:
     """Draw the PIT histogram, and the reliability of each probability of being nearby.
 
-    Args:
-        after: What `diagnostics.diagnose` says of the calibrated densities.
-        before: What it says of the same before calibration.
-        title: Above all panels.
-        colour: Colour of the calibrated ones.
+    ``after`` and ``before`` calibration: what `diagnostics.diagnose` says of the densities.
     """
     figure = new_figure(11.5, 3.9)
     pit, *panels = figure.subplots(1, 1 + len(after["nearby"]))

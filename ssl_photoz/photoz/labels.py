@@ -99,12 +99,7 @@ def read_sample(
 def read_labelled(
     embeddings: Embeddings, *, features: Features = "embedding", magnitude: str | None = None
 ) -> dict[str, Labelled]:
-    """Labelled galaxies of each split.
-
-    Args:
-        embeddings: The store.
-        features: Which vectors a probe reads.
-        magnitude: Name of a column to bin results by.
+    """Labelled galaxies of each split, with one column to bin results by.
 
     Raises:
         DataError: If a split has fewer than 10 usable redshifts.

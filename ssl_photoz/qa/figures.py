@@ -34,13 +34,7 @@ LEVELS = (0.95, 0.68, 0.3)
 
 
 def draw_conditions(seen: Conditions, *, pixscale_arcsec: float, calibrated: bool) -> bytes:
-    """Draw noise, seeing and dust against the survey's; empty if nothing is known.
-
-    Args:
-        seen: Conditions that the cutouts were observed in.
-        pixscale_arcsec: Pixel scale, which the survey's noise is brought to.
-        calibrated: Whether noise is flux.
-    """
+    """Draw noise, seeing and dust against the survey's; empty if nothing is known."""
     panels: list[tuple[str, str, Array, str, LogNormal | None]] = []
     for place, band in enumerate(seen.bands):
         survey = survey_noise(band, pixscale_arcsec=pixscale_arcsec) if calibrated else None
@@ -144,13 +138,7 @@ def _draw_cut(axes: Axes, r_mag: Array, cut: Callable[[Array], Array]) -> None:
 
 
 def draw_sky(ra: Array, dec: Array, north: Bools) -> bytes:
-    """Draw where the galaxies are, shape (N,) degrees each; empty if nowhere.
-
-    Args:
-        ra: Right ascension.
-        dec: Declination.
-        north: Which of them BASS and MzLS saw.
-    """
+    """Draw positions, degrees, shape (N,), those that BASS and MzLS saw apart; empty if none."""
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if not len(known):
         return b""

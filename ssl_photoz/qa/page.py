@@ -42,13 +42,7 @@ def write_page(
 ) -> None:
     """Write ``qa.html``, ``qa.json`` and ``contact_sheet.png``.
 
-    Args:
-        out: The folder.
-        cutouts: The file.
-        summary: What it holds.
-        checks: Thresholds of the checks.
-        sheet: Cutouts on the contact sheet.
-        sample: Cutouts whose pixels are checked.
+    ``sheet`` cutouts are on the contact sheet, the pixels of ``sample`` are checked.
     """
     pictures = draw_sheet(cutouts, sheet)
     with artefact.atomic_path(out / "contact_sheet.png") as scratch:
@@ -106,12 +100,7 @@ def contents(summary: Summary) -> Table:
 
 
 def observed(cutouts: Cutouts, rows: Ints) -> Section:
-    """Say how the cutouts were observed, beside the Legacy Surveys.
-
-    Args:
-        cutouts: The file.
-        rows: The usable rows that are looked at.
-    """
+    """Say how some usable rows were observed, beside the Legacy Surveys."""
     source, seen = cutouts.source, observe(cutouts, rows)
     scale, calibrated = source.pixscale_arcsec, source.calibrated
     says = [

@@ -157,10 +157,6 @@ GALAXIES = 1500
 def simulated_galaxies(*, galaxies: int = GALAXIES, seed: int = 0) -> Photometry:
     """Draw a third each of dwarfs, low-redshift galaxies and background, as `simulate` does.
 
-    Args:
-        galaxies: Number of galaxies.
-        seed: Seed of the draws.
-
     Returns:
         Magnitudes without dust, and half-light radii without seeing.
     """

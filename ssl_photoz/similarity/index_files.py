@@ -143,12 +143,7 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def open_searcher(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, Searcher]:
-    """Open the vectors of an index and what searches them.
-
-    Args:
-        folder: The index folder.
-        card: Its card.
-        dim: Length that the reduction gives a vector.
+    """Open the vectors of an index, ``dim`` long each, and what searches them.
 
     Raises:
         ArtefactError: If the files do not fit the card or each other.

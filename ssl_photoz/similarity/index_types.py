@@ -198,11 +198,6 @@ def tune(
     Asks for the neighbours of catalogue rows, drawn with ``seed``, and does not count a row's
     finding itself.
 
-    Args:
-        searcher: Over all rows.
-        stored: The vectors of all rows.
-        wanted: The recall to reach.
-        seed: Seed of the draw.
 
     Returns:
         The effort and the recall measured with it; the most effort where none is enough.

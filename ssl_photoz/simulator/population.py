@@ -122,12 +122,7 @@ class Galaxies(NamedTuple):
 
 
 class Universe:
-    """The galaxies of a flux-limited sky, drawn by rejection from a luminosity function.
-
-    Args:
-        colours: The table of K-corrections.
-        r_limit_mag: Faintest apparent r.
-    """
+    """The galaxies of a flux-limited sky, drawn by rejection from a luminosity function."""
 
     def __init__(self, colours: ColourTable, *, r_limit_mag: float) -> None:
         self.colours = colours
@@ -152,11 +147,8 @@ class Universe:
     def propose(self, rng: np.random.Generator, *, faint_only: bool = False) -> Galaxies:
         """Draw candidates from the luminosity function and the comoving volume.
 
-        A volume-complete sample of everything brighter than the limit, and of some that is not.
-
-        Args:
-            rng: Source of randomness.
-            faint_only: Leave out what is too luminous for a dwarf.
+        A volume-complete sample of everything brighter than the limit, and of some that is not;
+        with ``faint_only`` without what is too luminous for a dwarf.
         """
         z, abs_mag_r = self._draw_z_and_mag(rng, faint_only=faint_only)
         early = rng.uniform(size=_BATCH) < red_fraction(abs_mag_r, z)

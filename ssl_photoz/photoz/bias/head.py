@@ -258,14 +258,7 @@ class Head:
 
     @classmethod
     def fit(cls, train: Sample, val: Sample, *, bins: Bins, seed: int) -> Self:
-        """Fit all layers to labels of one bin, keep the epoch that is best on other galaxies.
-
-        Args:
-            train: Galaxies to fit to.
-            val: Galaxies to stop by.
-            bins: Bins of redshift.
-            seed: Seed of weights, order and dropout.
-        """
+        """Fit all layers to labels of one bin; keep the epoch that is best on ``val``."""
         standardise = Standardise.fit(train.features)
         channels = train.labels.member.shape[1]
         with torch.random.fork_rng(devices=[]):

@@ -251,12 +251,7 @@ STYLES = {
 
 
 def draw_mean_residuals(residuals: Mapping[str, Mapping[str, Any]], *, title: str) -> Figure:
-    """Draw the curves of `residuals.describe`.
-
-    Args:
-        residuals: Step to its curves.
-        title: Above both panels.
-    """
+    """Draw the curves of `describe`, step by step."""
     figure = new_figure(9.2, 4.2)
     panels = figure.subplots(1, 2, sharey=True)
     for kind, axes in zip(("z_spec", "z_phot"), panels, strict=True):
