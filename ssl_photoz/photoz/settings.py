@@ -81,7 +81,6 @@ class CorrectionConfig:
     expected: Expected = "magnitudes"
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
         if not self.steps:
             raise ConfigError("steps is empty, expected any of the four; see --help")
         if self.channels < 2 or self.bins < 2 or not 0 < self.kept <= 1:
