@@ -135,7 +135,7 @@ def hand_made(folder, n=400, **facts):
     columns, vectors = survey(n, labelled=1.0)
     noise = np.random.default_rng(5).normal(size=(n, 4)).astype(np.float32)
     columns["aperture"] = vectors[:, :3]
-    facts |= {"blocks": {"measurements": [0, DIM], "learnt": [DIM, DIM + 4]}}
+    facts |= {"blocks": {"measurements": DIM, "learnt": 4}}
     facts |= {"split": {"nside": 8, "seed": 0, "fractions": [0.7, 0.1, 0.2], "counts": None}}
     write_embeddings(folder, columns, np.concatenate([vectors, noise], axis=1), **facts)
     return columns

@@ -152,10 +152,10 @@ def in_step(
     """
     names = ("embedding", "aperture") if features == "both" else (features,)
     for name in names:
-        if name not in embeddings.columns:
+        if name not in (known := (*embeddings.columns, *embeddings.parts)):
             raise ArtefactError(
-                f"{embeddings.folder} has no {name!r} vectors; it has "
-                f"{', '.join(embeddings.columns)}: set features= to what is there, or embed again"
+                f"{embeddings.folder} has no {name!r} vectors; it has {', '.join(known)}: set "
+                f"features= to what is there, or embed again"
             )
     first = 0
     for parts in zip(*(embeddings.batches(size, name) for name in names), strict=True):
