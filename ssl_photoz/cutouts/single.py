@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +13,13 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
+from ssl_photoz.cutouts.formats.fits_image import GZIP, MOST_RATIO, unpacked_whole
+from ssl_photoz.cutouts.formats.fits_image import SUFFIXES as FITS
 from ssl_photoz.cutouts.schema import parse_bands, split_bands
 
 SUFFIXES = (".fits", ".fit", ".npy")
 MAX_SIDE_PX = 1024
-MAGIC = {".fits": b"SIMPLE", ".fit": b"SIMPLE", ".npy": b"\x93NUMPY"}
+MAGIC = {".fits": (b"SIMPLE", GZIP), ".npy": (b"\x93NUMPY",)}
 
 
 class Single(NamedTuple):
@@ -36,20 +40,26 @@ class Single(NamedTuple):
     dec: float = float("nan")
 
 
+def is_single(path: Path) -> bool:
+    """Whether a path is named as one cutout: FITS, also packed, or NPY."""
+    return path.name.lower().endswith((*SUFFIXES, *FITS))
+
+
 def read_single(path: Path, row: int = 0) -> Single:
     """Read one cutout.
 
     Args:
         path: FITS whose first image is (bands, side, side), as the Legacy Surveys' cutout service
-            writes it; or NPY of shape (bands, side, side) or (rows, bands, side, side).
+            writes it, also packed (.fits.gz, .fits.fz); or NPY of shape (bands, side, side) or
+            (rows, bands, side, side).
         row: Which cutout, of several.
 
     Raises:
-        DataError: If the file is missing, damaged, compressed as a whole, or holds anything else.
+        DataError: If the file is missing, damaged, or holds anything else.
     """
     if not path.is_file():
         raise DataError(f"no cutout file {path}")
-    kind = path.suffix.lower()
+    kind = ".fits" if path.name.lower().endswith(FITS) else ".npy"
     with path.open("rb") as file:
         if not file.read(6).startswith(MAGIC[kind]):
             raise DataError(f"{path} is not a plain {kind[1:].upper()} file; unpack it, if packed")
@@ -88,17 +98,32 @@ def _read_npy(path: Path, row: int) -> Single:
 def _read_fits(path: Path, row: int) -> Single:
     from astropy.io import fits
 
-    with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+    try:
+        content = unpacked_whole(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"{path}: {error}; unpack it") from None
+    with fits.open(BytesIO(content), memmap=False, lazy_load_hdus=True) as hdus:
         hdu = next((one for one in hdus if one.is_image and len(one.shape) >= 2), None)
         if hdu is None:
             raise DataError(f"{path} holds no image; expected one of (bands, side, side)")
         _require_cutout(path, hdu.shape)
+        if isinstance(hdu, fits.CompImageHDU):
+            _require_behind(path, hdu, len(content))
         pixels = _one(path, hdu.data, hdu.shape, row)
         bands = bands_of(hdu.header, len(pixels))
         try:
             return Single(pixels, bands, *place_of(hdu.header, pixels.shape))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
+
+
+def _require_behind(path: Path, hdu: Any, size: int) -> None:  # noqa: ANN401 - astropy
+    """Refuse tiles that claim more than there can be."""
+    claimed, tile = math.prod(hdu.shape), math.prod(hdu.tile_shape)
+    if claimed > MOST_RATIO * size or tile > claimed:
+        raise DataError(
+            f"{path} claims {claimed} pixels in tiles of {tile}, it has {size} bytes; it is damaged"
+        )
 
 
 def _one(path: Path, cube: Any, shape: Sequence[int], row: int) -> Array:  # noqa: ANN401
