@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.core.types import Array
+from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.cutouts.formats.fits_image import GZIP, MOST_RATIO, unpacked_whole
 from ssl_photoz.cutouts.formats.fits_image import SUFFIXES as FITS
 from ssl_photoz.cutouts.schema import parse_bands, split_bands
@@ -167,20 +167,49 @@ def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, fl
     from astropy.coordinates import FK5
     from astropy.time import Time
     from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
+    from astropy.wcs.utils import proj_plane_pixel_scales
 
     wcs = WCS(header).celestial
     if not wcs.has_celestial:
         return None, float("nan"), float("nan")
-    axes = {str(name).partition("-")[0] for name in wcs.wcs.ctype}
-    frame = wcs_to_celestial_frame(wcs) if axes in ({"RA", "DEC"}, {"GLON", "GLAT"}) else None
-    if frame is None:  # astropy takes some of them, such as ELON, for ICRS
-        raise DataError(
-            f"world coordinates are {'/'.join(sorted(axes))}, expected RA/DEC or GLON/GLAT; "
-            f"convert the header"
-        )
+    frame = _frame_of(wcs)
     centre = wcs.pixel_to_world((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
     if not (isinstance(frame, FK5) and frame.equinox == Time("J2000")):
         centre = centre.icrs
     scale_deg = float(np.mean(proj_plane_pixel_scales(wcs)))
     return 3600 * scale_deg, float(centre.ra.deg) % 360, float(centre.dec.deg)
+
+
+def pixels_of(wcs: Any, ra: Doubles, dec: Doubles) -> tuple[Doubles, Doubles]:  # noqa: ANN401
+    """Places of positions in ICRS, degrees, in an image: x and y, pixels from 0.
+
+    Args:
+        wcs: Celestial world coordinates, in any frame that `place_of` takes.
+        ra: Right ascension, (N,).
+        dec: Declination, (N,).
+
+    Raises:
+        DataError: If the frame cannot be transformed.
+    """
+    from astropy.coordinates import FK5, SkyCoord
+    from astropy.time import Time
+
+    frame = _frame_of(wcs)
+    if isinstance(frame, FK5) and frame.equinox == Time("J2000"):  # taken for ICRS
+        place = SkyCoord(ra, dec, unit="deg", frame=frame)
+    else:
+        place = SkyCoord(ra, dec, unit="deg").transform_to(frame)
+    x, y = wcs.world_to_pixel(place)
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def _frame_of(wcs: Any) -> Any:  # noqa: ANN401 - astropy
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    axes = {str(name).partition("-")[0] for name in wcs.wcs.ctype}
+    if axes not in ({"RA", "DEC"}, {"GLON", "GLAT"}):  # astropy takes some, such as ELON, for ICRS
+        raise DataError(
+            f"world coordinates are {'/'.join(sorted(axes))}, expected RA/DEC or GLON/GLAT; "
+            f"convert the header"
+        )
+    return wcs_to_celestial_frame(wcs)
