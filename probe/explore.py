@@ -55,8 +55,7 @@ def explore(
             f"the explorer needs {error.name}; run: pip install 'ssl-photoz[explorer]'"
         ) from None
     from ssl_photoz.explorer.galaxies import Galaxies, Journal
-    from ssl_photoz.explorer.run import open_run
-    from ssl_photoz.explorer.stored import Rows
+    from ssl_photoz.explorer.run import Rows, open_run
     from ssl_photoz.explorer.uploads import Uploads
 
     run = Path(run)

@@ -68,7 +68,7 @@ def harmonize(
         out,
         target,
         fit_map(target, goal, method=method, ridge=ridge),
-        adapted={"method": method, "reference": goal.sha256},
+        harmonized={"method": method, "reference": goal.sha256},
         **made,
     )
     simulated = "SIMULATED: " if card.simulated else ""

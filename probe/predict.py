@@ -103,17 +103,16 @@ def _from_embeddings(
 ) -> Path:
     from ssl_photoz.catalog import tables
     from ssl_photoz.embeddings.store import Embeddings
-    from ssl_photoz.photoz import apply
-    from ssl_photoz.photoz.artefact import check_belongs, load_probe
+    from ssl_photoz.photoz import artefact
 
     tables.require_suffix(out)
     store = Embeddings.open(embeddings)
-    card, probe = load_probe(folder, which)
-    check_belongs(folder, card, store)
-    wanted = apply.wanted_rows(store, rows)
+    card, probe = artefact.load_probe(folder, which)
+    artefact.check_belongs(folder, card, store)
+    wanted = artefact.wanted_rows(store, rows)
     ids = store.column("id")
     tables.require_writable(out, {"id": ids if which == "knn" else ids[wanted]})
-    columns = apply.predict_rows(probe, store, wanted, features=card["features"])
+    columns = artefact.predict_rows(probe, store, wanted, features=card["features"])
     simulated = card.simulated or store.card.simulated
     tables.write_table(out, columns, simulated=simulated)
     seen = "; those the probe was fitted to are among them" if rows == "all" else ""
@@ -139,8 +138,7 @@ def _from_cutouts(
     from ssl_photoz.cutouts.mask import cutout_parents, masked_rows
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.rejects import SCAN, write_rejects
-    from ssl_photoz.photoz.binned import calibrated_parts, load_calibration
-    from ssl_photoz.photoz.density_table import write_densities
+    from ssl_photoz.photoz.density_table import calibrated_parts, load_calibration, write_densities
     from ssl_photoz.photoz.end_to_end import predict_cutouts
     from ssl_photoz.training.supervised.artefact import load_network
     from ssl_photoz.training.supervised.heads import edges_of

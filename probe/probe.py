@@ -75,6 +75,7 @@ def _probes(
     sample: SampleConfig,
 ) -> ProbeFolder:
     """Fit, score, compare, draw, save."""
+    from ssl_photoz.core.artefact import for_json
     from ssl_photoz.photoz.artefact import save_probe
     from ssl_photoz.photoz.experiment import (
         compare_with,
@@ -84,7 +85,7 @@ def _probes(
     from ssl_photoz.photoz.figures import save_figures, title_of
     from ssl_photoz.photoz.folders import ProbeFolder
     from ssl_photoz.photoz.labels import read_sample
-    from ssl_photoz.photoz.scores import for_json, table
+    from ssl_photoz.photoz.scores import table
 
     parents = {"embeddings": embeddings.sha256}
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
@@ -128,17 +129,17 @@ def _densities(
     embeddings: Embeddings, out: Path, densities: DensityConfig, sample: SampleConfig
 ) -> DensityFolder:
     """Fit, calibrate, score, draw, write a table."""
+    from ssl_photoz.core.artefact import for_json
     from ssl_photoz.photoz import density_table
     from ssl_photoz.photoz.experiment import fit_calibrated, score_calibrated
     from ssl_photoz.photoz.figures import save_density_figures, title_of
     from ssl_photoz.photoz.folders import DensityFolder
     from ssl_photoz.photoz.labels import read_sample
-    from ssl_photoz.photoz.scores import for_json
 
     parents = {"embeddings": embeddings.sha256}
     config = {"embeddings": embeddings.folder, "out": out, **asdict(densities), **asdict(sample)}
     paths = ("out", "embeddings", "contaminated")
-    if artefact.already_made(out, "pdf", config=config, parents=parents, ignore=paths):
+    if artefact.already_made(out, "densities", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return DensityFolder.open(out)
     seeing = None
@@ -180,7 +181,7 @@ def _densities(
     exported = density_table.export_qp(out, wanted=densities.qp)
     artefact.write_card(
         out,
-        "pdf",
+        "densities",
         config=config,
         parents=parents,
         encoder=embeddings.card.get("encoder", ""),

@@ -11,8 +11,7 @@ from ssl_photoz.qa.settings import REJECTING, CheckConfig, require_checks
 
 if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.qa.catalogue_file import CatalogueFile
-    from ssl_photoz.qa.summary import Summary
+    from ssl_photoz.qa.summary import CatalogueFile, Summary
 
 MAX_SHEET = 2500
 
@@ -66,10 +65,9 @@ def inspect(
     """
     from ssl_photoz.core import artefact
     from ssl_photoz.cutouts.reader import Cutouts
-    from ssl_photoz.qa.catalogue_file import catalogue_at
-    from ssl_photoz.qa.masking import make_mask, mask_is_made
+    from ssl_photoz.qa.checks import make_mask, mask_is_made
     from ssl_photoz.qa.page import write_page
-    from ssl_photoz.qa.summary import summarise
+    from ssl_photoz.qa.summary import catalogue_at, summarise
 
     require_checks(reject)
     if not 1 <= sheet <= MAX_SHEET:

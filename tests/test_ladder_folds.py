@@ -13,7 +13,8 @@ from benchmarks.redshift_ladder.crossvalidated import CrossValidated, Draw
 from benchmarks.redshift_ladder.plan import Job, Size
 from benchmarks.redshift_ladder.results import SHOWN, Key, Result, purity_at_90, read_results
 from benchmarks.redshift_ladder.run import DONE, run_job
-from benchmarks.redshift_ladder.table import duels_markdown, titles_of
+from benchmarks.redshift_ladder.table import duels_markdown, nearby_markdown, titles_of
+from ssl_photoz.core.artefact import write_json
 from ssl_photoz.core.errors import ConfigError, ContaminatedError, DataError
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.embeddings.store import write_embeddings
@@ -134,7 +135,7 @@ def hand_made(folder, n=400, **facts):
     columns, vectors = survey(n, labelled=1.0)
     noise = np.random.default_rng(5).normal(size=(n, 4)).astype(np.float32)
     columns["aperture"] = vectors[:, :3]
-    facts |= {"blocks": {"measurements": [0, DIM], "learnt": [DIM, DIM + 4]}}
+    facts |= {"blocks": {"measurements": DIM, "learnt": 4}}
     facts |= {"split": {"nside": 8, "seed": 0, "fractions": [0.7, 0.1, 0.2], "counts": None}}
     write_embeddings(folder, columns, np.concatenate([vectors, noise], axis=1), **facts)
     return columns
@@ -346,3 +347,23 @@ def test_purity_of_a_ranked_list_is_that_of_the_cut_that_keeps_nine_tenths():
     assert 0.015 < np.std(again) < 0.06
     none, _ = purity_at_90(Result(key, z_phot + 1, z + 1, np.arange(3000), 0.0), 0.03)
     assert np.isnan(none)
+
+
+def test_nearby_galaxies_are_marked_where_the_list_is_purer_beyond_two_errors(size, tmp_path):
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0.0, 0.2, 3000)
+    noise = {"moco": 0.002, "random": 0.04, "aperture": 0.02}
+    made = {name: z + sigma * rng.normal(size=(1, 3000)) for name, sigma in noise.items()}
+    results = [
+        Result(Key("toy", name, "100 %", "all", "mlp"), z_phot, z, np.arange(3000), 0.0)
+        for name, z_phot in made.items()
+    ]
+    over = [folded(z, made[name], configuration=name) for name in ("moco", "aperture")]
+    references = Job("toy", 0, "references", "", {}, None, tmp_path / "references")
+    write_json(references.folder / DONE, {"training_labels": 10})
+    page = nearby_markdown(size(), results, [references], over)
+    rows = {line.split(" | ")[0][2:]: line for line in page.splitlines() if line.count("%") > 3}
+    assert rows["MoCo, survey-matched augmentations"].count("‡") == 4
+    assert rows["random weights"].count("‡") == rows["aperture photometry"].count("‡") == 0
+    assert rows["random weights"].endswith("|  |  |")
+    assert f"cross-validated 3000, {np.sum(z < 0.03)} of z < 0.03" in page

@@ -23,7 +23,7 @@ WORK = (
     "cutouts.packing._copy_pixels",
     "fetching.gathering.gather",
     "nearby.fitting.fit_dwarf_search",
-    "photoz.apply.predict_rows",
+    "photoz.artefact.predict_rows",
     "photoz.experiment.fit_and_score",
     "photoz.experiment.fit_calibrated",
     "photoz.labels.in_step",

@@ -16,8 +16,7 @@ from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Array
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.photoz.apply import predict_rows
-from ssl_photoz.photoz.artefact import load_probe, read_predictions
+from ssl_photoz.photoz.artefact import load_probe, predict_rows, read_predictions
 from ssl_photoz.photoz.end_to_end import compare_nz
 from ssl_photoz.photoz.metrics import summarise
 
@@ -84,7 +83,7 @@ class Plan:
                 yield Job(name, seed, self.sky(seed) / name.replace(" ", "-"))
 
     def sky(self, seed: int) -> Path:
-        """Return the folder of one seed's surveys."""
+        """Folder of one seed's surveys."""
         return self.out / f"seed-{seed}"
 
 

@@ -39,13 +39,13 @@ def _add(to: dict[str, list[float]], told: Mapping[str, Any]) -> None:
 
 
 def mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Return the mean over seeds and its standard error; NaN for the error of one seed."""
+    """Mean over seeds and its standard error; NaN for the error of one seed."""
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return float(np.mean(values)), float(error)
 
 
 def markdown(found: Found) -> str:
-    """Return a table, a row per method."""
+    """Table, a row per method."""
     lines = [
         "| trained on the south, asked on the north | "
         + " | ".join(title for title, _ in COLUMNS.values())

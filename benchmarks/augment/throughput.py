@@ -24,7 +24,7 @@ BATCH, BANDS, SIZE, CROP = 256, 3, 128, 64
 
 
 def steps(device: str) -> dict[str, Callable[[], object]]:
-    """Return what is timed, by name."""
+    """What is timed, by name."""
     draws = generator(0, device=device)
     flux = torch.randn(BATCH, BANDS, SIZE, SIZE, generator=draws, device=device)
     crop = plain_crop(flux, CROP).contiguous()
@@ -48,7 +48,7 @@ def steps(device: str) -> dict[str, Callable[[], object]]:
 
 
 def best_ms(step: Callable[[], object], *, repeats: int, device: str) -> tuple[float, float]:
-    """Return the shortest wall time and the least processor time of one call, milliseconds."""
+    """Shortest wall time and the least processor time of one call, milliseconds."""
     wall = processor = float("inf")
     for _ in range(repeats):
         began, worked = time.perf_counter(), time.process_time()

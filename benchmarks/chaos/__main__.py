@@ -73,7 +73,7 @@ def write_cutouts(path: Path) -> Path:
 
 
 def commands(data: Path, run: Path) -> list[list[str]]:
-    """Return what is run: a verb and its settings."""
+    """What is run: a verb and its settings."""
     encoder, embeddings = run / "encoder", run / "embeddings"
     return [
         ["pretrain", f"data={data}", f"out={encoder}", "augmentations.jitter_px=1", *TRAIN.split()],
@@ -82,7 +82,7 @@ def commands(data: Path, run: Path) -> list[list[str]]:
 
 
 def fingerprints(run: Path) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the sha256 of the weights and of all embedded rows, and how many rows there are."""
+    """Sha256 of the weights and of all embedded rows, and how many rows there are."""
     shards = sorted((run / "embeddings").glob("part-*.parquet"))
     rows = hashlib.sha256()
     listed: list[int] = []
@@ -107,7 +107,7 @@ def table(
     seconds: float,
     seed: int,
 ) -> str:
-    """Return the page that is kept."""
+    """Page that is kept."""
     lines = [
         "# Killed at random",
         "",

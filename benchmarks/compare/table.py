@@ -50,7 +50,7 @@ class Line:
 
 
 def lines(size: Size, results: list[Result], jobs: Iterable[Job]) -> list[Line]:
-    """Return every line, in the order of the configurations, the most labels first."""
+    """Every line, in the order of the configurations, the most labels first."""
     best: dict[tuple[str, ...], Result] = {r.key[:3]: r for r in chosen(results)}
     costs = _costs(jobs)
     found = []
@@ -146,7 +146,7 @@ def _bias_error(result: Result) -> float:
 
 
 def _costs(jobs: Iterable[Job]) -> dict[tuple[str, str, str], dict[str, float]]:
-    """Return costs by input, configuration and labels; no labels: a network that reads none."""
+    """Costs by input, configuration and labels; no labels: a network that reads none."""
     found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for job in jobs:
         if (job.folder / DONE).exists():

@@ -49,7 +49,7 @@ def make_embeddings(folder: Path, galaxies: int, *, seed: int, labelled: float =
 
 
 def _draw(rng: np.random.Generator, galaxies: int) -> tuple[Doubles, Doubles, Doubles]:
-    """Return redshifts, (N,), magnitudes, (N, 3), and radii, arcsec, of galaxies to the limit."""
+    """Redshifts, (N,), magnitudes, (N, 3), and radii, arcsec, of galaxies to the limit."""
     universe = Universe(ColourTable.build(), r_limit_mag=R_LIMIT_MAG)
     found: list[tuple[Doubles, ...]] = []
     while sum(len(part[0]) for part in found) < galaxies:

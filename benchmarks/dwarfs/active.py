@@ -106,7 +106,7 @@ def learn(
     *,
     seed: int,
 ) -> list[float]:
-    """Return average precision on the test sky at the start and after each round."""
+    """Average precision on the test sky at the start and after each round."""
     train, val, test = (splits[name] for name in ("train", "val", trial.sky))
     known = np.zeros(len(train), bool)
     known[np.random.default_rng(seed).choice(len(train), trial.start, replace=False)] = True

@@ -76,7 +76,7 @@ def vote(train: Labelled, val: Labelled, test: Labelled, z_max: float) -> Double
 
 
 def near(some: Labelled, z_max: float) -> Floats:
-    """Return labels, shape (n, 1)."""
+    """Labels, shape (n, 1)."""
     return (some.z < z_max)[:, None].astype(np.float32)
 
 
@@ -89,7 +89,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
 
 
 def read(embeddings: Embeddings) -> dict[str, Labelled]:
-    """Return all labelled galaxies, in one order, by the features they are seen through."""
+    """All labelled galaxies, in one order, by the features they are seen through."""
     seen = {}
     for features in ("embedding", "aperture", "both"):
         splits = read_labelled(embeddings, features=features)

@@ -79,7 +79,7 @@ def redshift_score(points: Floats, embeddings: Embeddings) -> dict[str, float]:
 
 
 def islands_kept(places: Floats, crowd: Array) -> float:
-    """Return how much of the neighbourhood of rare galaxies is their own island, at most 1."""
+    """How much of the neighbourhood of rare galaxies is their own island, at most 1."""
     rare = np.flatnonzero(crowd >= CROWDS)
     near = NearestNeighbors(n_neighbors=6).fit(places).kneighbors(places[rare])[1][:, 1:]
     return float(np.mean(crowd[near] == crowd[rare][:, None]))

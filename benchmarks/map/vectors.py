@@ -45,7 +45,7 @@ def make_store(folder: Path, rows: int) -> Embeddings:
 
 
 def draw(number: int, count: int) -> tuple[Floats, Floats, Floats]:
-    """Return vectors (n, 512), redshifts (n,), and the crowd of each; islands come last (n,)."""
+    """Vectors (n, 512), redshifts (n,), and the crowd of each; islands come last (n,)."""
     fixed = np.random.default_rng(0)
     centres = fixed.standard_normal((CROWDS + ISLANDS, DIM), dtype=np.float32)
     axes = np.linalg.qr(fixed.standard_normal((DIM, DIM), dtype=np.float32))[0]

@@ -22,7 +22,7 @@ TIMED = ("knn", "ridge", "svr", "mlp")
 
 
 def draw(n: int, mixing: Floats, rng: np.random.Generator) -> tuple[Floats, Doubles]:
-    """Return features (n, 512) and redshifts (n,)."""
+    """Features (n, 512) and redshifts (n,)."""
     hidden = rng.normal(size=(n, HIDDEN)).astype(np.float32)
     features = hidden @ mixing + 0.5 * rng.normal(size=(n, DIM)).astype(np.float32)
     target = 0.15 + 0.05 * np.tanh(hidden[:, 0]) + 0.02 * hidden[:, 1]

@@ -22,7 +22,7 @@ CUTOUTS = 512
 
 
 def draw_positions(n: int, rng: np.random.Generator) -> tuple[Doubles, Doubles]:
-    """Return right ascension and declination, degrees, shape (n,)."""
+    """Right ascension and declination, degrees, shape (n,)."""
     ra, dec = rng.uniform(0, 360, n), np.rad2deg(np.arcsin(rng.uniform(-0.3, 0.38, n)))
     close = rng.permutation(n)[: n // 10]
     beside = rng.integers(0, n, len(close))
@@ -31,7 +31,7 @@ def draw_positions(n: int, rng: np.random.Generator) -> tuple[Doubles, Doubles]:
 
 
 def draw_cutouts(n: int, rng: np.random.Generator) -> Array:
-    """Return cutouts, nanomaggies per pixel, shape (n, 3, 128, 128)."""
+    """Cutouts, nanomaggies per pixel, shape (n, 3, 128, 128)."""
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX] - (SIDE_PX - 1) / 2
     width = rng.uniform(3, 9, n)[:, None, None, None]
     light = 0.2 * np.exp(-np.hypot(y, x) / width)

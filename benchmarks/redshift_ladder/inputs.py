@@ -47,7 +47,7 @@ def make_inputs(size: Size) -> list[str]:
 
 
 def labelled_file(whole: Path) -> Path:
-    """Return where the labelled rows of a cutout file stand alone."""
+    """Where the labelled rows of a cutout file stand alone."""
     return whole.with_name("labelled.h5")
 
 

@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.redshift_ladder.photometry import rows_of
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.photoz.features import PrincipalAxes
+from ssl_photoz.photoz.base import PrincipalAxes
 from ssl_photoz.photoz.labels import Labelled
 
 NEIGHBOURS = 8

@@ -20,7 +20,7 @@ MAG_PER_LN = 2.5 / np.log(10)
 def photometry(
     embeddings: Embeddings, like: dict[str, Labelled], columns: Sequence[str], *, seed: int
 ) -> dict[str, Labelled]:
-    """Return the labelled galaxies with catalogue photometry as their features.
+    """Labelled galaxies with catalogue photometry as their features.
 
     Measured magnitudes are taken as they are. A simulation's true ones get realistic errors:
     0.02 mag of calibration, and the noise of the pixels within twice the half-light radius
@@ -52,7 +52,7 @@ def photometry(
 
 
 def rows_of(embeddings: Embeddings, galaxies: Labelled) -> Ints:
-    """Return where galaxies stand in the embeddings, by their ids; shape (N,)."""
+    """Where galaxies stand in the embeddings, by their ids; shape (N,)."""
     ids = embeddings.column("id")
     order = np.argsort(ids)
     return order[np.searchsorted(ids[order], galaxies.id)]

@@ -165,7 +165,7 @@ class Size:
         return "pretrain" in self.configurations[configuration]
 
     def data(self, name: str) -> Path:
-        """Return the cutout file of an input."""
+        """Cutout file of an input."""
         return self.out / name / "cutouts.h5"
 
     def jobs(self) -> Iterator[Job]:
@@ -258,10 +258,10 @@ def _as_folder(labels: float) -> str:
 
 
 def says(labels: float) -> str:
-    """Return a label count as it stands in the table: ``10 %`` or ``256``."""
+    """Label count as it stands in the table: ``10 %`` or ``256``."""
     return f"{labels:.0%}".replace("%", " %") if labels <= 1 else f"{labels:.0f}"
 
 
 def count(labels: float, available: int) -> int:
-    """Return how many training labels a share or a number means, never more than there are."""
+    """How many training labels a share or a number means, never more than there are."""
     return min(available, round(labels * available) if labels <= 1 else int(labels))

@@ -22,7 +22,7 @@ def read_outs(embeddings: Embeddings, encoder: Path, names: Sequence[str]) -> di
     """Return which columns of the embeddings each read-out is.
 
     ``all`` and ``both`` are all of them, ``last`` the mean of a ResNet's last stage, and every
-    other name is a block of the embeddings' card, whose ``blocks`` say where each begins and ends.
+    other name is one of `Embeddings.parts`.
 
     Args:
         embeddings: The store.
@@ -32,7 +32,7 @@ def read_outs(embeddings: Embeddings, encoder: Path, names: Sequence[str]) -> di
     Raises:
         ConfigError: If there is no such read-out.
     """
-    known = {name: slice(*ends) for name, ends in (embeddings.card.get("blocks") or {}).items()}
+    known = dict(embeddings.parts)
     if not known:
         card = artefact.read_card(encoder, "encoder")["encoder"]
         if card["backbone"] in STAGE_WIDTHS:  # a ResNet

@@ -51,14 +51,14 @@ class Result:
     tuning: float
 
     def scores(self, rows: Array | slice = slice(None)) -> Doubles:
-        """Return the means over seeds of the shown metrics, of some galaxies, shape (3,)."""
+        """Means over seeds of the shown metrics, of some galaxies, shape (3,)."""
         spec = self.z_spec[rows]
         each = [metrics.summarise(phot[rows], spec) for phot in self.z_phot]
         values = np.array([[getattr(one, name) for name in SHOWN] for one in each])
         return np.asarray(values.mean(axis=0))
 
     def metric(self, name: str) -> float:
-        """Return the mean over seeds of one of the shown metrics."""
+        """Mean over seeds of one of the shown metrics."""
         return float(self.scores()[SHOWN.index(name)])
 
 
@@ -89,7 +89,7 @@ def errors(result: Result, *, seed: int = 0) -> dict[str, float]:
 
 
 def gains(one: Result, other: Result, *, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Return how much better one is than the other, by metric, and the paired error of that.
+    """How much better one is than the other, by metric, and the paired error of that.
 
     Raises:
         ValueError: If they do not predict the same galaxies.

@@ -192,7 +192,7 @@ def _write(job: Job, tables: list[pa.Table]) -> None:
 
 
 def _settings_of(job: Job) -> dict[str, Any]:
-    """Return the settings of the job's verb, with what depends on other jobs and on the data."""
+    """Settings of the job's verb, with what depends on other jobs and on the data."""
     more: dict[str, Any] = dict(job.settings)
     if job.after is not None and job.verb in ("align", "supervise") and not job.classifies:
         more["start"] = str(job.after / "encoder")

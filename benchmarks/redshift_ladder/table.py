@@ -201,7 +201,7 @@ def _spread(again: Doubles) -> float:
 
 
 def described(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> str:
-    """Return an input's name, whether it is simulated, how many galaxies and seeds."""
+    """Input's name, whether it is simulated, how many galaxies and seeds."""
     of_input = [result for key, result in best.items() if key[0] == name]
     seeds = max(len(result.z_phot) for result in of_input)
     label = "SIMULATED" if "simulate" in size.inputs[name] else "real"
@@ -210,7 +210,7 @@ def described(size: Size, name: str, best: Mapping[tuple[str, ...], Result]) -> 
 
 
 def titles_of(size: Size) -> dict[str, str]:
-    """Return the title of every line of the table, in order."""
+    """Title of every line of the table, in order."""
     photometric = {
         "mean": "mean of the training set",
         "aperture": "aperture photometry",
@@ -226,7 +226,7 @@ def titles_of(size: Size) -> dict[str, str]:
 
 
 def gather_facts(jobs: Iterable[Job]) -> dict[str, dict[str, float]]:
-    """Return what was timed, a mean over seeds, by ``input/configuration``; of the most labels."""
+    """What was timed, a mean over seeds, by ``input/configuration``; of the most labels."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for job in jobs:  # the most labels come first
         if not job.folds and (job.folder / DONE).exists():

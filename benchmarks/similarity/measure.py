@@ -25,25 +25,25 @@ def apart(stage: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]: 
 
 
 def resident_mb(what: str = "VmRSS") -> float:
-    """Return this process's resident memory now (VmRSS) or at most so far (VmHWM), 10^6 bytes."""
+    """This process's resident memory now (VmRSS) or at most so far (VmHWM), 10^6 bytes."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (kib,) = (int(line.split()[1]) for line in lines if line.startswith(what + ":"))
     return kib * 1024 / 1e6
 
 
 def singles_ms(search: Search, queries: Array, count: int = SINGLES) -> dict[str, float]:
-    """Return the median and the 99th percentile of the time of one query, milliseconds."""
+    """Median and the 99th percentile of the time of one query, milliseconds."""
     return percentiles(np.array([seconds(search, one[None]) for one in queries[:count]]))
 
 
 def percentiles(times_s: Array) -> dict[str, float]:
-    """Return ``p50_ms`` and ``p99_ms`` of some times in seconds."""
+    """``p50_ms`` and ``p99_ms`` of some times in seconds."""
     p50, p99 = np.percentile(1e3 * times_s, [50, 99])
     return {"p50_ms": float(p50), "p99_ms": float(p99)}
 
 
 def batch_per_s(search: Search, queries: Array) -> float:
-    """Return queries per second when all are asked at once; the best of five."""
+    """Queries per second when all are asked at once; the best of five."""
     return len(queries) / min(seconds(search, queries) for _ in range(REPEATS))
 
 
@@ -70,12 +70,12 @@ def in_turn(searches: Sequence[Search], asked: Sequence[Array]) -> tuple[Array, 
 
 
 def seconds(search: Search, queries: Array) -> float:
-    """Return how long one search takes."""
+    """How long one search takes."""
     started = time.perf_counter()
     search(queries)
     return time.perf_counter() - started
 
 
 def bytes_of(folder: Path, pattern: str) -> int:
-    """Return how many bytes some files of a folder take."""
+    """How many bytes some files of a folder take."""
     return sum(path.stat().st_size for path in folder.glob(pattern))

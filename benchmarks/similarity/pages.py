@@ -130,7 +130,7 @@ def _scale(sizes: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _largest(sizes: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any], int]]:
-    """Return each type of index as it was measured at its largest size."""
+    """Each type of index as it was measured at its largest size."""
     found: dict[str, tuple[dict[str, Any], int]] = {}
     for size in sizes:
         for one in size["ours"].values():

@@ -23,8 +23,9 @@ from benchmarks.similarity.vectors import make_store, queries
 from ssl_photoz.core import artefact
 from ssl_photoz.core.types import Floats
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index, recall_of
+from ssl_photoz.similarity.index_building import build_index
 from ssl_photoz.similarity.index_faiss import Approximate, search_faiss
+from ssl_photoz.similarity.index_types import recall_of
 from ssl_photoz.similarity.reduction import BATCH, Reduction
 from ssl_photoz.similarity.settings import IndexConfig
 
@@ -145,7 +146,7 @@ def hnswlib(folder: Path, index_type: str, true: Path) -> dict[str, Any]:
 
 
 def _overhead(index: Index, asked: Floats) -> dict[str, float]:
-    """Return how much longer our search takes than FAISS, and re-ranking where there is any."""
+    """How much longer our search takes than FAISS, and re-ranking where there is any."""
     searcher, unit = index.searcher, index.reduction.apply(asked)
     count = searcher.shortlisted(K) if isinstance(searcher, Approximate) else K
     parameters = searcher.parameters(count) if isinstance(searcher, Approximate) else None
@@ -169,7 +170,7 @@ def _overhead(index: Index, asked: Floats) -> dict[str, float]:
 
 
 def _unit_vectors(folder: Path, index_type: str) -> tuple[Floats, Reduction]:
-    """Return what our index compares: all vectors reduced, and the reduction."""
+    """What our index compares: all vectors reduced, and the reduction."""
     embeddings = make_store(folder / "embeddings", 0)
     reduction = Reduction.load(folder / index_type.replace(",", "_") / "reduction.safetensors")
     unit = np.empty((len(embeddings), reduction.dim), np.float32)

@@ -46,12 +46,12 @@ def make_store(folder: Path, rows: int) -> Embeddings:
 
 
 def queries() -> Floats:
-    """Return vectors of the same clusters that are not in the store, shape (1000, 128)."""
+    """Vectors of the same clusters that are not in the store, shape (1000, 128)."""
     return draw(QUERY_DRAW, QUERIES).astype(np.float16).astype(np.float32)
 
 
 def draw(number: int, count: int) -> Floats:
-    """Return the vectors of one draw, shape (count, 128)."""
+    """Vectors of one draw, shape (count, 128)."""
     fixed = np.random.default_rng(0)
     centres = fixed.standard_normal((CLUSTERS, DIM), dtype=np.float32)
     axes = np.linalg.qr(fixed.standard_normal((DIM, DIM), dtype=np.float32))[0]

@@ -45,7 +45,7 @@ def measure(work: Path, results: Path, *, seconds: float, rounds: int, batch_siz
 def contenders(
     flux: torch.Tensor, crop_px: int, *, seconds: float
 ) -> dict[str, Callable[[], float]]:
-    """Return what is timed; what is not installed is left out, aloud."""
+    """What is timed; what is not installed is left out, aloud."""
     steps = {OURS: ours(flux, crop_px)}
     if _is_there("skimage"):
         steps["numpy, scikit-image and scipy, per image"] = per_image(flux, crop_px)
@@ -60,7 +60,7 @@ def contenders(
 
 
 def ours(flux: torch.Tensor, crop_px: int) -> Callable[[], int]:
-    """Return a step that makes a batch of views."""
+    """Step that makes a batch of views."""
     views, draws = Views(crop_px=crop_px), generator(0)
     ebv_mag = torch.full((len(flux),), EBV_MAG)
 
@@ -71,7 +71,7 @@ def ours(flux: torch.Tensor, crop_px: int) -> Callable[[], int]:
 
 
 def per_image(flux: torch.Tensor, crop_px: int, count: int = 16) -> Callable[[], int]:
-    """Return a step that makes some views one by one."""
+    """Step that makes some views one by one."""
     from benchmarks.throughput import per_image as chain
 
     images = flux[:count].permute(0, 2, 3, 1).numpy().copy()
@@ -95,7 +95,7 @@ def per_image(flux: torch.Tensor, crop_px: int, count: int = 16) -> Callable[[],
 
 
 def baseline(name: str, flux: torch.Tensor, crop_px: int) -> Callable[[], int]:
-    """Return a step that makes a batch of views with another library, the draws included."""
+    """Step that makes a batch of views with another library, the draws included."""
     from benchmarks.throughput import baselines
 
     make, draws = getattr(baselines, name), generator(0)

@@ -98,7 +98,7 @@ def by_kornia(flux: Tensor, did: Augmentations, *, crop_px: int) -> Tensor:
 
 
 def to_crop(placed: Orientation, size_px: int, crop_px: int) -> Tensor:
-    """Return matrices from pixels of a cutout to pixels of its view, (B, 2, 3)."""
+    """Matrices from pixels of a cutout to pixels of its view, (B, 2, 3)."""
     cosine, sine = torch.cos(placed.angle_rad), torch.sin(placed.angle_rad)
     mirror = 1.0 - 2.0 * placed.flip.to(cosine)
     rows = (cosine * mirror, -sine * mirror, sine, cosine)

@@ -29,7 +29,7 @@ and reading are not in it: the tables `train-*` and `embed-*` say how much they 
 
 
 def hours(galaxies: float, passes: float, flop: float, *, peak: float, share: float) -> float:
-    """Return how long some passes over some galaxies take, at ``flop`` operations per galaxy."""
+    """How long some passes over some galaxies take, at ``flop`` operations per galaxy."""
     return galaxies * passes * flop / (peak * share) / 3600
 
 
@@ -49,7 +49,7 @@ def write_costs(path: Path, rows: list[dict[str, Any]], about: dict[str, Any]) -
 
 
 def table(row: dict[str, Any], machine: str) -> list[str]:
-    """Return the lines of one backbone's table: hours of training + hours of embedding."""
+    """Lines of one backbone's table: hours of training + hours of embedding."""
     here = {
         kind: row[f"{kind}_flop"] * row[f"{kind}_images_per_s"] / row["peak_flop_per_s"]
         for kind in ("train", "embed")

@@ -88,7 +88,7 @@ def compare(
 def ceiling_step(
     backbone: str, crop_px: int, batch_size: int, orientations: int, device: str
 ) -> Callable[[], int]:
-    """Return a step that reads out random crops which lie on the device."""
+    """Step that reads out random crops which lie on the device."""
     encoder = new_encoder(backbone, crop_px).eval().to(device)
     crops = 0.01 * torch.randn(batch_size, *encoder.input_shape, device=device)
     crops = crops.contiguous(memory_format=torch.channels_last)

@@ -95,7 +95,7 @@ def turn(image: Floats, *, jitter_px: float, draws: np.random.Generator) -> Floa
 
 
 def noise_that_is_left(sigma_px: float) -> float:
-    """Return the factor on white noise that turning and blurring leave, by summing taps."""
+    """Factor on white noise that turning and blurring leave, by summing taps."""
     taps = np.zeros(65)
     taps[32] = 1.0
     if sigma_px > 0:

@@ -70,7 +70,7 @@ def operations(step: Callable[[], int]) -> int:
 
 
 def peak(device: str, *, seconds: float) -> float:
-    """Return operations per second of large bfloat16 matrix products."""
+    """Operations per second of large bfloat16 matrix products."""
     one = torch.randn(PRODUCT, PRODUCT, device=device, dtype=torch.bfloat16)
 
     def product() -> int:

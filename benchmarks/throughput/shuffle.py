@@ -60,7 +60,7 @@ def measure(
 
 
 def sorted_copy(source: Path, path: Path, column: str) -> Path:
-    """Return a copy of a cutout file, its rows sorted by a column (its middle band), if need be."""
+    """Copy of a cutout file, its rows sorted by a column (its middle band), if need be."""
     if not path.exists():
         with Cutouts.open(source) as cutouts:
             values = cutouts.column(column)

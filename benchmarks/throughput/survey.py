@@ -27,7 +27,7 @@ STORAGE: dict[str, dict[str, Any]] = {
 
 
 def make_file(folder: Path, rows: int, storage: str = "chunk per cutout") -> Path:
-    """Return a file of 3 x 128 x 128 float32 cutouts, made if it is not there."""
+    """File of 3 x 128 x 128 float32 cutouts, made if it is not there."""
     path = folder / f"{storage.replace(' ', '-').replace(',', '')}-{rows}.h5"
     if path.exists():
         return path
@@ -43,7 +43,7 @@ def make_file(folder: Path, rows: int, storage: str = "chunk per cutout") -> Pat
 
 
 def make_packed(folder: Path, rows: int, *, size_px: int) -> Path:
-    """Return the packed copy of a file, made if it is not there."""
+    """Packed copy of a file, made if it is not there."""
     path = folder / f"packed-{size_px}-{rows}.h5"
     with Cutouts.open(make_file(folder, rows)) as cutouts:
         pack(cutouts, path, size_px=size_px, dtype="float16")

@@ -74,7 +74,7 @@ def measure(
 
 
 def new_encoder(backbone: str, crop_px: int) -> Encoder:
-    """Return an encoder for g, r, z flux."""
+    """Encoder for g, r, z flux."""
     return fresh_encoder(
         EncoderConfig(backbone=backbone, crop_px=crop_px, softening=1.0),
         bands=("g", "r", "z"),
@@ -86,7 +86,7 @@ def new_encoder(backbone: str, crop_px: int) -> Encoder:
 
 
 def ceiling_step(encoder: Encoder, batch_size: int, device: str) -> Callable[[], int]:
-    """Return a training step of nothing but the encoder."""
+    """Training step of nothing but the encoder."""
     encoder = encoder.train().to(device)
     twin = copy.deepcopy(encoder).requires_grad_(False)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4, fused=True)

@@ -9,7 +9,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple, Self, TypeVar
 
@@ -20,10 +19,10 @@ from torch import Tensor
 from ssl_photoz.augment.draws import normal, uniform
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.extinction import transmission
+from ssl_photoz.core.statistics import FWHM_PER_SIGMA as FWHM_PER_SIGMA
 from ssl_photoz.core.types import Array
 
 PIXSCALE_ARCSEC = 0.262
-FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 class Lognormal(NamedTuple):

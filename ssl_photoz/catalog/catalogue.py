@@ -97,6 +97,9 @@ class Catalogue:
             f"  position   {self.roles.ra}, {self.roles.dec} (degrees)",
             f"  redshift   {z}",
         ]
+        if left_out := getattr(self.columns, "left_out", ()):
+            some = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+            lines.append(f"  left out   {len(left_out)}, with a list or bytes per row: {some}")
         if len(self) >= 20 and np.nanmax(self.ra) <= 24:
             lines.append("  CAUTION    no right ascension is above 24: degrees, or hours?")
         return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +35,16 @@ ECSV = re.compile(rb"(\xef\xbb\xbf)?# %ECSV")
 TRAILING_ZEROS = re.compile(r"\.?0*(?=Z?$)")  # of a fraction of a second
 # A VOTable may name a file or an address to read its rows from, also through an entity.
 REACHES_OUT = re.compile(rb"<!DOCTYPE|<!ENTITY|<(\w+:)?STREAM\b[^>]*\bhref\b", re.IGNORECASE)
+
+
+class Columns(dict[str, Array]):
+    """Columns of a table, by name.
+
+    Attributes:
+        left_out: Names of columns that are neither numbers nor text, one value per row.
+    """
+
+    left_out: tuple[str, ...] = ()
 
 
 def require_suffix(path: Path) -> None:
@@ -126,8 +136,8 @@ def read_table(
     Returns:
         Name to array of shape (N,): numbers, NaN where there is none, or text as objects, None
         where there is none. Whole numbers with gaps are floats if these hold all of them exactly,
-        else objects: integers and None. Dates and times are ISO text. Columns with a list per row
-        are left out.
+        else objects: integers and None. Dates and times are ISO text. Columns with a list or with
+        bytes per row are left out, and named (`Columns.left_out`).
 
     Raises:
         DataError: If the file is missing, damaged, of another format, or too long.
@@ -243,7 +253,7 @@ def _refuse_long(path: Path, rows: int, max_rows: int | None) -> None:
 
 def _from_arrow(table: pa.Table) -> dict[str, Array]:
     columns = {name: from_arrow(table.column(name)) for name in table.column_names}
-    return {name: values for name, values in columns.items() if values is not None}
+    return _without_lists(columns, table.column_names)
 
 
 def from_arrow(column: pa.ChunkedArray) -> Array | None:
@@ -305,7 +315,8 @@ def from_astropy(table: Any) -> dict[str, Array]:  # noqa: ANN401 - astropy has 
         for name in table.colnames
         if table[name].ndim == 1 and not hasattr(table[name], "represent_as")
     }
-    return {name: values for name, values in columns.items() if not _has_lists(values)}
+    plain = {name: None if _has_lists(values) else values for name, values in columns.items()}
+    return _without_lists(plain, table.colnames)
 
 
 def _in_degrees(name: str, column: Any) -> Any:  # noqa: ANN401 - astropy has no types
@@ -321,6 +332,12 @@ def _in_degrees(name: str, column: Any) -> Any:  # noqa: ANN401 - astropy has no
         return column * units.Unit(stated).to(units.deg)
     except (ValueError, units.UnitConversionError):
         raise DataError(f"column {name} is in {stated!r}, expected degrees") from None
+
+
+def _without_lists(columns: Mapping[str, Array | None], names: Sequence[str]) -> Columns:
+    kept = Columns({name: values for name, values in columns.items() if values is not None})
+    kept.left_out = tuple(name for name in names if name not in kept)
+    return kept
 
 
 def _has_lists(values: Array) -> bool:

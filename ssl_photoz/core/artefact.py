@@ -8,50 +8,106 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
-from ssl_photoz.core import provenance
 from ssl_photoz.core.errors import ArtefactError, ConfigError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
 from ssl_photoz.core.version import __version__
 
+if TYPE_CHECKING:
+    from ssl_photoz.core.types import PathLike
+
 SCHEMA_VERSION = 1
+OPENING = b"ssl_photoz checkpoint, sha256 "
+FORMER_KINDS = {"pdf": "densities", "bands": "band_importance"}  # of version 0.1
+FORMER_FACTS = {"adapted": "harmonized"}
 NO_WORK = ("started.json", "rejects.parquet")  # what is written before the work that takes long
 
 
+Value = TypeVar("Value")
+
+
+class Fact(Generic[Value]):
+    """A fact of a card, under its own name: ``rows = Fact(int)``.
+
+    Args:
+        read: Maker of the value from what JSON holds.
+        default: Value where the card says nothing, or null; without one it must say something.
+    """
+
+    def __init__(self, read: Callable[[Any], Value], *default: object) -> None:
+        self._read = read
+        self._default = default
+
+    def __set_name__(self, owner: type[Card], name: str) -> None:
+        self._name = name
+
+    def __get__(self, card: Card, owner: type[Card]) -> Value:
+        if not self._default:
+            return self._read(card[self._name])
+        value = card.get(self._name)
+        value = self._default[0] if value is None else value
+        return cast(Value, None) if value is None else self._read(value)
+
+
 class Card(dict[str, Any]):
-    """What a ``card.json`` says; rooms add what the cards of their own artefacts say."""
+    """What a ``card.json`` says; rooms add what the cards of their own artefacts say.
 
-    @property
-    def kind(self) -> str:
-        """What the artefact is: ``encoder``, ``embeddings``, ``probe`` ..."""
-        return str(self["kind"])
+    Attributes:
+        kind: What the artefact is: ``encoder``, ``embeddings``, ``probe`` ...
+        config: Resolved settings that it was made with.
+        parents: Name of each parent to its sha256, or its fingerprint.
+        simulated: Whether its galaxies are simulated.
+        calibrated: Whether pixels are flux in nanomaggies, not display values.
+    """
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The resolved settings that it was made with."""
-        return dict(self.get("config") or {})
+    kind = Fact(str)
+    config = Fact(dict[str, Any], {})
+    parents = Fact(dict[str, str], {})
+    simulated = Fact(bool, False)
+    calibrated = Fact(bool, True)
 
-    @property
-    def parents(self) -> dict[str, str]:
-        """Name of each parent to its sha256, or its fingerprint."""
-        return dict(self.get("parents") or {})
 
-    @property
-    def simulated(self) -> bool:
-        """Whether its galaxies are simulated."""
-        return bool(self.get("simulated", False))
+CardOf = TypeVar("CardOf", bound=Card)
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether pixels are flux in nanomaggies, not display values."""
-        return bool(self.get("calibrated", True))
+
+@dataclass(frozen=True)
+class Finished(Generic[CardOf]):
+    """A finished artefact of one kind.
+
+    Attributes:
+        folder: Its folder.
+        card: Its card.
+    """
+
+    folder: Path
+    card: CardOf
+
+    KIND: ClassVar[str]
+    CARD: ClassVar[type[Card]]
+
+    @classmethod
+    def open(cls, folder: PathLike | Self) -> Self:
+        """Open a folder; one that is open already is handed back.
+
+        Raises:
+            ArtefactError: If it is unfinished or damaged.
+            MismatchError: If it holds another kind.
+        """
+        if isinstance(folder, cls):
+            return folder
+        folder = Path(cast("PathLike", folder))
+        return cls(folder, cast(CardOf, cls.CARD(read_card(folder, cls.KIND))))
 
 
 @contextmanager
@@ -93,6 +149,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         scratch.write_text(text + "\n", encoding="utf-8")
 
 
+def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers
+    """Value with None for what is not a number."""
+    if isinstance(value, Mapping):
+        return {name: for_json(below) for name, below in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [for_json(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -107,6 +172,28 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ArtefactError(f"{path} is not valid JSON ({error}); make it again") from None
     if not isinstance(content, dict):
         raise ArtefactError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def write_sealed(path: Path, content: bytes | memoryview) -> None:
+    """Write a line with the sha256 of what follows it, then the content, atomically."""
+    with atomic_path(path) as scratch, scratch.open("wb") as file:
+        file.write(OPENING + hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
+
+
+def read_sealed(path: Path) -> bytes:
+    """The content that `write_sealed` wrote.
+
+    Raises:
+        ArtefactError: If it is not, byte for byte, what was written.
+    """
+    with path.open("rb") as file:
+        opening, content = file.readline(len(OPENING) + 65), file.read()
+    if not opening.startswith(OPENING):
+        raise ArtefactError(f"{path} does not begin as a checkpoint does")
+    if opening[len(OPENING) :].strip() != hashlib.sha256(content).hexdigest().encode():
+        raise ArtefactError(f"the sha256 of {path} is not the one it was written with")
     return content
 
 
@@ -144,8 +231,8 @@ def write_card(
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
         "made_by": f"ssl_photoz {__version__}",
-        "revision": provenance.git_revision(),
-        "versions": provenance.versions(),
+        "revision": git_revision(),
+        "versions": versions(),
         "config": config if config is not None else {},
         "parents": dict(parents or {}),
         **facts,
@@ -158,6 +245,8 @@ def write_card(
 def read_card(folder: Path, *kinds: str) -> Card:
     """Read and check an artefact's card.
 
+    Kinds and facts of a card written by an earlier version have the names of today.
+
     Args:
         folder: The artefact's folder.
         *kinds: The kind it must be, or several of which it must be one.
@@ -166,6 +255,7 @@ def read_card(folder: Path, *kinds: str) -> Card:
         ArtefactError: If there is no finished artefact, or its schema is newer than this code.
         MismatchError: If it is of another kind.
     """
+    kinds = tuple(FORMER_KINDS.get(kind, kind) for kind in kinds)
     wanted = " or ".join(kinds)
     if not folder.is_dir():
         raise ArtefactError(f"{folder} is not a folder; expected a finished {wanted} artefact")
@@ -174,8 +264,10 @@ def read_card(folder: Path, *kinds: str) -> Card:
             f"{folder} has no card.json: the {wanted} in it is unfinished or was never made; "
             f"run the command that makes it again"
         )
-    card = Card(read_json(folder / "card.json"))
-    if card.get("kind") not in kinds:
+    said = read_json(folder / "card.json")
+    card = Card({FORMER_FACTS.get(name, name): fact for name, fact in said.items()})
+    card["kind"] = FORMER_KINDS.get(card.get("kind"), card.get("kind"))  # type: ignore[arg-type]
+    if card["kind"] not in kinds:
         raise MismatchError(f"{folder} holds a {card.get('kind')!r} artefact, expected {wanted!r}")
     if not isinstance(card.get("schema_version"), int) or card["schema_version"] > SCHEMA_VERSION:
         raise ArtefactError(
@@ -265,14 +357,7 @@ def begin(
     The settings are kept in ``started.json``, so that a run is never continued with other settings
     than it was begun with. A run that failed before it wrote more than its rejects does not count.
     From here on no other process may begin in the same folder, until the card is written or this
-    process ends.
-
-    Args:
-        folder: Where the artefact goes; created.
-        kind: Its kind.
-        config: The settings.
-        parents: sha256 of each parent.
-        ignore: Settings, or groups of them, that do not change the result.
+    process ends. Arguments are those of `already_made`; the folder is created.
 
     Returns:
         True if there is work to do, False if the finished artefact is already there.
@@ -408,3 +493,49 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+# Those whose version can change a number.
+LIBRARIES = (
+    *("torch", "lightly", "pytorch-lightning", "timm", "numpy", "scikit-learn", "umap-learn"),
+    *("faiss-gpu", "faiss-gpu-cu12", "faiss-cpu", "h5py", "pyarrow", "astropy", "galsim"),
+)
+GIT_SECONDS = 10
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the installed libraries, none of which is imported."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_revision(package: Path = Path(__file__).parent) -> str | None:
+    """Commit that a package runs from, with ``-dirty`` behind if tracked files differ.
+
+    None where it does not run from a git checkout of its own, or there is no git.
+
+    Args:
+        package: Folder of the package.
+    """
+    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
+    if tracked is None:
+        return None
+    return _git(package, "describe", "--always", "--dirty", "--abbrev=40")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

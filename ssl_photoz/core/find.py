@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ssl_photoz.core.artefact import Card, read_card, read_json, sha256_of
 from ssl_photoz.core.errors import ArtefactError
 
-KINDS = ("encoder", "embeddings", "probe", "pdf", "index", "query", "dwarfs", "map")
+KINDS = ("encoder", "embeddings", "probe", "densities", "index", "query", "dwarfs", "map")
 
 SHA256 = re.compile("[0-9a-f]{64}")
 PROVENANCE = ("schema_version", "kind", "made_by", "revision", "versions", "config", "parents")

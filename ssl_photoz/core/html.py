@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.provenance import versions
+from ssl_photoz.core.artefact import versions
 from ssl_photoz.core.version import __version__
 
 if TYPE_CHECKING:

@@ -22,12 +22,7 @@ SCHEDULER = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StoppedError(SslPhotozError):
-    """A signal has ended the run; the same command goes on.
-
-    Args:
-        signum: Which signal.
-        done: What has been done about it.
-    """
+    """A signal has ended the run; the same command goes on."""
 
     def __init__(self, signum: int, done: str = "") -> None:
         detail = f", {done}" if done else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +12,14 @@ import h5py
 import numpy as np
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.core.types import Array
+from ssl_photoz.core.types import Array, Doubles
+from ssl_photoz.cutouts.formats.fits_image import GZIP, MOST_RATIO, unpacked_whole
+from ssl_photoz.cutouts.formats.fits_image import SUFFIXES as FITS
 from ssl_photoz.cutouts.schema import parse_bands, split_bands
 
 SUFFIXES = (".fits", ".fit", ".npy")
 MAX_SIDE_PX = 1024
-MAGIC = {".fits": b"SIMPLE", ".fit": b"SIMPLE", ".npy": b"\x93NUMPY"}
+MAGIC = {".fits": (b"SIMPLE", GZIP), ".npy": (b"\x93NUMPY",)}
 
 
 class Single(NamedTuple):
@@ -36,20 +40,26 @@ class Single(NamedTuple):
     dec: float = float("nan")
 
 
+def is_single(path: Path) -> bool:
+    """Whether a path is named as one cutout: FITS, also packed, or NPY."""
+    return path.name.lower().endswith((*SUFFIXES, *FITS))
+
+
 def read_single(path: Path, row: int = 0) -> Single:
     """Read one cutout.
 
     Args:
         path: FITS whose first image is (bands, side, side), as the Legacy Surveys' cutout service
-            writes it; or NPY of shape (bands, side, side) or (rows, bands, side, side).
+            writes it, also packed (.fits.gz, .fits.fz); or NPY of shape (bands, side, side) or
+            (rows, bands, side, side).
         row: Which cutout, of several.
 
     Raises:
-        DataError: If the file is missing, damaged, compressed as a whole, or holds anything else.
+        DataError: If the file is missing, damaged, or holds anything else.
     """
     if not path.is_file():
         raise DataError(f"no cutout file {path}")
-    kind = path.suffix.lower()
+    kind = ".fits" if path.name.lower().endswith(FITS) else ".npy"
     with path.open("rb") as file:
         if not file.read(6).startswith(MAGIC[kind]):
             raise DataError(f"{path} is not a plain {kind[1:].upper()} file; unpack it, if packed")
@@ -88,17 +98,32 @@ def _read_npy(path: Path, row: int) -> Single:
 def _read_fits(path: Path, row: int) -> Single:
     from astropy.io import fits
 
-    with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+    try:
+        content = unpacked_whole(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"{path}: {error}; unpack it") from None
+    with fits.open(BytesIO(content), memmap=False, lazy_load_hdus=True) as hdus:
         hdu = next((one for one in hdus if one.is_image and len(one.shape) >= 2), None)
         if hdu is None:
             raise DataError(f"{path} holds no image; expected one of (bands, side, side)")
         _require_cutout(path, hdu.shape)
+        if isinstance(hdu, fits.CompImageHDU):
+            _require_behind(path, hdu, len(content))
         pixels = _one(path, hdu.data, hdu.shape, row)
         bands = bands_of(hdu.header, len(pixels))
         try:
             return Single(pixels, bands, *place_of(hdu.header, pixels.shape))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
+
+
+def _require_behind(path: Path, hdu: Any, size: int) -> None:  # noqa: ANN401 - astropy
+    """Refuse tiles that claim more than there can be."""
+    claimed, tile = math.prod(hdu.shape), math.prod(hdu.tile_shape)
+    if claimed > MOST_RATIO * size or tile > claimed:
+        raise DataError(
+            f"{path} claims {claimed} pixels in tiles of {tile}, it has {size} bytes; it is damaged"
+        )
 
 
 def _one(path: Path, cube: Any, shape: Sequence[int], row: int) -> Array:  # noqa: ANN401
@@ -142,20 +167,49 @@ def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, fl
     from astropy.coordinates import FK5
     from astropy.time import Time
     from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
+    from astropy.wcs.utils import proj_plane_pixel_scales
 
     wcs = WCS(header).celestial
     if not wcs.has_celestial:
         return None, float("nan"), float("nan")
-    axes = {str(name).partition("-")[0] for name in wcs.wcs.ctype}
-    frame = wcs_to_celestial_frame(wcs) if axes in ({"RA", "DEC"}, {"GLON", "GLAT"}) else None
-    if frame is None:  # astropy takes some of them, such as ELON, for ICRS
-        raise DataError(
-            f"world coordinates are {'/'.join(sorted(axes))}, expected RA/DEC or GLON/GLAT; "
-            f"convert the header"
-        )
+    frame = _frame_of(wcs)
     centre = wcs.pixel_to_world((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
     if not (isinstance(frame, FK5) and frame.equinox == Time("J2000")):
         centre = centre.icrs
     scale_deg = float(np.mean(proj_plane_pixel_scales(wcs)))
     return 3600 * scale_deg, float(centre.ra.deg) % 360, float(centre.dec.deg)
+
+
+def pixels_of(wcs: Any, ra: Doubles, dec: Doubles) -> tuple[Doubles, Doubles]:  # noqa: ANN401
+    """Places of positions in ICRS, degrees, in an image: x and y, pixels from 0.
+
+    Args:
+        wcs: Celestial world coordinates, in any frame that `place_of` takes.
+        ra: Right ascension, (N,).
+        dec: Declination, (N,).
+
+    Raises:
+        DataError: If the frame cannot be transformed.
+    """
+    from astropy.coordinates import FK5, SkyCoord
+    from astropy.time import Time
+
+    frame = _frame_of(wcs)
+    if isinstance(frame, FK5) and frame.equinox == Time("J2000"):  # taken for ICRS
+        place = SkyCoord(ra, dec, unit="deg", frame=frame)
+    else:
+        place = SkyCoord(ra, dec, unit="deg").transform_to(frame)
+    x, y = wcs.world_to_pixel(place)
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def _frame_of(wcs: Any) -> Any:  # noqa: ANN401 - astropy
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    axes = {str(name).partition("-")[0] for name in wcs.wcs.ctype}
+    if axes not in ({"RA", "DEC"}, {"GLON", "GLAT"}):  # astropy takes some, such as ELON, for ICRS
+        raise DataError(
+            f"world coordinates are {'/'.join(sorted(axes))}, expected RA/DEC or GLON/GLAT; "
+            f"convert the header"
+        )
+    return wcs_to_celestial_frame(wcs)

@@ -34,14 +34,14 @@ HANDED_ON = (
 
 
 def require_same_encoder(target: Embeddings, reference: Embeddings) -> None:
-    """Refuse embeddings that were not made alike, or are adapted already.
+    """Refuse embeddings that were not made alike, or are harmonized already.
 
     Raises:
         MismatchError: Naming both sides.
     """
-    for name in (*HOW_MADE, "adapted"):
+    for name in (*HOW_MADE, "harmonized"):
         one, other = target.card.how_made(name), reference.card.how_made(name)
-        if one != other or (name == "adapted" and one):
+        if one != other or (name == "harmonized" and one):
             raise MismatchError(
                 f"{target.folder} has {name} {one!r}, {reference.folder} has {other!r}; give plain "
                 f"embeddings of two surveys, made with one encoder and one read-out"
@@ -85,7 +85,7 @@ def write_mapped(
     *,
     config: object,
     parents: Mapping[str, str],
-    adapted: Mapping[str, object],
+    harmonized: Mapping[str, object],
 ) -> EmbeddingsCard:
     """Write embeddings with every vector mapped and all else as it was; go on if interrupted.
 
@@ -95,7 +95,7 @@ def write_mapped(
         mapped: The map.
         config: Settings, for the card.
         parents: sha256 of both embeddings.
-        adapted: Method and reference, for the card.
+        harmonized: Method and reference, for the card.
     """
     for shard in sorted(target.folder.glob("part-*.parquet")):
         rows_in, rejects = read_account(shard)
@@ -110,7 +110,7 @@ def write_mapped(
         rows_in=target.card.rows_in,
         config=config,
         parents=parents,
-        adapted=dict(adapted),
+        harmonized=dict(harmonized),
         **{name: target.card[name] for name in HANDED_ON if name in target.card},
     )
 

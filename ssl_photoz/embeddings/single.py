@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Floats, PathLike
-from ssl_photoz.cutouts.single import SUFFIXES, read_single, write_single
+from ssl_photoz.cutouts.single import is_single, read_single, write_single
 from ssl_photoz.embeddings.embed import embed_cutout
 from ssl_photoz.embeddings.store import EmbeddingsCard
 from ssl_photoz.encoders.encoder import Encoder
@@ -33,7 +33,7 @@ def embed_file(
         MismatchError: If the encoder was trained for other cutouts.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if not is_single(path):
         return embed_cutout(encoder, path, row, like=like)
     single = read_single(path, row)
     with tempfile.TemporaryDirectory(prefix="ssl-photoz-") as folder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -326,6 +327,17 @@ class Embeddings:
         return np.concatenate(each).astype(np.float32)
 
     @property
+    def parts(self) -> dict[str, slice]:
+        """Where each block lies in an embedding; ``measurements``: all of them but the learnt."""
+        ends = np.cumsum([0, *self.card.blocks.values()]).tolist()
+        found = {
+            name: slice(*within)
+            for name, within in zip(self.card.blocks, pairwise(ends), strict=True)
+        }
+        measured = ends[-1] - self.card.blocks.get("learnt", 0)
+        return found | ({"measurements": slice(0, measured)} if measured else {})
+
+    @property
     def has_thumbnails(self) -> bool:
         """Whether `thumbnails` has pictures to give."""
         return "thumbnail" in self.columns
@@ -343,13 +355,17 @@ class Embeddings:
         return np.concatenate([_to_numpy(self._read(s, name)) for s in self._shards])
 
     def vectors(self, name: str = "embedding") -> Floats:
-        """A vector column as float32, shape (N, D): ``embedding`` or ``aperture``."""
+        """Vectors as float32, shape (N, D): ``embedding``, ``aperture`` or one of `parts`."""
+        if (part := self.parts.get(name)) is not None:
+            return np.ascontiguousarray(self.vectors()[:, part])
         return np.asarray(self.column(name), dtype=np.float32)
 
     def batches(self, size: int, name: str = "embedding") -> Iterator[Floats]:
-        """Yield the vectors in order, float32, at most ``size`` rows at a time."""
+        """Yield `vectors` in order, at most ``size`` rows at a time."""
+        part = self.parts.get(name)
         for shard in self._shards:
-            vectors = _to_numpy(self._read(shard, name))
+            vectors = _to_numpy(self._read(shard, name if part is None else "embedding"))
+            vectors = vectors if part is None else vectors[:, part]
             for start in range(0, len(vectors), size):
                 yield np.asarray(vectors[start : start + size], dtype=np.float32)
 

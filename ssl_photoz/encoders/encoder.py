@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_photoz.core.artefact import Card
-from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
+from ssl_photoz.core.inputs import differences
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.measurements import Measurements

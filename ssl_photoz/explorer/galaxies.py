@@ -14,8 +14,7 @@ import numpy as np
 from ssl_photoz.catalog.tables import write_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Floats, Ints
-from ssl_photoz.explorer.run import Run
-from ssl_photoz.explorer.stored import Columns, Rows
+from ssl_photoz.explorer.run import Columns, Rows, Run
 from ssl_photoz.nearby.truth import words_of
 from ssl_photoz.nearby.verdicts import add_verdict, last_words, read_verdicts
 from ssl_photoz.similarity.catalogue import Catalogue

@@ -7,6 +7,7 @@ cutout that reaches past the edge of its brick is rejected, not filled.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -20,11 +21,13 @@ import numpy as np
 
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
+from ssl_photoz.cutouts.single import pixels_of
 from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer, fault_of
 from ssl_photoz.fetching.bricks import brick_names, coadd_path
 from ssl_photoz.fetching.settings import FrameConfig
 
 AT_ONCE = 128
+NANOMAGGIES = re.compile(r"(nano-?magg|nmgy)", re.IGNORECASE)
 
 
 class Task(NamedTuple):
@@ -149,11 +152,14 @@ def _cut_band(path: Path, task: Task, pixels: Floats) -> Bools:
     side = task.frame.size_px
     with fits.open(path, memmap=False) as hdus:
         hdu = next(one for one in hdus if one.is_image and len(one.shape) == 2)
+        unit = str(hdu.header.get("BUNIT", "")).strip()
+        if unit and not NANOMAGGIES.match(unit):
+            raise DataError(f"BUNIT is {unit!r}, expected nanomaggies per pixel")
         wcs = WCS(hdu.header).celestial
         scale = 3600 * float(np.mean(proj_plane_pixel_scales(wcs)))
         if not abs(scale / task.frame.pixscale_arcsec - 1) <= MAX_SCALE_ERROR:
             raise DataError(f"pixel scale is {scale:.4g} arcsec")
-        middle = np.stack(wcs.world_to_pixel_values(task.ra, task.dec), axis=1)
+        middle = np.stack(pixels_of(wcs, task.ra, task.dec), axis=1)
         corner = np.rint(middle - (side - 1) / 2).astype(np.int64)  # of each cutout: x, y
         last = np.array(hdu.shape[::-1]) - side
         inside: Bools = np.all((corner >= 0) & (corner <= last), axis=1)

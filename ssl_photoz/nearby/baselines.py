@@ -16,12 +16,10 @@ from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.nearby.heads import average_precision, fit_logistic
-from ssl_photoz.nearby.purity import draw_purity, measure_purity, measure_selection
-from ssl_photoz.nearby.scores import gain_over_cuts
+from ssl_photoz.nearby.scores import measure_methods, write_metrics
 from ssl_photoz.nearby.settings import SKY
 from ssl_photoz.photoz.end_to_end import seen_before
 from ssl_photoz.photoz.labels import Labelled
-from ssl_photoz.similarity.montage import title_of
 from ssl_photoz.similarity.reduction import take_vectors
 from ssl_photoz.training.supervised.settings import NearbyConfig
 
@@ -156,8 +154,7 @@ def save_classifier(
         base_rate=config.base_rate,
         seed=seed,
     )
-    table: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
-    table |= methods
+    table = {**test.columns(), **methods}
     write_table(folder / "scores.parquet", table, simulated=bool(facts["simulated"]))
     return metrics
 
@@ -184,30 +181,11 @@ def save_comparison(
         seed: Seed of the bootstraps.
 
     Returns:
-        The facts; ``methods``: method to what `measure_purity` says and, with cuts, what
-        `gain_over_cuts` says, and the ``cuts`` themselves.
+        The facts; ``methods``: see `measure_methods`.
     """
-    methods: dict[str, Any] = {}
-    for name, score in scores.items():
-        methods[name] = measure_purity(truth, score, base_rate=base_rate, seed=seed)
-        if selected is not None:
-            methods[name] |= gain_over_cuts(truth, score, selected, base_rate=base_rate)
-    if selected is not None:
-        methods["cuts"] = measure_selection(truth, selected, base_rate=base_rate, seed=seed)
+    methods = measure_methods(truth, scores, selected=selected, base_rate=base_rate, seed=seed)
     metrics = {**facts, "methods": methods}
-    artefact.write_json(folder / "metrics.json", metrics)
-    draw_purity(
-        folder / "purity_completeness.png",
-        truth,
-        scores,
-        title=title_of(
-            f"{metrics['label']}, {len(truth)} galaxies of the test split",
-            simulated=bool(metrics["simulated"]),
-        ),
-        selected=selected,
-        base_rate=base_rate,
-    )
-    return metrics
+    return write_metrics(folder, metrics, truth, scores, selected=selected, base_rate=base_rate)
 
 
 def describe_comparison(metrics: Mapping[str, Any]) -> str:

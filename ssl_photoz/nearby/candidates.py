@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from ssl_photoz.catalog.identity import same_galaxy
 from ssl_photoz.catalog.sky import chord_of, sphere_points
 from ssl_photoz.catalog.tables import read_table, write_table
 from ssl_photoz.core import artefact
+from ssl_photoz.core.artefact import Fact, Finished
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
-from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints, PathLike
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.nearby.search import DwarfSearch, Scores
 from ssl_photoz.nearby.settings import SKY
@@ -32,52 +32,28 @@ POOL = 20
 
 
 class DwarfsCard(artefact.Card):
-    """What the card of a list of candidates says."""
+    """What the card of a list of candidates says.
+
+    Attributes:
+        candidates: Galaxies ranked.
+        ranked: What they are: unlabelled galaxies, or those of the test split.
+        metrics: How good the list is, see `ssl_photoz.nearby.scores.measure_search`.
+    """
+
+    candidates = Fact(int)
+    ranked = Fact(str)
+    metrics = Fact(dict[str, Any])
 
     @property
     def embeddings(self) -> str:
         """Checksum of the embeddings that were searched."""
         return self.parents["embeddings"]
 
-    @property
-    def candidates(self) -> int:
-        """Galaxies ranked."""
-        return int(self["candidates"])
 
-    @property
-    def ranked(self) -> str:
-        """What they are: unlabelled galaxies, or those of the test split."""
-        return str(self["ranked"])
+class DwarfCandidates(Finished[DwarfsCard]):
+    """A finished list of candidates."""
 
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """How good the list is, see `ssl_photoz.nearby.scores.measure_search`."""
-        return dict(self["metrics"])
-
-
-@dataclass(frozen=True)
-class DwarfCandidates:
-    """A finished list of candidates.
-
-    Attributes:
-        folder: Its folder.
-        card: Its card.
-    """
-
-    folder: Path
-    card: DwarfsCard
-
-    @classmethod
-    def open(cls, folder: PathLike | DwarfCandidates) -> DwarfCandidates:
-        """Open a folder that ``dwarfs`` has made.
-
-        Raises:
-            ArtefactError: If it is unfinished.
-        """
-        if isinstance(folder, DwarfCandidates):
-            return folder
-        folder = Path(folder)
-        return cls(folder, DwarfsCard(artefact.read_card(folder, "dwarfs")))
+    KIND, CARD = "dwarfs", DwarfsCard
 
     def table(self) -> dict[str, Array]:
         """Columns of the list, best first: see `candidate_table`."""

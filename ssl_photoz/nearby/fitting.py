@@ -11,7 +11,6 @@ from tqdm import tqdm
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.nearby.calibration import calibrate
 from ssl_photoz.nearby.heads import (
     Head,
     VoteHead,
@@ -30,6 +29,7 @@ from ssl_photoz.nearby.search import (
     VOTE,
     DwarfSearch,
     best_of,
+    calibrate,
 )
 from ssl_photoz.nearby.settings import ClassifierConfig
 from ssl_photoz.nearby.truth import Truth

@@ -90,15 +90,43 @@ def _of_question(
     seed: int,
 ) -> dict[str, Any]:
     known = np.isfinite(labels)
-    truth, cut = labels[known] == 1, None if selected is None else selected[known]
+    return measure_methods(
+        labels[known] == 1,
+        {method: score[known, target] for method, score in scores.items()},
+        selected=None if selected is None else selected[known],
+        base_rate=base_rate,
+        seed=seed,
+    )
+
+
+def measure_methods(
+    truth: Bools,
+    scores: Mapping[str, Doubles],
+    *,
+    selected: Bools | None,
+    base_rate: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure methods, and photometric cuts beside them.
+
+    Args:
+        truth: Whether each galaxy is wanted, shape (n,).
+        scores: Method to scores, shape (n,).
+        selected: Mask of those that pass photometric cuts, shape (n,).
+        base_rate: Fraction of wanted galaxies on the sky.
+        seed: Seed of the bootstraps.
+
+    Returns:
+        Method to what `measure_purity` says and, with cuts, what `gain_over_cuts` says, and the
+        ``cuts`` themselves.
+    """
     figures: dict[str, Any] = {}
     for method, score in scores.items():
-        mine = score[known, target]
-        figures[method] = measure_purity(truth, mine, base_rate=base_rate, seed=seed)
-        if cut is not None:
-            figures[method] |= gain_over_cuts(truth, mine, cut, base_rate=base_rate)
-    if cut is not None:
-        figures["cuts"] = measure_selection(truth, cut, base_rate=base_rate, seed=seed)
+        figures[method] = measure_purity(truth, score, base_rate=base_rate, seed=seed)
+        if selected is not None:
+            figures[method] |= gain_over_cuts(truth, score, selected, base_rate=base_rate)
+    if selected is not None:
+        figures["cuts"] = measure_selection(truth, selected, base_rate=base_rate, seed=seed)
     return figures
 
 
@@ -136,35 +164,46 @@ def save_scores(
     base_rate: float = SKY,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write ``metrics.json`` and ``purity_completeness.png``; see `measure_search`.
+    """Write ``metrics.json`` and ``purity_completeness.png``; return the metrics.
 
-    Args:
-        folder: Folder to write to.
-        search: Fitted methods and their questions.
-        scores: Scores of n test galaxies.
-        labels: Their labels, shape (n, T).
-        facts: Facts for the metrics: ``label``, what is looked for, ``simulated``, and others.
-        selected: Mask of those that pass photometric cuts, shape (n,).
-        strata: Ways to part the sample.
-        base_rate: Fraction of wanted galaxies on the sky.
-        seed: Seed of the bootstraps.
-
-    Returns:
-        The metrics.
+    Arguments are those of `measure_search`; ``facts`` are for the metrics: ``label``, what is
+    looked for, ``simulated``, and others.
     """
     measured = measure_search(
         *(search, scores, labels), selected=selected, strata=strata, base_rate=base_rate, seed=seed
     )
-    metrics = {**facts, **measured}
-    artefact.write_json(folder / "metrics.json", metrics)
     known = np.isfinite(labels[:, 0])
-    title = f"{metrics['label']}, {int(known.sum())} galaxies of the test split"
-    draw_purity(
-        folder / "purity_completeness.png",
+    return write_metrics(
+        folder,
+        {**facts, **measured},
         labels[known, 0] == 1,
         {method: score[known, 0] for method, score in scores.items()},
-        title=title_of(title, simulated=bool(metrics["simulated"])),
         selected=None if selected is None else selected[known],
+        base_rate=base_rate,
+    )
+
+
+def write_metrics(
+    folder: Path,
+    metrics: dict[str, Any],
+    truth: Bools,
+    scores: Mapping[str, Doubles],
+    *,
+    selected: Bools | None,
+    base_rate: float,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, and ``purity_completeness.png`` of test galaxies; see `draw_purity`.
+
+    ``metrics`` have a ``label`` and say whether galaxies are ``simulated``; they are handed back.
+    """
+    artefact.write_json(folder / "metrics.json", metrics)
+    title = f"{metrics['label']}, {len(truth)} galaxies of the test split"
+    draw_purity(
+        folder / "purity_completeness.png",
+        truth,
+        scores,
+        title=title_of(title, simulated=bool(metrics["simulated"])),
+        selected=selected,
         base_rate=base_rate,
     )
     return metrics

@@ -31,7 +31,6 @@ class DwarfConfig:
     abs_mag_min: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits below which nothing lies."""
         if min((self.z_max, *self.also)) <= 0:
             raise ConfigError(
                 f"z_max is {self.z_max} and also {self.also}, expected redshifts above 0"
@@ -59,7 +58,6 @@ class ClassifierConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what nothing could be fitted with."""
         if not self.methods or self.max_train < 2:
             raise ConfigError(
                 f"methods is {list(self.methods)} and max_train {self.max_train}, expected some of "
@@ -86,6 +84,5 @@ class EvaluationConfig:
     base_rate: float = SKY
 
     def __post_init__(self) -> None:
-        """Refuse cuts that are none."""
         if len(self.cuts) not in (0, 2, 3):
             raise ConfigError(f"cuts is {self.cuts}, expected columns of r, g and maybe radius")

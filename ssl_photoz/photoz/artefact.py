@@ -1,28 +1,33 @@
-"""The probe artefact: fitted probes, how well they do, and the figures that show it."""
+"""The probe artefact: fitted probes written, read, and applied to a whole embeddings folder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from tqdm import tqdm
 
 from ssl_photoz.catalog.writable import to_arrow
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import ArtefactError, MismatchError
-from ssl_photoz.core.types import Array, PathLike
+from ssl_photoz.core.artefact import Fact
+from ssl_photoz.core.errors import ArtefactError, DataError, MismatchError
+from ssl_photoz.core.types import Array, Bools, PathLike
+from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
-from ssl_photoz.photoz.base import Probe
+from ssl_photoz.photoz.base import Prediction, Probe
 from ssl_photoz.photoz.blend import Blend
 from ssl_photoz.photoz.knn import KNN, NeighbourDensity
+from ssl_photoz.photoz.labels import in_step
 from ssl_photoz.photoz.networks import MLP, Mixture
 from ssl_photoz.photoz.regressors import SVR, Boosting, Mean, Ridge
+from ssl_photoz.photoz.settings import Features
 
 PROBES: dict[str, type[Probe]] = {
     "knn": KNN,
@@ -38,32 +43,21 @@ EVERY_PROBE = PROBES | DENSITIES
 
 
 class ProbeCard(artefact.Card):
-    """What the card of a probe folder says."""
+    """What the card of a probe folder says.
 
-    @property
-    def probes(self) -> list[str]:
-        """Names of the probes that the folder holds."""
-        return list(self["probes"])
+    Attributes:
+        probes: Names of the probes that the folder holds.
+        label: What its features are called in tables and figures.
+        features: What the probes read: ``embedding``, ``aperture``, ``both`` or ``pixels``.
+        encoder: Checksum of the card of the encoder whose embeddings they were fitted to.
+        labels: Split to number of labelled galaxies.
+    """
 
-    @property
-    def label(self) -> str:
-        """What its features are called in tables and figures."""
-        return str(self.get("label", ""))
-
-    @property
-    def features(self) -> str:
-        """What the probes read: ``embedding``, ``aperture``, ``both`` or ``pixels``."""
-        return str(self.get("features", "embedding"))
-
-    @property
-    def encoder(self) -> str:
-        """Checksum of the card of the encoder whose embeddings they were fitted to."""
-        return str(self.get("encoder", ""))
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """Split to number of labelled galaxies."""
-        return dict(self.get("labels") or {})
+    probes = Fact(list[str])
+    label = Fact(str, "")
+    features = Fact(str, "embedding")
+    encoder = Fact(str, "")
+    labels = Fact(dict[str, int], {})
 
 
 def read_probe_card(folder: PathLike) -> ProbeCard:
@@ -168,3 +162,57 @@ def _plain(value: object) -> object:
 def _as_given(value: object) -> object:
     """A hyper-parameter of JSON as classes take it: several values are a tuple."""
     return tuple(value) if isinstance(value, list) else value
+
+
+Rows = Literal["unlabelled", "all"]
+
+
+def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
+    """Mask of rows to predict.
+
+    Raises:
+        DataError: If there is none.
+    """
+    z = np.asarray(embeddings.column("z"), dtype=np.float64)
+    mask = np.ones(len(z), dtype=bool) if rows == "all" else ~usable_labels(z)
+    if not mask.any():
+        raise DataError(
+            f"all {len(z)} galaxies of {embeddings.folder} have a redshift; nothing is left for "
+            f"rows=unlabelled: give rows=all"
+        )
+    return mask
+
+
+def predict_rows(
+    probe: Probe, embeddings: Embeddings, mask: Bools, *, features: Features
+) -> dict[str, Array]:
+    """Columns of a prediction table, one row per chosen row, in their order.
+
+    Args:
+        probe: Fitted to these features.
+        embeddings: The store.
+        mask: Rows to predict, shape (N,).
+        features: Which vectors the probe reads.
+
+    Returns:
+        ``id``, ``ra``, ``dec``, ``z_phot``, ``z_lo``, ``z_hi`` and, where the probe has them,
+        ``neighbours`` (n, K): ids of the labelled galaxies used.
+    """
+    ids = embeddings.column("id")
+    parts: list[Prediction] = []
+    with tqdm(total=int(mask.sum()), desc="predict", unit="galaxy", leave=False) as bar:
+        for batch, rows in in_step(embeddings, features, np.arange(len(mask))):
+            keep = mask[rows]
+            if keep.any():
+                parts.append(probe.estimate(batch[keep], ids=ids[rows[keep]]))
+                bar.update(int(keep.sum()))
+    columns: dict[str, Any] = {
+        "id": ids[mask],
+        "ra": embeddings.column("ra")[mask],
+        "dec": embeddings.column("dec")[mask],
+    }
+    for name in ("z_phot", "z_lo", "z_hi", "neighbours"):
+        values = [getattr(part, name) for part in parts]
+        if values[0] is not None:
+            columns[name] = np.concatenate(values)
+    return columns

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
+KIND = "band_importance"
 METRICS = {"sigma_nmad": "sigma_NMAD", "outliers_05": "|dz| > 0.05", "rmse": "RMSE"}
 WAYS = {"permuted": "shuffled among galaxies", "blanked": "set to zero", "left_out": "retrained"}
 PATHS = ("data", "network", "left_out", "out")  # in the settings of earlier versions
@@ -127,7 +128,7 @@ def write_bands(
     *,
     orientations: int = 1,
 ) -> Path:
-    """Measure what a network gets from each band, and write an artefact of kind ``bands``.
+    """Measure what a network gets from each band, and write that as an artefact.
 
     Args:
         folder: The artefact's folder.
@@ -147,7 +148,8 @@ def write_bands(
     parents |= {"network": artefact.sha256_of(network.folder)}
     parents |= {f"left out {n}": artefact.sha256_of(one) for n, one in enumerate(config.left_out)}
     settings = {"draws": config.draws, "orientations": orientations, "seed": config.seed}
-    if not artefact.begin(folder, "bands", config=settings, parents=parents, ignore=PATHS):
+    given: dict[str, Any] = {"config": settings, "parents": parents}
+    if not artefact.begin(folder, KIND, ignore=PATHS, **given):
         print(f"{folder} is already made")
         return folder
     card = network.card
@@ -160,12 +162,10 @@ def write_bands(
     title = " \N{EN DASH} ".join([card.label, *["SIMULATED"] * card.simulated])
     draw_losses(folder / "bands.png", found, title=title)
     galaxies = len(read_predictions(network.folder)["id"])
-    facts = {"label": card.label, "simulated": card.simulated}
+    facts: dict[str, Any] = {"label": card.label, "simulated": card.simulated}
     said = {"galaxies": galaxies, "losses": [asdict(one) for one in found]}
     artefact.write_json(folder / "metrics.json", {**facts, **said})
-    artefact.write_card(
-        folder, "bands", config=settings, parents=parents, **cast(dict[str, Any], facts)
-    )
+    artefact.write_card(folder, KIND, **given, **facts)
     print(f"{title}, {galaxies} test galaxies\n{table_of(found)}\n-> {folder}")
     return folder
 

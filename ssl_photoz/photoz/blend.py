@@ -8,13 +8,12 @@ from typing import ClassVar, Self
 import numpy as np
 
 from ssl_photoz.core.types import Array, Doubles, Floats
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
-from ssl_photoz.photoz.intervals import Interval
+from ssl_photoz.photoz.base import Interval, PointProbe, Probe, to_target
 from ssl_photoz.photoz.networks import MLP
 from ssl_photoz.photoz.regressors import SVR, Ridge
 
 
-class Blend(Probe):
+class Blend(PointProbe):
     """Ridge, SVR and MLP, averaged in ln(1+z): their errors differ, so the mean has less.
 
     Nothing about the mean is fitted.
@@ -24,7 +23,6 @@ class Blend(Probe):
 
     Attributes:
         parts_: Name to fitted probe.
-        interval_: Calibrated half-widths.
     """
 
     KINDS: ClassVar[dict[str, type[Probe]]] = {"ridge": Ridge, "svr": SVR, "mlp": MLP}
@@ -63,26 +61,18 @@ class Blend(Probe):
     def _take(self, parts: dict[str, Probe], val_X: Array, val_z: Array) -> None:
         self.parts_ = parts
         self.n_features_in_ = parts["ridge"].n_features_in_
-        self.interval_ = Interval.fit(self._mean(val_X), to_target(val_z))
+        self.interval_ = Interval.fit(self._answer(val_X), to_target(val_z))
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
-        predicted = self._mean(X)
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
-
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`; those of a part are under its name."""
+    def _stored(self) -> dict[str, Array]:
         theirs = {
             f"{name}/{key}": array
             for name, part in self.parts_.items()
             for key, array in part.arrays().items()
         }
-        return self.interval_.arrays() | theirs
+        return theirs
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        blend = cls()
-        blend.parts_ = {
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        self.parts_ = {
             name: kind.from_arrays(
                 {
                     key.removeprefix(f"{name}/"): array
@@ -90,13 +80,11 @@ class Blend(Probe):
                     if key.startswith(f"{name}/")
                 }
             )
-            for name, kind in cls.KINDS.items()
+            for name, kind in self.KINDS.items()
         }
-        blend.interval_ = Interval.from_arrays(arrays)
-        blend.n_features_in_ = blend.parts_["ridge"].n_features_in_
-        return blend
+        self.n_features_in_ = self.parts_["ridge"].n_features_in_
 
-    def _mean(self, X: Array) -> Doubles:
+    def _answer(self, X: Floats) -> Doubles:
         """Mean ln(1+z) of galaxies (M, D), shape (M,)."""
         answers = [to_target(part.predict(X)) for part in self.parts_.values()]
         return np.asarray(np.mean(answers, axis=0), dtype=np.float64)

@@ -10,8 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
-from ssl_photoz.photoz.intervals import COVERAGE
+from ssl_photoz.photoz.base import COVERAGE, Prediction, Probe, to_redshift, to_target
 
 POINTS = 400
 ODDS_WIDTH = 0.05

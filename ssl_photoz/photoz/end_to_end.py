@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from ssl_photoz.core.artefact import for_json
 from ssl_photoz.core.errors import ContaminatedError, DataError
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.batches import good_rows
@@ -17,17 +18,15 @@ from ssl_photoz.cutouts.extinction import corrected, correction_note
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.supervision import central_crops
-from ssl_photoz.photoz.apply import Rows
-from ssl_photoz.photoz.artefact import save_probe
-from ssl_photoz.photoz.base import Prediction, to_redshift, to_target, tuning_score
-from ssl_photoz.photoz.binned import density_of_bins, save_densities
+from ssl_photoz.photoz.artefact import Rows, save_probe
+from ssl_photoz.photoz.base import Interval, Prediction, to_redshift, to_target, tuning_score
+from ssl_photoz.photoz.density_table import density_of_bins, save_densities
 from ssl_photoz.photoz.experiment import compare_with
 from ssl_photoz.photoz.figures import save_figures
-from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled, choose
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
 from ssl_photoz.photoz.regressors import Mean
-from ssl_photoz.photoz.scores import for_json, score
+from ssl_photoz.photoz.scores import score
 from ssl_photoz.training.supervised.artefact import TrainedNetwork
 from ssl_photoz.training.supervised.fitting import Fitted
 from ssl_photoz.training.supervised.settings import SupervisedConfig
@@ -108,7 +107,7 @@ def score_network(
     mean = Mean().fit(train.features, train.z, validation=(val.features, val.z))
     interval = Interval.fit(answers["val"], to_target(val.z))
     scores: dict[str, Any] = {name: {}, "mean": {}}
-    columns: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
+    columns = test.columns()
     for split in ("val", "test"):
         answer, some = answers[split], galaxies[split]
         estimates = {
@@ -118,8 +117,7 @@ def score_network(
         for who, estimate in estimates.items():
             scores[who][split] = score(estimate, some)
             if split == "test":
-                told = {f"{n}_{who}": getattr(estimate, n) for n in ("z_phot", "z_lo", "z_hi")}
-                columns |= told
+                columns |= estimate.columns(who)
     return scores, columns, mean, interval
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
-from ssl_photoz.core.types import Array, Bools, Doubles, PathLike
+from ssl_photoz.core.types import Array, Bools, Doubles, Floats, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.photoz.artefact import (
     EVERY_PROBE,
@@ -19,7 +19,7 @@ from ssl_photoz.photoz.artefact import (
     read_probe_card,
     save_probe,
 )
-from ssl_photoz.photoz.base import Probe, Validation
+from ssl_photoz.photoz.base import Prediction, Probe, RedshiftEstimator, Validation
 from ssl_photoz.photoz.density import Density, DensityProbe
 from ssl_photoz.photoz.metrics import score
 from ssl_photoz.photoz.regressors import Regressor
@@ -27,7 +27,7 @@ from ssl_photoz.photoz.regressors import Regressor
 __all__ = ["PhotoZ", "score"]
 
 
-class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class PhotoZ(RedshiftEstimator):
     """Photometric redshifts from embeddings, with intervals that hold the truth 68 % of the time.
 
         photoz = PhotoZ("mlp", hidden=64).fit(X, z, validation=(X_val, z_val))
@@ -123,29 +123,8 @@ class PhotoZ(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         return self
 
-    @overload
-    def predict(self, X: Array, *, interval: Literal[False] = False) -> Doubles: ...
-    @overload
-    def predict(self, X: Array, *, interval: Literal[True]) -> tuple[Doubles, Doubles, Doubles]: ...
-    def predict(
-        self, X: Array, *, interval: bool = False
-    ) -> Doubles | tuple[Doubles, Doubles, Doubles]:
-        """Estimate redshifts.
-
-        Args:
-            X: Features, shape (M, D).
-            interval: Whether the central 68 % interval is wanted too.
-
-        Returns:
-            Redshifts, shape (M,); with ``interval`` also the lower and the upper ends.
-
-        Raises:
-            ShapeError: If D is not that of the fit.
-            DataError: If a feature is NaN or infinite.
-        """
-        check_is_fitted(self)
-        said = self.estimator_.estimate(X)
-        return (said.z_phot, said.z_lo, said.z_hi) if interval else said.z_phot
+    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
+        return self.estimator_.estimate(X, ids=ids)
 
     def density(self, X: Array) -> Density:
         """Redshift densities, of ``neighbours`` and ``mixture``.

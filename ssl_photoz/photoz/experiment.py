@@ -13,12 +13,12 @@ from tqdm import tqdm
 from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.core.types import Array, Doubles, Floats
 from ssl_photoz.photoz.artefact import PROBES, read_predictions, read_probe_card
-from ssl_photoz.photoz.base import Prediction, Probe
+from ssl_photoz.photoz.base import Probe
 from ssl_photoz.photoz.calibration import Calibration
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
 from ssl_photoz.photoz.diagnostics import diagnose
 from ssl_photoz.photoz.knn import NeighbourDensity
-from ssl_photoz.photoz.labels import Labelled
+from ssl_photoz.photoz.labels import ENOUGH_TO_CALIBRATE, FOLDS, Labelled
 from ssl_photoz.photoz.networks import Mixture
 from ssl_photoz.photoz.scores import compare, score, shared_galaxies
 from ssl_photoz.photoz.settings import Method
@@ -47,7 +47,7 @@ def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed:
         seed: Seed of every random choice.
     """
     train, val, test = (splits[split] for split in ("train", "val", "test"))
-    outcome = Outcome({}, {}, _truth(test))
+    outcome = Outcome({}, {}, test.columns())
     for name in names:
         probe = PROBES[name](seed=seed)
         probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
@@ -57,7 +57,7 @@ def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed:
             "test": score(tested, test),
             "val": score(probe.estimate(val.features, ids=val.id), val),
         }
-        outcome.predictions.update(_columns(name, tested))
+        outcome.predictions.update(tested.columns(name))
     return outcome
 
 
@@ -109,11 +109,6 @@ def require_comparable(
 def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> dict[str, str]:
     """Which estimate of another folder's table each probe is compared with.
 
-    Args:
-        names: Names of the probes.
-        theirs: Columns of the other table.
-        folder: The other folder, for the message.
-
     Raises:
         MismatchError: If the folder has several probes, none of the same name.
     """
@@ -129,23 +124,6 @@ def pair_up(names: Sequence[str], theirs: Mapping[str, Array], folder: Path) -> 
             f"same probes there, or leave it out of versus="
         )
     return shared
-
-
-def _truth(test: Labelled) -> dict[str, Array]:
-    columns = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
-    return columns if test.magnitude is None else {**columns, "magnitude": test.magnitude}
-
-
-def _columns(name: str, prediction: Prediction) -> dict[str, Array]:
-    return {
-        f"z_phot_{name}": prediction.z_phot,
-        f"z_lo_{name}": prediction.z_lo,
-        f"z_hi_{name}": prediction.z_hi,
-    }
-
-
-ENOUGH = 5_000
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -191,7 +169,7 @@ def fit_calibrated(
     probe = _fit(train, val, method=method, grid=grid, seed=seed)
     placed = [_place(probe, val)]
     calibrators = "validation"
-    if train_calibrates and len(val) < ENOUGH:
+    if train_calibrates and len(val) < ENOUGH_TO_CALIBRATE:
         calibrators = "validation and left-out training galaxies"
         if isinstance(probe, NeighbourDensity):
             placed.append(_place(probe, train))

@@ -58,9 +58,7 @@ def save_figures(
         "zphot_zspec": draw_zphot_zspec(predictions, scores, title=title),
         "residuals": draw_residuals(scores, title=title, magnitude=metrics["magnitude"]),
     }
-    for name, figure in figures.items():
-        with atomic_path(folder / f"{name}.png") as scratch:
-            figure.savefig(scratch)
+    write_figures(folder, figures)
 
 
 def draw_zphot_zspec(
@@ -136,6 +134,13 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def write_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
+    """Write figures into a folder, each under its name."""
+    for name, figure in figures.items():
+        with atomic_path(folder / f"{name}.png") as scratch:
+            figure.savefig(scratch)
 
 
 def _draw_density(axes: Axes, spec: Array, phot: Array, top: float) -> PolyCollection:
@@ -232,9 +237,7 @@ def save_density_figures(
         "residuals": draw_density_residuals(test["bins"], method=metrics["method"], title=title),
         "examples": draw_examples(density, z_spec, title=title, colour=colour),
     }
-    for name, figure in figures.items():
-        with atomic_path(folder / f"{name}.png") as scratch:
-            figure.savefig(scratch)
+    write_figures(folder, figures)
 
 
 def draw_calibration(
@@ -242,11 +245,7 @@ def draw_calibration(
 ) -> Figure:
     """Draw the PIT histogram, and the reliability of each probability of being nearby.
 
-    Args:
-        after: What `diagnostics.diagnose` says of the calibrated densities.
-        before: What it says of the same before calibration.
-        title: Above all panels.
-        colour: Colour of the calibrated ones.
+    ``after`` and ``before`` calibration: what `diagnostics.diagnose` says of the densities.
     """
     figure = new_figure(11.5, 3.9)
     pit, *panels = figure.subplots(1, 1 + len(after["nearby"]))

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from functools import cached_property
+from typing import Any
 
-from ssl_photoz.core.artefact import Card, read_card, read_json
-from ssl_photoz.core.types import Array, PathLike
-from ssl_photoz.photoz.artefact import ProbeCard, read_predictions, read_probe_card
+from ssl_photoz.core.artefact import Card, CardOf, Fact, Finished, read_json
+from ssl_photoz.core.types import Array
+from ssl_photoz.photoz.artefact import ProbeCard, read_predictions
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import read_densities
 from ssl_photoz.photoz.estimator import PhotoZ
 
 
-@dataclass(frozen=True)
-class ProbeFolder:
+class _WithMetrics(Finished[CardOf]):
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``."""
+        return read_json(self.folder / "metrics.json")
+
+    def __post_init__(self) -> None:
+        """Refuse a folder whose metrics cannot be read."""
+        _ = self.metrics
+
+
+class ProbeFolder(_WithMetrics[ProbeCard]):
     """A finished folder of ``probe`` or ``correct``.
 
-    Attributes:
-        folder: Where it is.
-        card: Its card.
-        metrics: Content of ``metrics.json``: ``probes`` (name to split to metrics), ``versus`` ...
+    ``metrics`` holds ``probes`` (name to split to metrics), ``versus`` ...
     """
 
-    folder: Path
-    card: ProbeCard
-    metrics: dict[str, Any]
-
-    @classmethod
-    def open(cls, folder: PathLike) -> Self:
-        """Open a finished folder.
-
-        Raises:
-            ArtefactError: If it is unfinished or damaged.
-        """
-        folder = Path(folder)
-        return cls(folder, read_probe_card(folder), read_json(folder / "metrics.json"))
+    KIND, CARD = "probe", ProbeCard
 
     def predictions(self) -> dict[str, Array]:
         """Table of the test split, column by column."""
@@ -48,43 +42,24 @@ class ProbeFolder:
 
 
 class DensityCard(Card):
-    """What the card of a folder of densities says."""
-
-    @property
-    def rows(self) -> int:
-        """Number of densities."""
-        return int(self["rows"])
-
-    @property
-    def method(self) -> str:
-        """What made them: ``knn`` or ``mlp``."""
-        return str(self["method"])
-
-
-@dataclass(frozen=True)
-class DensityFolder:
-    """A finished folder of ``probe density=true``.
+    """What the card of a folder of densities says.
 
     Attributes:
-        folder: Where it is.
-        card: Its card.
-        metrics: Content of ``metrics.json``: ``test``, ``test_uncalibrated`` ...
+        rows: Number of densities.
+        method: What made them: ``knn`` or ``mlp``.
     """
 
-    folder: Path
-    card: DensityCard
-    metrics: dict[str, Any]
+    rows = Fact(int)
+    method = Fact(str)
 
-    @classmethod
-    def open(cls, folder: PathLike) -> Self:
-        """Open a finished folder.
 
-        Raises:
-            ArtefactError: If it is unfinished or damaged.
-        """
-        folder = Path(folder)
-        card = DensityCard(read_card(folder, "pdf"))
-        return cls(folder, card, read_json(folder / "metrics.json"))
+class DensityFolder(_WithMetrics[DensityCard]):
+    """A finished folder of ``probe density=true``.
+
+    ``metrics`` holds ``test``, ``test_uncalibrated`` ...
+    """
+
+    KIND, CARD = "densities", DensityCard
 
     def densities(self) -> tuple[dict[str, Array], Density]:
         """Columns of the table, and the densities of the same galaxies."""

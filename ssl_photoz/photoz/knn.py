@@ -14,10 +14,18 @@ from tqdm import tqdm
 
 from ssl_photoz.catalog.identity import means_none
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
+from ssl_photoz.photoz.base import (
+    Interval,
+    Prediction,
+    Probe,
+    Standardise,
+    discriminant_axes,
+    principal_axes,
+    to_redshift,
+    to_target,
+    tuning_score,
+)
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
-from ssl_photoz.photoz.features import Standardise, discriminant_axes, principal_axes
-from ssl_photoz.photoz.intervals import Interval
 
 PCA_ROWS = 50_000
 DISCRIMINANTS = (3, 4, 6, 8, 12)
@@ -139,8 +147,7 @@ class KNN(Probe):
         interval = self.interval_.around(predicted, spread=np.maximum(spread, self.floor_))
         return Prediction(to_redshift(predicted), *interval, self.ids_[rows])
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         return {
             **self.standardise_.arrays(),
             "axes": self.axes_,
@@ -152,19 +159,15 @@ class KNN(Probe):
             **self.interval_.arrays(),
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
         k, dim, cosine, median, *discriminant = (int(value) for value in arrays["recipe"])
-        probe = cls()
-        probe.standardise_ = Standardise.from_arrays(arrays)
-        probe.axes_, probe.catalogue_ = arrays["axes"], arrays["catalogue"]
-        probe.target_, probe.ids_ = arrays["target"], _unpacked(arrays["ids"])
-        probe.recipe_ = Recipe(k, dim, bool(cosine), bool(median), bool(sum(discriminant)))
-        probe.floor_ = float(arrays["floor"][0])
-        probe.interval_ = Interval.from_arrays(arrays)
-        probe.n_features_in_ = len(probe.standardise_.mean)
-        return probe
+        self.standardise_ = Standardise.from_arrays(arrays)
+        self.axes_, self.catalogue_ = arrays["axes"], arrays["catalogue"]
+        self.target_, self.ids_ = arrays["target"], _unpacked(arrays["ids"])
+        self.recipe_ = Recipe(k, dim, bool(cosine), bool(median), bool(sum(discriminant)))
+        self.floor_ = float(arrays["floor"][0])
+        self.interval_ = Interval.from_arrays(arrays)
+        self.n_features_in_ = len(self.standardise_.mean)
 
     def subset(self, rows: Ints) -> Self:
         """The same probe with some of its labelled galaxies alone."""
@@ -323,8 +326,7 @@ class NeighbourDensity(DensityProbe):
                 )
         return Density.of(self.grid_, values / (1 + self.grid_))
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         return {
             **self.knn_.arrays(),
             "reference": self.rows_,
@@ -334,17 +336,13 @@ class NeighbourDensity(DensityProbe):
             "grid": self.grid_,
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        probe = cls()
-        probe.knn_, probe.rows_ = KNN.from_arrays(arrays), arrays["reference"]
-        probe.reference_ = probe.knn_.subset(probe.rows_)
-        probe.pit_, probe.grid_ = arrays["pit"], arrays["grid"]
-        probe.ks_ = arrays["ks"].tolist()
-        probe.floor_ = float(arrays["density_floor"][0])
-        probe.n_features_in_ = probe.knn_.n_features_in_
-        return probe
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        self.knn_, self.rows_ = KNN.from_arrays(arrays), arrays["reference"]
+        self.reference_ = self.knn_.subset(self.rows_)
+        self.pit_, self.grid_ = arrays["pit"], arrays["grid"]
+        self.ks_ = arrays["ks"].tolist()
+        self.floor_ = float(arrays["density_floor"][0])
+        self.n_features_in_ = self.knn_.n_features_in_
 
     def _choice(self, places: Floats, ids: Array | None) -> Ints:
         """Which of the numbers of neighbours suits each query, shape (M,)."""

@@ -18,6 +18,8 @@ from ssl_photoz.photoz.settings import Features, SampleConfig
 
 SPLITS = ("train", "val", "test")
 FEWEST_LABELS = 10
+ENOUGH_TO_CALIBRATE = 5_000  # with fewer, training galaxies calibrate too
+FOLDS = 5
 MARK = "CONTAMINATED: "
 ROWS_AT_ONCE = 65_536
 
@@ -44,6 +46,11 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def columns(self) -> dict[str, Array]:
+        """``id``, ``ra``, ``dec``, ``z_spec`` and, where known, ``magnitude``, of a table."""
+        known = {"id": self.id, "ra": self.ra, "dec": self.dec, "z_spec": self.z}
+        return known if self.magnitude is None else {**known, "magnitude": self.magnitude}
 
     def take(self, rows: Array) -> Labelled:
         """Some of the galaxies: row numbers or a mask."""
@@ -93,12 +100,7 @@ def read_sample(
 def read_labelled(
     embeddings: Embeddings, *, features: Features = "embedding", magnitude: str | None = None
 ) -> dict[str, Labelled]:
-    """Labelled galaxies of each split.
-
-    Args:
-        embeddings: The store.
-        features: Which vectors a probe reads.
-        magnitude: Name of a column to bin results by.
+    """Labelled galaxies of each split, with one column to bin results by.
 
     Raises:
         DataError: If a split has fewer than 10 usable redshifts.
@@ -150,10 +152,10 @@ def in_step(
     """
     names = ("embedding", "aperture") if features == "both" else (features,)
     for name in names:
-        if name not in embeddings.columns:
+        if name not in (known := (*embeddings.columns, *embeddings.parts)):
             raise ArtefactError(
-                f"{embeddings.folder} has no {name!r} vectors; it has "
-                f"{', '.join(embeddings.columns)}: set features= to what is there, or embed again"
+                f"{embeddings.folder} has no {name!r} vectors; it has {', '.join(known)}: set "
+                f"features= to what is there, or embed again"
             )
     first = 0
     for parts in zip(*(embeddings.batches(size, name) for name in names), strict=True):

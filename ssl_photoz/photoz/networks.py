@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles, Floats
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
+from ssl_photoz.photoz.base import Interval, PointProbe, Probe, Standardise, to_target
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
-from ssl_photoz.photoz.features import Standardise
-from ssl_photoz.photoz.intervals import Interval
 
 MLP_ROWS = 8_192
 HUBER_BETA = 0.1
@@ -168,7 +166,7 @@ class PerceptronProbe(Probe):
         return best_epoch
 
 
-class MLP(PerceptronProbe):
+class MLP(PointProbe, PerceptronProbe):
     """Perceptrons that are averaged; answers stay within the training redshifts.
 
     The best epoch on validation is kept. Hyper-parameters are those of `PerceptronProbe`.
@@ -179,7 +177,6 @@ class MLP(PerceptronProbe):
         centre_: Mean ln(1+z) of the training galaxies.
         scale_: Its standard deviation.
         bounds_: Its least and greatest value.
-        interval_: Calibrated half-widths.
     """
 
     def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
@@ -201,39 +198,27 @@ class MLP(PerceptronProbe):
         self.chosen_ = {"epochs": float(epochs)}
         self.interval_ = Interval.fit(self._answer(val_X), truth)
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
-        predicted = self._answer(X)
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
-
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         epochs = self.chosen_["epochs"]
         return {
             **self.network_.arrays(),
             "mean": self.standardise_.mean,
             "standard_deviation": self.standardise_.scale,
             "scalars": np.array([self.centre_, self.scale_, *self.bounds_, epochs]),
-            **self.interval_.arrays(),
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        probe = cls()
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
         values = (float(value) for value in arrays["scalars"])
-        probe.centre_, probe.scale_, low, high, epochs = values
-        probe.network_ = Perceptrons.from_arrays(arrays)
-        probe.standardise_ = Standardise(arrays["mean"], arrays["standard_deviation"])
-        probe.bounds_, probe.chosen_ = (low, high), {"epochs": epochs}
-        probe.interval_ = Interval.from_arrays(arrays)
-        probe.n_features_in_ = len(probe.standardise_.mean)
-        return probe
+        self.centre_, self.scale_, low, high, epochs = values
+        self.network_ = Perceptrons.from_arrays(arrays)
+        self.standardise_ = Standardise(arrays["mean"], arrays["standard_deviation"])
+        self.bounds_, self.chosen_ = (low, high), {"epochs": epochs}
+        self.n_features_in_ = len(self.standardise_.mean)
 
     def _tensor(self, X: Floats) -> Tensor:
         return torch.from_numpy(self.standardise_.apply(X))
 
     def _answer(self, X: Floats) -> Doubles:
-        """Predicted ln(1+z), shape (M,)."""
         mean = _mean_of(self.network_, self._tensor(X))
         return np.clip(mean * self.scale_ + self.centre_, *self.bounds_)
 
@@ -307,8 +292,7 @@ class Mixture(DensityProbe, PerceptronProbe):
                 values[start : start + step] = torch.stack(columns, dim=1).numpy()
         return Density.of(self.grid_, values / (1 + self.grid_))
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         epochs = self.chosen_["epochs"]
         return {
             **self.network_.arrays(),
@@ -317,16 +301,12 @@ class Mixture(DensityProbe, PerceptronProbe):
             "grid": self.grid_,
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        probe = cls()
-        probe.centre_, probe.scale_, epochs = (float(value) for value in arrays["scalars"])
-        probe.network_, probe.grid_ = Perceptrons.from_arrays(arrays), arrays["grid"]
-        probe.standardise_ = Standardise.from_arrays(arrays)
-        probe.chosen_ = {"epochs": epochs}
-        probe.n_features_in_ = len(probe.standardise_.mean)
-        return probe
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        self.centre_, self.scale_, epochs = (float(value) for value in arrays["scalars"])
+        self.network_, self.grid_ = Perceptrons.from_arrays(arrays), arrays["grid"]
+        self.standardise_ = Standardise.from_arrays(arrays)
+        self.chosen_ = {"epochs": epochs}
+        self.n_features_in_ = len(self.standardise_.mean)
 
     def _tensors(self, X: Floats, z: Doubles) -> tuple[Tensor, Tensor]:
         target = torch.from_numpy((to_target(z) - self.centre_) / self.scale_).float()

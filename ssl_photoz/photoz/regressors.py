@@ -18,9 +18,15 @@ from tqdm import tqdm
 
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target, tuning_score
-from ssl_photoz.photoz.features import PrincipalAxes, Standardise, refuse_not_finite
-from ssl_photoz.photoz.intervals import Interval
+from ssl_photoz.photoz.base import (
+    Interval,
+    PointProbe,
+    PrincipalAxes,
+    Standardise,
+    refuse_not_finite,
+    to_target,
+    tuning_score,
+)
 
 ALPHAS_PER_GALAXY = tuple(float(alpha) for alpha in np.logspace(-8, 1, 37))
 MOST_SVR_GALAXIES = 10_000
@@ -29,12 +35,11 @@ ROWS_AT_ONCE = 4_096
 TREE = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 
 
-class Mean(Probe):
+class Mean(PointProbe):
     """The baseline that knows nothing of a galaxy: the mean ln(1+z) of the training galaxies.
 
     Attributes:
         target_: That mean.
-        interval_: Calibrated half-width.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -46,24 +51,17 @@ class Mean(Probe):
         self.interval_ = Interval.fit(np.full(len(truth), self.target_), truth, most_bins=1)
         self.chosen_ = {}
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
-        predicted = np.full(len(X), self.target_)
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
+    def _answer(self, X: Floats) -> Doubles:
+        return np.full(len(X), self.target_)
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
-        return {"target": np.array([self.target_]), **self.interval_.arrays()}
+    def _stored(self) -> dict[str, Array]:
+        return {"target": np.array([self.target_])}
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        probe = cls()
-        probe.target_, probe.chosen_ = float(arrays["target"][0]), {}
-        probe.interval_ = Interval.from_arrays(arrays)
-        return probe
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        self.target_, self.chosen_ = float(arrays["target"][0]), {}
 
 
-class Regressor(Probe):
+class Regressor(PointProbe):
     """Any regressor of scikit-learn's kind, fitted to ln(1+z), with calibrated intervals.
 
     It reads features as they are, chooses nothing on validation, and cannot be stored.
@@ -74,7 +72,6 @@ class Regressor(Probe):
 
     Attributes:
         regressor_: The fitted regressor.
-        interval_: Calibrated half-widths.
     """
 
     def __init__(self, regressor: Any, *, seed: int = 0) -> None:  # noqa: ANN401
@@ -88,15 +85,11 @@ class Regressor(Probe):
         self.chosen_ = {}
         self.interval_ = Interval.fit(self._answer(val_X), to_target(val_z))
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
-        predicted = self._answer(X)
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
-
     def _answer(self, X: Floats) -> Doubles:
         return np.asarray(self.regressor_.predict(X), dtype=np.float64)
 
 
-class Ridge(Probe):
+class Ridge(PointProbe):
     """What a straight line reads off the features; answers stay within the training redshifts.
 
     All penalties are solved at once, the best on validation is kept.
@@ -110,7 +103,6 @@ class Ridge(Probe):
         weights_: Slope of ln(1+z) along each standardised feature, shape (D,).
         intercept_: ln(1+z) of a galaxy with mean features.
         bounds_: Least and greatest ln(1+z) of the training galaxies.
-        interval_: Calibrated half-widths.
     """
 
     def __init__(self, *, alphas: tuple[float, ...] = ALPHAS_PER_GALAXY, seed: int = 0) -> None:
@@ -135,36 +127,28 @@ class Ridge(Probe):
         self.chosen_ = {"alpha_per_galaxy": float(self.alphas[best])}
         self.interval_ = Interval.fit(answers[:, best], truth)
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
+    def _answer(self, X: Floats) -> Doubles:
         line = self.standardise_.apply(X) @ self.weights_ + self.intercept_
-        predicted = np.clip(line, *self.bounds_)
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
+        return np.clip(line, *self.bounds_)
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         alpha = self.chosen_["alpha_per_galaxy"]
         return {
             **self.standardise_.arrays(),
             "weights": self.weights_,
             "scalars": np.array([self.intercept_, *self.bounds_, alpha]),
-            **self.interval_.arrays(),
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        probe = cls()
-        probe.intercept_, low, high, alpha = (float(value) for value in arrays["scalars"])
-        probe.standardise_ = Standardise.from_arrays(arrays)
-        probe.weights_ = arrays["weights"]
-        probe.bounds_ = low, high
-        probe.chosen_ = {"alpha_per_galaxy": alpha}
-        probe.interval_ = Interval.from_arrays(arrays)
-        probe.n_features_in_ = len(probe.weights_)
-        return probe
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        self.intercept_, low, high, alpha = (float(value) for value in arrays["scalars"])
+        self.standardise_ = Standardise.from_arrays(arrays)
+        self.weights_ = arrays["weights"]
+        self.bounds_ = low, high
+        self.chosen_ = {"alpha_per_galaxy": alpha}
+        self.n_features_in_ = len(self.weights_)
 
 
-class SVR(Probe):
+class SVR(PointProbe):
     """A smooth curve through few labels: Gaussian kernels on principal components.
 
     Its loss is linear in large errors. The time of a fit grows with the square of the number of
@@ -186,7 +170,6 @@ class SVR(Probe):
         weights_: Their coefficients in ln(1+z), shape (M,).
         intercept_: ln(1+z) far from every support vector.
         bounds_: Least and greatest ln(1+z) of the training galaxies.
-        interval_: Calibrated half-widths.
 
     References:
         Drucker et al. 1996, Advances in Neural Information Processing Systems 9, 155.
@@ -218,10 +201,10 @@ class SVR(Probe):
         pairs = list(itertools.product(self.gammas, self.penalties))
         for gamma, penalty in tqdm(pairs, desc="SVR settings", leave=False):
             self._solve(known[some], target[some], gamma * unit, penalty)
-            trials.append((tuning_score(self._answer(asked), truth), gamma * unit, penalty))
+            trials.append((tuning_score(self._line(asked), truth), gamma * unit, penalty))
         _, gamma, penalty = min(trials)
         self._solve(known, target, gamma, penalty)
-        self.interval_ = Interval.fit(self._answer(asked), truth)
+        self.interval_ = Interval.fit(self._line(asked), truth)
 
     def _solve(self, known: Floats, target: Doubles, gamma: float, penalty: float) -> None:
         centre, scale = float(target.mean()), float(target.std()) or 1.0
@@ -233,34 +216,26 @@ class SVR(Probe):
         self.bounds_ = float(target.min()), float(target.max())
         self.chosen_ = {"gamma": gamma, "penalty": penalty}
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
-        predicted = self._answer(self.axes_.apply(X))
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
+    def _answer(self, X: Floats) -> Doubles:
+        return self._line(self.axes_.apply(X))
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         return {
             **self.axes_.arrays(),
             "support": self.support_,
             "weights": self.weights_,
             "scalars": np.array([self.intercept_, *self.chosen_.values(), *self.bounds_]),
-            **self.interval_.arrays(),
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`."""
-        probe = cls()
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
         values = (float(value) for value in arrays["scalars"])
-        probe.intercept_, gamma, penalty, low, high = values
-        probe.axes_ = PrincipalAxes.from_arrays(arrays)
-        probe.support_, probe.weights_ = arrays["support"], arrays["weights"]
-        probe.bounds_, probe.chosen_ = (low, high), {"gamma": gamma, "penalty": penalty}
-        probe.interval_ = Interval.from_arrays(arrays)
-        probe.n_features_in_ = len(probe.axes_.standardise.mean)
-        return probe
+        self.intercept_, gamma, penalty, low, high = values
+        self.axes_ = PrincipalAxes.from_arrays(arrays)
+        self.support_, self.weights_ = arrays["support"], arrays["weights"]
+        self.bounds_, self.chosen_ = (low, high), {"gamma": gamma, "penalty": penalty}
+        self.n_features_in_ = len(self.axes_.standardise.mean)
 
-    def _answer(self, places: Floats) -> Doubles:
+    def _line(self, places: Floats) -> Doubles:
         """Predicted ln(1+z) of galaxies on the axes, (M, P) to (M,)."""
         gamma = self.chosen_["gamma"]
         parts = [
@@ -272,7 +247,7 @@ class SVR(Probe):
         return np.clip(line + self.intercept_, *self.bounds_)
 
 
-class Boosting(Probe):
+class Boosting(PointProbe):
     """Gradient-boosted trees; answers stay within the training redshifts.
 
     Either loss and every size of tree are boosted; the best number of trees on validation is kept.
@@ -287,7 +262,6 @@ class Boosting(Probe):
         standardise_: Standardisation of the features; it only clips what is ten sigma off.
         booster_: The fitted trees, of which the first ``chosen_["trees"]`` are asked.
         bounds_: Least and greatest ln(1+z) of the training galaxies.
-        interval_: Calibrated half-widths.
     """
 
     def __init__(
@@ -325,13 +299,12 @@ class Boosting(Probe):
             trials.append((min(scores), chosen, booster))
         _, chosen, self.booster_ = min(trials, key=lambda trial: trial[0])
         self.chosen_ = {name: float(value) for name, value in chosen.items()}
-        self.interval_ = Interval.fit(self._answer(val), truth)
+        self.interval_ = Interval.fit(self._boosted(val), truth)
 
-    def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
-        predicted = self._answer(self.standardise_.apply(X))
-        return Prediction(to_redshift(predicted), *self.interval_.around(predicted))
+    def _answer(self, X: Floats) -> Doubles:
+        return self._boosted(self.standardise_.apply(X))
 
-    def _answer(self, standardised: Floats) -> Doubles:
+    def _boosted(self, standardised: Floats) -> Doubles:
         """Predicted ln(1+z) of standardised features, (M, D) to (M,)."""
         if not len(standardised):
             return np.empty(0)
@@ -339,32 +312,25 @@ class Boosting(Probe):
         (answer,) = islice(self.booster_.staged_predict(standardised), last, last + 1)
         return np.asarray(np.clip(answer, *self.bounds_))
 
-    def arrays(self) -> dict[str, Array]:
-        """See `Probe.arrays`."""
+    def _stored(self) -> dict[str, Array]:
         return {
             **self.standardise_.arrays(),
             **_booster_arrays(self.booster_, self.bounds_),
             "recipe": np.array([*self.chosen_.values()], dtype=np.int64),
-            **self.interval_.arrays(),
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
-        """See `Probe.from_arrays`; those of version 0.1 hold trees as plain arrays."""
-        probe = cls()
-        probe.standardise_ = Standardise.from_arrays(arrays)
+    def _restore(self, arrays: Mapping[str, Array]) -> None:
+        self.standardise_ = Standardise.from_arrays(arrays)
         names = ("absolute", "leaves", "trees")
-        probe.chosen_ = dict(zip(names, map(float, arrays["recipe"]), strict=True))
+        self.chosen_ = dict(zip(names, map(float, arrays["recipe"]), strict=True))
         if "booster" in arrays:
-            probe.booster_ = _read_booster(arrays["booster"])
+            self.booster_ = _read_booster(arrays["booster"])
             low, high = (float(value) for value in arrays["bounds"])
         else:
-            probe.booster_ = FormerTrees.from_arrays(arrays)
+            self.booster_ = FormerTrees.from_arrays(arrays)
             low, high = (float(value) for value in arrays["scalars"][1:])
-        probe.bounds_ = low, high
-        probe.interval_ = Interval.from_arrays(arrays)
-        probe.n_features_in_ = len(probe.standardise_.mean)
-        return probe
+        self.bounds_ = low, high
+        self.n_features_in_ = len(self.standardise_.mean)
 
 
 @dataclass(frozen=True)

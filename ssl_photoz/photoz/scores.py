@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -98,8 +98,8 @@ def compare(
             said.append(
                 {
                     "probe": probe,
-                    "rival": baseline,
-                    "rival_probe": other,
+                    "baseline": baseline,
+                    "baseline_probe": other,
                     "metric": metric,
                     "n": len(rows),
                     "difference": difference.value,
@@ -125,15 +125,6 @@ def shared_galaxies(
             f"{FEWEST_LABELS}; compare probes of embeddings of the same cutouts and split"
         )
     return rows, other_rows
-
-
-def for_json(value: Any) -> Any:  # noqa: ANN401 - any nesting of mappings, lists, numbers
-    """Value with None for what is not a number."""
-    if isinstance(value, Mapping):
-        return {name: for_json(below) for name, below in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [for_json(below) for below in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(

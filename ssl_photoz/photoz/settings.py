@@ -8,7 +8,7 @@ from typing import Literal
 from ssl_photoz.core.errors import ConfigError
 
 ProbeName = Literal["knn", "ridge", "svr", "mlp", "blend", "boosting"]
-Features = Literal["embedding", "aperture", "both"]
+Features = Literal["embedding", "measurements", "learnt", "aperture", "both"]
 Method = Literal["knn", "mlp"]
 Point = Literal["mode", "mean"]
 Expected = Literal["magnitudes", "photoz"]
@@ -21,8 +21,8 @@ class SampleConfig:
     """Which galaxies are used, and what is read of them.
 
     Attributes:
-        features: Vectors that are read: the embedding, aperture photometry (the reference), or
-            both.
+        features: Vectors that are read: the embedding; its measurements or its learnt numbers
+            alone; aperture photometry (the reference); or both, embedding and apertures.
         label: Name of these features in tables and figures.
         magnitude: Column to bin scores, or to correct, by, such as mag_r.
         labels: Number of training galaxies, drawn at random; all by default. Validation keeps all.
@@ -81,7 +81,6 @@ class CorrectionConfig:
     expected: Expected = "magnitudes"
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
         if not self.steps:
             raise ConfigError("steps is empty, expected any of the four; see --help")
         if self.channels < 2 or self.bins < 2 or not 0 < self.kept <= 1:

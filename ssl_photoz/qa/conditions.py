@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC, ZEROPOINT_MAG
+from ssl_photoz.core.statistics import FWHM_PER_SIGMA
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.quality import border_noise
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa.blocks import read_blocks
+from ssl_photoz.qa.pixels import read_blocks
 from ssl_photoz.simulator.conditions import (
     BANDS,
-    EBV_MAG,
-    FWHM_PER_SIGMA,
     NOISE_NMGY,
     PSF_SIGMA_PX,
     LogNormal,
@@ -87,24 +86,14 @@ def survey_noise(band: str, *, pixscale_arcsec: float) -> LogNormal | None:
     """The survey's noise per pixel, nanomaggies; None for a band it has no figures of."""
     if band not in BANDS:
         return None
-    return _scaled(NOISE_NMGY[BANDS.index(band)], pixscale_arcsec / PIXSCALE_ARCSEC)
+    return NOISE_NMGY[BANDS.index(band)].scaled(pixscale_arcsec / PIXSCALE_ARCSEC)
 
 
 def survey_fwhm(band: str) -> LogNormal | None:
     """The survey's widths of the PSF, arcsec; None for a band it has no figures of."""
     if band not in BANDS:
         return None
-    return _scaled(PSF_SIGMA_PX[BANDS.index(band)], FWHM_PER_SIGMA * PIXSCALE_ARCSEC)
-
-
-def survey_ebv() -> LogNormal:
-    """The survey's E(B-V), mag."""
-    return EBV_MAG
-
-
-def median(one: LogNormal) -> float:
-    """Value that half of a distribution exceeds."""
-    return one.loc + one.scale
+    return PSF_SIGMA_PX[BANDS.index(band)].scaled(FWHM_PER_SIGMA * PIXSCALE_ARCSEC)
 
 
 def density(one: LogNormal, values: Array) -> Doubles:
@@ -112,7 +101,3 @@ def density(one: LogNormal, values: Array) -> Doubles:
     from scipy.stats import lognorm
 
     return np.asarray(lognorm(one.shape, one.loc, one.scale).pdf(values))
-
-
-def _scaled(one: LogNormal, factor: float) -> LogNormal:
-    return LogNormal(one.shape, one.loc * factor, one.scale * factor)

@@ -10,16 +10,15 @@ import numpy as np
 
 from ssl_photoz.catalog import lowz_cuts
 from ssl_photoz.core.types import Array, Bools
-from ssl_photoz.qa import expected
+from ssl_photoz.qa import photometry
 from ssl_photoz.qa.conditions import (
     Conditions,
     density,
-    median,
-    survey_ebv,
     survey_fwhm,
     survey_noise,
 )
 from ssl_photoz.qa.photometry import Photometry
+from ssl_photoz.simulator.conditions import EBV_MAG
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,13 +34,7 @@ LEVELS = (0.95, 0.68, 0.3)
 
 
 def draw_conditions(seen: Conditions, *, pixscale_arcsec: float, calibrated: bool) -> bytes:
-    """Draw noise, seeing and dust against the survey's; empty if nothing is known.
-
-    Args:
-        seen: Conditions that the cutouts were observed in.
-        pixscale_arcsec: Pixel scale, which the survey's noise is brought to.
-        calibrated: Whether noise is flux.
-    """
+    """Draw noise, seeing and dust against the survey's; empty if nothing is known."""
     panels: list[tuple[str, str, Array, str, LogNormal | None]] = []
     for place, band in enumerate(seen.bands):
         survey = survey_noise(band, pixscale_arcsec=pixscale_arcsec) if calibrated else None
@@ -56,7 +49,7 @@ def draw_conditions(seen: Conditions, *, pixscale_arcsec: float, calibrated: boo
         width = seen.fwhm_arcsec[:, place]
         colour = BAND_COLOURS.get(band, HERE)
         panels.append((f"PSF FWHM, {band}", "arcsec", width, colour, survey_fwhm(band)))
-    panels.append(("E(B-V)", "mag", seen.ebv_mag, HERE, survey_ebv()))
+    panels.append(("E(B-V)", "mag", seen.ebv_mag, HERE, EBV_MAG))
     panels = [panel for panel in panels if np.isfinite(panel[2]).any()]
     if not panels:
         return b""
@@ -74,7 +67,7 @@ def _draw_histogram(
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, [0.5, 99.5])
     if survey is not None:
-        low, high = min(low, 0.6 * median(survey)), max(high, 2 * median(survey))
+        low, high = min(low, 0.6 * survey.median), max(high, 2 * survey.median)
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     axes.hist(values, edges.tolist(), density=True, color=colour, alpha=0.55, label="this file")
     if survey is not None:
@@ -109,13 +102,13 @@ def draw_photometry(
     if has_sizes:
         size = np.log10(seen.radius_arcsec)
         sizes = reference.radius_arcsec
-        sizes = np.log10(expected.seen_through(sizes, fwhm_arcsec) if measured else sizes)
+        sizes = np.log10(photometry.seen_through(sizes, fwhm_arcsec) if measured else sizes)
         _draw_cloud(axes[1], r, size, reference.mag["r"], sizes)
         _draw_cut(axes[1], magnitudes, lambda mag: np.log10(lowz_cuts.smallest_kept(mag)))
         axes[1].set_ylim(*_span(np.append(size, sizes)))
         axes[1].set_ylabel("log$_{10}$ half-light radius / arcsec", fontsize=9)
     for one in axes:
-        one.axvline(expected.R_LIMIT_MAG, color=SURVEY, lw=0.8, ls=":")
+        one.axvline(photometry.R_LIMIT_MAG, color=SURVEY, lw=0.8, ls=":")
         one.set_xlim(magnitudes[0], magnitudes[-1])
         one.set_xlabel("r", fontsize=9)
         one.legend(fontsize=7, edgecolor="none", framealpha=0.8, loc="upper left")
@@ -145,13 +138,7 @@ def _draw_cut(axes: Axes, r_mag: Array, cut: Callable[[Array], Array]) -> None:
 
 
 def draw_sky(ra: Array, dec: Array, north: Bools) -> bytes:
-    """Draw where the galaxies are, shape (N,) degrees each; empty if nowhere.
-
-    Args:
-        ra: Right ascension.
-        dec: Declination.
-        north: Which of them BASS and MzLS saw.
-    """
+    """Draw positions, degrees, shape (N,), those that BASS and MzLS saw apart; empty if none."""
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if not len(known):
         return b""

@@ -17,20 +17,19 @@ from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.colour import contact_sheet, to_rgb
 from ssl_photoz.cutouts.quality import has_position
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa import expected, figures
+from ssl_photoz.qa import figures, photometry
 from ssl_photoz.qa.checks import CheckResult, check
 from ssl_photoz.qa.conditions import (
     Conditions,
     depth_mag,
-    median,
     observe,
-    survey_ebv,
     survey_fwhm,
     survey_noise,
 )
 from ssl_photoz.qa.photometry import from_apertures, from_catalogue
 from ssl_photoz.qa.settings import REJECTING, CheckConfig
 from ssl_photoz.qa.summary import Summary
+from ssl_photoz.simulator.conditions import EBV_MAG
 
 WORST = 12
 REDSHIFT_CHECKS = ("star", "absurd_label", "not_positive")
@@ -43,13 +42,7 @@ def write_page(
 ) -> None:
     """Write ``qa.html``, ``qa.json`` and ``contact_sheet.png``.
 
-    Args:
-        out: The folder.
-        cutouts: The file.
-        summary: What it holds.
-        checks: Thresholds of the checks.
-        sheet: Cutouts on the contact sheet.
-        sample: Cutouts whose pixels are checked.
+    ``sheet`` cutouts are on the contact sheet, the pixels of ``sample`` are checked.
     """
     pictures = draw_sheet(cutouts, sheet)
     with artefact.atomic_path(out / "contact_sheet.png") as scratch:
@@ -107,12 +100,7 @@ def contents(summary: Summary) -> Table:
 
 
 def observed(cutouts: Cutouts, rows: Ints) -> Section:
-    """Say how the cutouts were observed, beside the Legacy Surveys.
-
-    Args:
-        cutouts: The file.
-        rows: The usable rows that are looked at.
-    """
+    """Say how some usable rows were observed, beside the Legacy Surveys."""
     source, seen = cutouts.source, observe(cutouts, rows)
     scale, calibrated = source.pixscale_arcsec, source.calibrated
     says = [
@@ -142,12 +130,12 @@ def galaxies(cutouts: Cutouts, rows: Ints) -> Section:
         why = UNCALIBRATED if not cutouts.source.calibrated else "no g and r at one pixel scale"
         return Section(heading, [f"Left out, colour and size against magnitude: {why}."])
     fwhm = cutouts.column_or_nan("psfsize", (len(cutouts), len(cutouts.source.bands)))
-    reference = expected.simulated_galaxies()
+    reference = photometry.simulated_galaxies()
     seeing = _middle(fwhm[rows]) if np.isfinite(fwhm[rows]).any() else _survey_seeing()
     png = figures.draw_photometry(seen, reference, fwhm_arcsec=seeing, measured=measured)
     says = [
         f"From {seen.origin}, of {len(rows)} galaxies. Contours: SIMULATED galaxies, a third each "
-        f"of dwarfs, nearby ones and background, r < {expected.R_LIMIT_MAG} (dotted); a file "
+        f"of dwarfs, nearby ones and background, r < {photometry.R_LIMIT_MAG} (dotted); a file "
         f"chosen otherwise need not lie within them. Dashed: the cuts of Darragh-Ford et al. 2023, "
         f"which keep what is below the line in colour and above it in size.",
         f"Median r {_middle(seen.mag['r']):.2f}, here; {_middle(reference.mag['r']):.2f}, "
@@ -250,22 +238,22 @@ def _band_row(seen: Conditions, place: int, scale: float, calibrated: bool) -> l
     fwhm = survey_fwhm(band)
     depth = math.nan
     if noise is not None and fwhm is not None:
-        widths = np.array([median(noise)]), np.array([median(fwhm)])
+        widths = np.array([noise.median]), np.array([fwhm.median])
         depth = float(depth_mag(*widths, pixscale_arcsec=scale)[0])
     return [
         band,
         _range(seen.noise_stated[:, place], ".3g"),
         _range(seen.noise_measured[:, place], ".3g"),
-        _text(median(noise) if noise else math.nan, ".3g"),
+        _text(noise.median if noise else math.nan, ".3g"),
         _range(seen.fwhm_arcsec[:, place], ".2f"),
-        _text(median(fwhm) if fwhm else math.nan, ".2f"),
+        _text(fwhm.median if fwhm else math.nan, ".2f"),
         _range(seen.depth_mag[:, place], ".2f"),
         _text(depth, ".2f"),
     ]
 
 
 def _dust_row(seen: Conditions) -> list[str]:
-    return ["E(B-V), mag", _range(seen.ebv_mag, ".3f"), _text(median(survey_ebv()), ".3f")]
+    return ["E(B-V), mag", _range(seen.ebv_mag, ".3f"), _text(EBV_MAG.median, ".3f")]
 
 
 def _stated(seen: Conditions) -> str:
@@ -296,7 +284,7 @@ def _middle(values: Array) -> float:
 
 def _survey_seeing() -> float:
     survey = survey_fwhm("r")
-    return median(survey) if survey else 1.3
+    return survey.median if survey else 1.3
 
 
 def _pictures(png: bytes, caption: str) -> list[Picture]:

@@ -1,4 +1,4 @@
-"""Magnitudes and sizes of galaxies: from the file's catalogue, else measured on its pixels."""
+"""Magnitudes and sizes of galaxies: from the catalogue, from pixels, and as simulated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ssl_photoz.core.legacy_surveys import ZEROPOINT_MAG
 from ssl_photoz.core.types import Array, Doubles, Ints
 from ssl_photoz.cutouts.apertures import RADII_ARCSEC, disc
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa.blocks import read_blocks
+from ssl_photoz.qa.pixels import read_blocks
+from ssl_photoz.simulator.settings import SimulatorConfig
 
 MAG_COLUMNS = ("mag_{}_extinction_corrected", "mag_{}", "true_mag_{}")
 RADIUS_COLUMNS = ("shape_r", "true_radius_arcsec", "sersic_th50")
@@ -149,3 +150,34 @@ def _real(values: Array) -> Doubles:
     if values.ndim != 1 or values.dtype.kind not in "iuf":
         return np.full(len(values), np.nan)
     return values.astype(float)
+
+
+R_LIMIT_MAG = SimulatorConfig().r_limit_mag
+GALAXIES = 1500
+
+
+def simulated_galaxies(*, galaxies: int = GALAXIES, seed: int = 0) -> Photometry:
+    """Draw a third each of dwarfs, low-redshift galaxies and background, as `simulate` does.
+
+    Returns:
+        Magnitudes without dust, and half-light radii without seeing.
+    """
+    from tqdm import tqdm
+
+    from ssl_photoz.simulator.colours import ColourTable
+    from ssl_photoz.simulator.population import POPULATIONS, Universe
+
+    universe = Universe(ColourTable.build(), r_limit_mag=R_LIMIT_MAG)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        universe.draw(rng, number % len(POPULATIONS))
+        for number in tqdm(range(galaxies), desc="expected galaxies", leave=False)
+    ]
+    mag = np.array([one.mag for one in drawn])
+    radius = np.array([float(one.radius_arcsec) for one in drawn])
+    return Photometry({"g": mag[:, 0], "r": mag[:, 1]}, radius, "simulated")
+
+
+def seen_through(radius_arcsec: Array, fwhm_arcsec: float) -> Doubles:
+    """Half-light radii widened by seeing: in squares, by that of a Gaussian PSF."""
+    return np.hypot(radius_arcsec, fwhm_arcsec / 2)

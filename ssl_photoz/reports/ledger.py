@@ -122,12 +122,7 @@ def _with_changes(trainings: Sequence[Training]) -> Iterator[Training]:
 
 
 def describe_trainings(root: Path, trainings: Sequence[Training]) -> str:
-    """Two lines for each: where it stands; what differs from the one before of its kind.
-
-    Args:
-        root: Folder that they were looked for in.
-        trainings: Trainings, from `find_trainings`.
-    """
+    """Two lines for each below a folder: where it stands; what differs from the one before."""
     if not trainings:
         return f"no training in {root}; pretrain, align and supervise make some"
     lines = []

@@ -135,7 +135,7 @@ def read_densities(artefacts: Sequence[Artefact]) -> list[Row]:
     """
     rows = []
     for artefact in artefacts:
-        if artefact.kind == "pdf":
+        if artefact.kind == "densities":
             metrics = read_json(artefact.folder / "metrics.json")
             for key, said in {"test": "calibrated", "test_uncalibrated": "as fitted"}.items():
                 scores = metrics[key]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
@@ -27,9 +28,12 @@ from ssl_photoz.similarity.index_files import (
     REDUCTION,
     TRAINED,
     IndexCard,
+    StoredVectors,
     check_files,
     delete_strays,
+    ids_of,
     index_file,
+    integers_or_text,
     open_searcher,
     read_hidden,
     read_ids,
@@ -38,7 +42,14 @@ from ssl_photoz.similarity.index_files import (
     write_ids,
     write_vectors,
 )
-from ssl_photoz.similarity.reduction import Reduction
+from ssl_photoz.similarity.index_types import (
+    card_of,
+    new_index,
+    train_on_sample,
+    tune,
+    type_for,
+)
+from ssl_photoz.similarity.reduction import BATCH, ArraySource, Reduction
 from ssl_photoz.similarity.settings import IndexConfig
 
 if TYPE_CHECKING:
@@ -117,9 +128,42 @@ class Index:
             ConfigError: If the type is unknown to FAISS or unsuited.
             DataError: If there are fewer than two embeddings or some are not finite.
         """
-        from ssl_photoz.similarity.index_building import build_in_memory
+        source = X if isinstance(X, Embeddings) else ArraySource(X)
+        names = ids_of(source) if ids is None else integers_or_text(np.asarray(ids))
+        if names is not None and names.shape != (len(source),):
+            raise ShapeError(f"ids have shape {names.shape}, expected ({len(source)},)")
+        reduction = Reduction.fit_to(
+            source, pca_dim=config.pca_dim, whiten=config.whiten, seed=config.seed
+        )
+        kind = type_for(config, rows=len(source), dim=reduction.dim)
+        index, units = new_index(kind.factory, dim=reduction.dim), []
+        train_on_sample(index, source, reduction, seed=config.seed)
+        with tqdm(total=len(source), desc="indexing", unit="galaxy") as progress:
+            for batch in source.batches(BATCH):
+                unit = reduction.apply(batch)
+                index.add(unit)
+                units.append(unit.astype(np.float16))
+                progress.update(len(batch))
+        card = card_of(source, reduction, kind, config)
+        if kind.name == "flat":
+            return cls(reduction, FlatVectors(index), Exact(index), card, ids=names)
+        stored = MemoryVectors(np.concatenate(units))
+        searcher = Approximate(index, stored, effort=1, shortlist=kind.shortlist)
+        return cls(reduction, stored, searcher, card, ids=names).tuned(seed=config.seed)
 
-        return build_in_memory(X, ids, config)
+    def tuned(self, *, seed: int) -> Index:
+        """Set how hard an approximate index looks, and note on the card what it then finds.
+
+        Args:
+            seed: Seed of the sample that the recall is measured with.
+        """
+        stored, searcher = self.stored, self.searcher
+        if isinstance(searcher, Approximate) and isinstance(stored, StoredVectors | MemoryVectors):
+            effort, recall = tune(searcher, stored, wanted=self.card.recall_wanted, seed=seed)
+            self.searcher = searcher.with_effort(effort)
+            found = {"effort": effort, "recall_at_10": round(recall, 4)}
+            self.card = IndexCard({**self.card, **found})
+        return self
 
     @classmethod
     def load(cls, folder: PathLike | Index) -> Index:

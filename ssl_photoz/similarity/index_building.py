@@ -15,18 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
-from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.core.errors import MismatchError
+from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import (
-    Approximate,
-    Exact,
     Faiss,
-    FlatVectors,
-    MemoryVectors,
     core_of,
-    exact_neighbours,
     faiss,
     read_faiss,
     write_faiss,
@@ -37,35 +32,32 @@ from ssl_photoz.similarity.index_files import (
     REDUCTION,
     TRAINED,
     IndexCard,
-    StoredVectors,
     delete_strays,
     facts_of,
+    ids_of,
     index_file,
     lists_file,
     vectors_file,
     write_vectors,
 )
-from ssl_photoz.similarity.index_types import NAMES, IndexType, available_bytes, choose_type
+from ssl_photoz.similarity.index_types import (
+    IndexType,
+    card_of,
+    new_index,
+    train_on_sample,
+    type_for,
+)
 from ssl_photoz.similarity.reduction import (
     BATCH,
-    ArraySource,
     Reduction,
-    VectorSource,
-    take_batches,
 )
 from ssl_photoz.similarity.settings import IndexConfig
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    pass
 
 
 SHARD_ROWS = 1 << 19
-POINTS_PER_LIST = 64  # vectors that each list's centroid is trained on
-LEAST_POINTS = 20_000  # enough for codes of one byte
-EF_CONSTRUCTION = 100  # candidates kept while a graph is built
-K = 10
-QUERIES = 500
-BATCH_ROWS = 1 << 16
 
 
 def build_index(
@@ -102,36 +94,8 @@ def build_index(
         train(folder, empty, embeddings, reduction, seed=config.seed)
         whole = empty_index(folder, kind.factory, dim=reduction.dim)
         _fill(folder, embeddings, reduction, empty, whole, kind.name, shard_rows=shard_rows)
-    card = _card_of(embeddings, reduction, kind, config)
-    return _opened(folder, card, ids=_ids_of(embeddings), seed=config.seed)
-
-
-def build_in_memory(
-    vectors: ArrayLike | Embeddings, ids: ArrayLike | None, config: IndexConfig
-) -> Index:
-    """See `Index.build`."""
-    source = vectors if isinstance(vectors, Embeddings) else ArraySource(vectors)
-    names = _ids_of(source) if ids is None else _as_ids(np.asarray(ids))
-    if names is not None and names.shape != (len(source),):
-        raise ShapeError(f"ids have shape {names.shape}, expected ({len(source)},)")
-    reduction = Reduction.fit_to(
-        source, pca_dim=config.pca_dim, whiten=config.whiten, seed=config.seed
-    )
-    kind = _type_for(config, rows=len(source), dim=reduction.dim)
-    index, units = new_index(kind.factory, dim=reduction.dim), []
-    train_on_sample(index, source, reduction, seed=config.seed)
-    with tqdm(total=len(source), desc="indexing", unit="galaxy") as progress:
-        for batch in source.batches(BATCH):
-            unit = reduction.apply(batch)
-            index.add(unit)
-            units.append(unit.astype(np.float16))
-            progress.update(len(batch))
-    card = _card_of(source, reduction, kind, config)
-    if kind.name == "flat":
-        return Index(reduction, FlatVectors(index), Exact(index), card, ids=names)
-    stored = MemoryVectors(np.concatenate(units))
-    searcher = Approximate(index, stored, effort=1, shortlist=kind.shortlist)
-    return _tuned(Index(reduction, stored, searcher, card, ids=names), seed=config.seed)
+    card = card_of(embeddings, reduction, kind, config)
+    return _opened(folder, card, ids=ids_of(embeddings), seed=config.seed)
 
 
 def grow_index(
@@ -166,7 +130,7 @@ def grow_index(
         kind = card.index_type
         _fill(folder, embeddings, reduction, empty, whole, kind, shard_rows=shard_rows)
     facts = {**card, **facts_of(embeddings, reduction, whiten=card.whiten)}
-    grown = _opened(folder, IndexCard(facts), ids=_ids_of(embeddings), seed=seed)
+    grown = _opened(folder, IndexCard(facts), ids=ids_of(embeddings), seed=seed)
     if index.hidden is None:
         return grown
     gained = np.zeros(len(embeddings) - len(index.hidden), bool)
@@ -206,31 +170,9 @@ def _chosen_type(folder: Path, config: IndexConfig, *, rows: int, dim: int) -> I
     plan = artefact.read_json(folder / PLAN)
     if "chosen" in plan:
         return IndexType(**plan["chosen"])
-    kind = _type_for(config, rows=rows, dim=dim)
+    kind = type_for(config, rows=rows, dim=dim)
     artefact.write_json(folder / PLAN, {**plan, "chosen": kind})
     return kind
-
-
-def _type_for(config: IndexConfig, *, rows: int, dim: int) -> IndexType:
-    memory_bytes = available_bytes() if config.memory_gb is None else config.memory_gb * 1e9
-    return choose_type(config.index_type, rows=rows, dim=dim, memory_bytes=memory_bytes)
-
-
-def _card_of(
-    source: VectorSource, reduction: Reduction, kind: IndexType, config: IndexConfig
-) -> IndexCard:
-    facts = facts_of(source, reduction, whiten=config.whiten)
-    how = {"index_type": kind.name, "factory": kind.factory, "shortlist": kind.shortlist}
-    return IndexCard({**facts, **how, "recall_wanted": config.recall})
-
-
-def _ids_of(source: VectorSource) -> Array | None:
-    """Ids of an embeddings folder; an array has none."""
-    return _as_ids(source.column("id")) if isinstance(source, Embeddings) else None
-
-
-def _as_ids(ids: Array) -> Array:
-    return ids if ids.dtype.kind in "iu" else ids.astype(str)
 
 
 def _fill(
@@ -280,20 +222,7 @@ def _opened(folder: Path, card: IndexCard, *, ids: Array | None, seed: int) -> I
         facts["effort"] = 1
     index = Index.open(folder, facts)
     index.ids = ids
-    return _tuned(index, seed=seed)
-
-
-def _tuned(index: Index, *, seed: int) -> Index:
-    """Set how hard an approximate index looks, and note what it then finds."""
-    stored, searcher, card = index.stored, index.searcher, index.card
-    if not isinstance(searcher, Approximate) or not isinstance(
-        stored, StoredVectors | MemoryVectors
-    ):
-        return index
-    effort, recall = tune(searcher, stored, wanted=card.recall_wanted, seed=seed)
-    index.searcher = searcher.with_effort(effort)
-    index.card = IndexCard({**card, "effort": effort, "recall_at_10": round(recall, 4)})
-    return index
+    return index.tuned(seed=seed)
 
 
 def empty_index(folder: Path, factory: str, *, dim: int) -> Faiss:
@@ -307,58 +236,12 @@ def empty_index(folder: Path, factory: str, *, dim: int) -> Faiss:
     return new_index(factory, dim=dim)
 
 
-def new_index(factory: str, *, dim: int) -> Faiss:
-    """Untrained index without vectors.
-
-    Raises:
-        ConfigError: If FAISS does not know the factory string.
-    """
-    if factory == "Flat":  # read from a file it would be of another class, and not merge
-        return faiss.IndexFlatIP(dim)
-    try:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"index_type is {factory!r}; expected auto, {', '.join(NAMES)} or a FAISS factory "
-            f"string for vectors of {dim} dimensions ({_first_line(error)})"
-        ) from None
-    if isinstance(core_of(index), faiss.IndexHNSW):
-        core_of(index).hnsw.efConstruction = EF_CONSTRUCTION
-    return index
-
-
 def train(
     folder: Path, empty: Faiss, embeddings: Embeddings, reduction: Reduction, *, seed: int
 ) -> None:
     """Train an index on a sample, and keep it as ``trained.faiss``; see `train_on_sample`."""
     if train_on_sample(empty, embeddings, reduction, seed=seed):
         write_faiss(empty, folder / TRAINED)
-
-
-def train_on_sample(empty: Faiss, source: VectorSource, reduction: Reduction, *, seed: int) -> bool:
-    """Train an index on a sample, drawn with ``seed``; False if it needs no training.
-
-    Raises:
-        ConfigError: If FAISS cannot train it on so many vectors.
-    """
-    if empty.is_trained:
-        return False
-    lists = int(getattr(core_of(empty), "nlist", 0))
-    count = min(len(source), max(POINTS_PER_LIST * lists, LEAST_POINTS))
-    rows = np.random.default_rng(seed).choice(len(source), count, replace=False)
-    batches = take_batches(source, np.sort(rows))
-    progress = tqdm(batches, desc="reading a sample", unit="batch")
-    sample = np.concatenate([reduction.apply(batch) for batch in progress])
-    try:
-        with tqdm(total=1, desc=f"training on {count} vectors") as done:
-            empty.train(sample)
-            done.update()
-    except RuntimeError as error:
-        raise ConfigError(
-            f"FAISS cannot train this index_type on {count} vectors ({_first_line(error)}); take "
-            f"index_type=flat, or one with fewer lists and codes"
-        ) from None
-    return True
 
 
 def write_shards(
@@ -457,68 +340,3 @@ def _reduced(
                     held, count = held[:1], 0
         if count:
             yield np.concatenate(held)
-
-
-def _first_line(error: RuntimeError) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def tune(
-    searcher: Approximate, stored: StoredVectors | MemoryVectors, *, wanted: float, seed: int
-) -> tuple[int, float]:
-    """Find the least effort that finds enough of the ten nearest neighbours.
-
-    Asks for the neighbours of catalogue rows, drawn with ``seed``, and does not count a row's
-    finding itself.
-
-    Args:
-        searcher: Over all rows.
-        stored: The vectors of all rows.
-        wanted: The recall to reach.
-        seed: Seed of the draw.
-
-    Returns:
-        The effort and the recall measured with it; the most effort where none is enough.
-    """
-    rng = np.random.default_rng(seed)
-    own = np.sort(rng.choice(len(stored), min(QUERIES, len(stored)), replace=False))
-    unit = stored.take(own)
-    true = exact_rows(stored, unit, K + 1)
-    effort, recall = 0, 0.0
-    for effort in searcher.efforts():
-        _, found = searcher.with_effort(effort).search(unit, K + 1)
-        recall = recall_of(found, true, own=own)
-        if recall >= wanted:
-            break
-    return effort, recall
-
-
-def exact_rows(stored: StoredVectors | MemoryVectors, unit: Floats, k: int) -> Ints:
-    """Rows of the k nearest stored vectors of each query, shape (B, K)."""
-    distances = np.full((len(unit), k), np.inf, np.float32)
-    rows = np.full((len(unit), k), -1, np.int64)
-    with tqdm(total=len(stored), desc="searching exactly", unit="galaxy") as progress:
-        for first, batch in stored.batches(BATCH_ROWS):
-            near, found = exact_neighbours(unit, batch, min(k, len(batch)))
-            distances = np.concatenate([distances, near], axis=1)
-            rows = np.concatenate([rows, first + found], axis=1)
-            best = np.argsort(distances, axis=1, kind="stable")[:, :k]
-            distances = np.take_along_axis(distances, best, axis=1)
-            rows = np.take_along_axis(rows, best, axis=1)
-            progress.update(len(batch))
-    return rows
-
-
-def recall_of(found: Ints, true: Ints, *, own: Ints | None = None) -> float:
-    """Fraction of true neighbours that were found.
-
-    Args:
-        found: Rows, shape (B, K); -1 for none.
-        true: Rows, shape (B, K'); -1 for none.
-        own: Each query's own row, shape (B,), which does not count.
-    """
-    counted = true >= 0
-    if own is not None:
-        counted &= true != own[:, None]
-    hit = (true[:, :, None] == found[:, None, :]).any(axis=2)
-    return float(hit[counted].mean()) if counted.any() else 1.0

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.artefact import Fact, atomic_path
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
@@ -43,78 +43,42 @@ OURS = (
 
 
 class IndexCard(artefact.Card):
-    """What the card of an index says."""
+    """What the card of an index says.
+
+    Attributes:
+        encoder: Checksum of the encoder that made the embeddings; empty for an array.
+        shards: Name of each shard of the embeddings to its checksum, in order.
+        rows: Number of vectors, hidden ones too.
+        hidden: Number of rows that no search returns.
+        index_type: ``flat``, ``hnsw``, ``ivf_flat``, ``ivf_sq8``, ``ivf_pq`` or ``custom``.
+        factory: FAISS factory string of the index.
+        shortlist: Candidates re-ranked per neighbour asked.
+        effort: Lists visited, or candidates kept while walking a graph, for a few neighbours.
+        recall_wanted: Fraction of the ten nearest that a search should find.
+        recall_at_10: Fraction that it was measured to find; None for exact search.
+        whiten: Whether every component was scaled to unit variance.
+        files: Name of each file of the folder to its checksum; empty before it is saved.
+        quality: Scores by redshift, see `ssl_photoz.similarity.quality.measure_quality`.
+    """
+
+    encoder = Fact(str, "")
+    shards = Fact(dict[str, str], {})
+    rows = Fact(int)
+    hidden = Fact(int, 0)
+    index_type = Fact(str, "flat")  # cards of version 0.1 do not say
+    factory = Fact(str, "Flat")
+    shortlist = Fact(int, 0)
+    effort = Fact(int)
+    recall_wanted = Fact(float, 1.0)
+    recall_at_10: Fact[float | None] = Fact(float, None)
+    whiten = Fact(bool, False)
+    files = Fact(dict[str, str], {})
+    quality: Fact[dict[str, Any] | None] = Fact(dict[str, Any], None)
 
     @property
     def embeddings(self) -> str:
         """Checksum of the embeddings that were indexed; empty for an array."""
         return self.parents.get("embeddings", "")
-
-    @property
-    def encoder(self) -> str:
-        """Checksum of the encoder that made them; empty for an array."""
-        return str(self.get("encoder") or "")
-
-    @property
-    def shards(self) -> dict[str, str]:
-        """Name of each shard of the embeddings to its checksum, in order."""
-        return dict(self.get("shards") or {})
-
-    @property
-    def rows(self) -> int:
-        """Number of vectors, hidden ones too."""
-        return int(self["rows"])
-
-    @property
-    def hidden(self) -> int:
-        """Number of rows that no search returns."""
-        return int(self.get("hidden", 0))
-
-    @property
-    def index_type(self) -> str:
-        """``flat``, ``hnsw``, ``ivf_flat``, ``ivf_sq8``, ``ivf_pq`` or ``custom``."""
-        return str(self.get("index_type", "flat"))  # cards of version 0.1 do not say
-
-    @property
-    def factory(self) -> str:
-        """FAISS factory string of the index."""
-        return str(self.get("factory", "Flat"))
-
-    @property
-    def shortlist(self) -> int:
-        """Candidates re-ranked per neighbour asked."""
-        return int(self.get("shortlist", 0))
-
-    @property
-    def effort(self) -> int:
-        """Lists visited, or candidates kept while walking a graph, for a few neighbours."""
-        return int(self["effort"])
-
-    @property
-    def recall_wanted(self) -> float:
-        """Fraction of the ten nearest that a search should find."""
-        return float(self.get("recall_wanted", 1.0))
-
-    @property
-    def recall_at_10(self) -> float | None:
-        """Fraction that it was measured to find; None for exact search."""
-        recall = self.get("recall_at_10")
-        return None if recall is None else float(recall)
-
-    @property
-    def whiten(self) -> bool:
-        """Whether every component was scaled to unit variance."""
-        return bool(self.get("whiten", False))
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Name of each file of the folder to its checksum; empty before it is saved."""
-        return dict(self.get("files") or {})
-
-    @property
-    def quality(self) -> dict[str, Any] | None:
-        """Scores by redshift, see `ssl_photoz.similarity.quality.measure_quality`."""
-        return self.get("quality")
 
 
 def index_file(rows: int) -> str:
@@ -155,6 +119,16 @@ def facts_of(source: VectorSource, reduction: Reduction, *, whiten: bool) -> dic
     }
 
 
+def ids_of(source: VectorSource) -> Array | None:
+    """Ids of an embeddings folder; an array has none."""
+    return integers_or_text(source.column("id")) if isinstance(source, Embeddings) else None
+
+
+def integers_or_text(ids: Array) -> Array:
+    """Ids as an index keeps them."""
+    return ids if ids.dtype.kind in "iu" else ids.astype(str)
+
+
 def check_files(folder: Path, files: Mapping[str, str]) -> None:
     """Refuse files that are not those a card describes, before any is parsed.
 
@@ -172,12 +146,7 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def open_searcher(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, Searcher]:
-    """Open the vectors of an index and what searches them.
-
-    Args:
-        folder: The index folder.
-        card: Its card.
-        dim: Length that the reduction gives a vector.
+    """Open the vectors of an index, ``dim`` long each, and what searches them.
 
     Raises:
         ArtefactError: If the files do not fit the card or each other.
@@ -212,11 +181,7 @@ def write_ids(folder: Path, ids: Array | None, *, known: Mapping[str, str]) -> d
     if ids is None:
         return {}
     name = f"ids-{len(ids):012d}.npy"
-    if name in known:
-        return {name: known[name]}
-    with artefact.atomic_path(folder / name) as scratch:
-        np.save(scratch, ids, allow_pickle=False)
-    return {name: artefact.sha256_of(folder / name)}
+    return {name: known[name] if name in known else _write_rows(folder / name, ids)}
 
 
 def read_ids(folder: Path, files: Iterable[str], *, rows: int) -> Array | None:
@@ -225,27 +190,14 @@ def read_ids(folder: Path, files: Iterable[str], *, rows: int) -> Array | None:
     Raises:
         ArtefactError: If it is not one name per row.
     """
-    names = [name for name in files if name.startswith("ids-")]
-    if not names:
-        return None
-    try:
-        ids: Array = np.load(folder / names[0], mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(f"{folder / names[0]} cannot be read ({error})") from None
-    if ids.shape != (rows,):
-        raise ArtefactError(
-            f"{folder / names[0]} holds names of shape {ids.shape}, expected ({rows},)"
-        )
-    return ids
+    return _read_rows(folder, files, "ids-", rows=rows, mapped=True)
 
 
 def write_hidden(folder: Path, hidden: Bools | None) -> dict[str, str]:
     """Write which rows are hidden, shape (N,); return the file's name and sha256, or nothing."""
     if hidden is None:
         return {}
-    with artefact.atomic_path(folder / "hidden.npy") as scratch:
-        np.save(scratch, hidden, allow_pickle=False)
-    sha256 = artefact.sha256_of(folder / "hidden.npy")
+    sha256 = _write_rows(folder / "hidden.npy", hidden)
     name = f"hidden-{sha256[:12]}.npy"
     (folder / "hidden.npy").replace(folder / name)
     return {name: sha256}
@@ -257,19 +209,39 @@ def read_hidden(folder: Path, files: Iterable[str], *, rows: int) -> Bools | Non
     Raises:
         ArtefactError: If it is not one truth value per row.
     """
-    names = [name for name in files if name.startswith("hidden-")]
-    if not names:
+    return _read_rows(folder, files, "hidden-", rows=rows, dtype=bool)
+
+
+def _write_rows(path: Path, values: Array) -> str:
+    with atomic_path(path) as scratch:
+        np.save(scratch, values, allow_pickle=False)
+    return artefact.sha256_of(path)
+
+
+def _read_rows(
+    folder: Path,
+    files: Iterable[str],
+    start: str,
+    *,
+    rows: int,
+    dtype: type | None = None,
+    mapped: bool = False,
+) -> Array | None:
+    """Read a value per row, of any type by default, from the file whose name begins so."""
+    path = next((folder / name for name in files if name.startswith(start)), None)
+    if path is None:
         return None
     try:
-        hidden: Bools = np.load(folder / names[0], allow_pickle=False)
+        values: Array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(f"{folder / names[0]} cannot be read ({error})") from None
-    if hidden.dtype != bool or hidden.shape != (rows,):
+        raise ArtefactError(f"{path} cannot be read ({error})") from None
+    if values.shape != (rows,) or (dtype is not None and values.dtype != dtype):
+        expected = "values" if dtype is None else dtype.__name__
         raise ArtefactError(
-            f"{folder / names[0]} holds {hidden.dtype} of shape {hidden.shape}, expected bool of "
-            f"shape ({rows},)"
+            f"{path} holds {values.dtype} of shape {values.shape}, expected {expected} of shape "
+            f"({rows},)"
         )
-    return hidden
+    return values
 
 
 def delete_strays(folder: Path, files: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
-"""Which FAISS index suits a catalogue, from exact to compressed.
+"""Which FAISS index suits a catalogue, its training, and how hard a search must look.
 
-In order: every vector looked at; a graph of neighbours; lists around centroids with whole vectors,
-with a byte per dimension, with product-quantised codes. Each takes fewer bytes a galaxy than the
-one before, and needs more re-ranking by the stored vectors.
+Types, from exact to compressed: every vector looked at; a graph of neighbours; lists around
+centroids with whole vectors, with a byte per dimension, with product-quantised codes. Each takes
+fewer bytes a galaxy than the one before, and needs more re-ranking by the stored vectors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,22 @@ import math
 import os
 from dataclasses import dataclass
 
+import numpy as np
+from tqdm import tqdm
+
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.types import Floats, Ints
+from ssl_photoz.similarity.index_faiss import (
+    Approximate,
+    Faiss,
+    MemoryVectors,
+    core_of,
+    exact_neighbours,
+    faiss,
+)
+from ssl_photoz.similarity.index_files import IndexCard, StoredVectors, facts_of
+from ssl_photoz.similarity.reduction import Reduction, VectorSource, take_batches
+from ssl_photoz.similarity.settings import IndexConfig
 
 NAMES = ("flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq")
 FLAT_ROWS = 100_000  # exact search of these takes milliseconds on one core
@@ -22,6 +37,12 @@ ID_BYTES = 8
 POINTS_PER_CENTROID = 39  # k-means in FAISS warns below this
 PQ_LEAST_ROWS = 256  # centroids of one byte
 MEMORY_SHARE = 0.5
+POINTS_PER_LIST = 64  # vectors that each list's centroid is trained on
+LEAST_POINTS = 20_000  # enough for codes of one byte
+EF_CONSTRUCTION = 100  # candidates kept while a graph is built
+K = 10
+QUERIES = 500
+BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -102,3 +123,124 @@ def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
         IndexType("ivf_sq8", f"IVF{lists},SQ8", 4, dim + ID_BYTES),
         IndexType("ivf_pq", f"IVF{lists},PQ{codes}np", 10, codes + ID_BYTES),
     )
+
+
+def type_for(config: IndexConfig, *, rows: int, dim: int) -> IndexType:
+    """Type that a config asks for; see `choose_type`."""
+    memory_bytes = available_bytes() if config.memory_gb is None else config.memory_gb * 1e9
+    return choose_type(config.index_type, rows=rows, dim=dim, memory_bytes=memory_bytes)
+
+
+def card_of(
+    source: VectorSource, reduction: Reduction, kind: IndexType, config: IndexConfig
+) -> IndexCard:
+    """What the card of an index of this type says before it is built."""
+    facts = facts_of(source, reduction, whiten=config.whiten)
+    how = {"index_type": kind.name, "factory": kind.factory, "shortlist": kind.shortlist}
+    return IndexCard({**facts, **how, "recall_wanted": config.recall})
+
+
+def new_index(factory: str, *, dim: int) -> Faiss:
+    """Untrained index without vectors.
+
+    Raises:
+        ConfigError: If FAISS does not know the factory string.
+    """
+    if factory == "Flat":  # read from a file it would be of another class, and not merge
+        return faiss.IndexFlatIP(dim)
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"index_type is {factory!r}; expected auto, {', '.join(NAMES)} or a FAISS factory "
+            f"string for vectors of {dim} dimensions ({_first_line(error)})"
+        ) from None
+    if isinstance(core_of(index), faiss.IndexHNSW):
+        core_of(index).hnsw.efConstruction = EF_CONSTRUCTION
+    return index
+
+
+def train_on_sample(empty: Faiss, source: VectorSource, reduction: Reduction, *, seed: int) -> bool:
+    """Train an index on a sample, drawn with ``seed``; False if it needs no training.
+
+    Raises:
+        ConfigError: If FAISS cannot train it on so many vectors.
+    """
+    if empty.is_trained:
+        return False
+    lists = int(getattr(core_of(empty), "nlist", 0))
+    count = min(len(source), max(POINTS_PER_LIST * lists, LEAST_POINTS))
+    rows = np.random.default_rng(seed).choice(len(source), count, replace=False)
+    batches = take_batches(source, np.sort(rows))
+    progress = tqdm(batches, desc="reading a sample", unit="batch")
+    sample = np.concatenate([reduction.apply(batch) for batch in progress])
+    try:
+        with tqdm(total=1, desc=f"training on {count} vectors") as done:
+            empty.train(sample)
+            done.update()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"FAISS cannot train this index_type on {count} vectors ({_first_line(error)}); take "
+            f"index_type=flat, or one with fewer lists and codes"
+        ) from None
+    return True
+
+
+def _first_line(error: RuntimeError) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def tune(
+    searcher: Approximate, stored: StoredVectors | MemoryVectors, *, wanted: float, seed: int
+) -> tuple[int, float]:
+    """Find the least effort that finds enough of the ten nearest neighbours.
+
+    Asks for the neighbours of catalogue rows, drawn with ``seed``, and does not count a row's
+    finding itself.
+
+
+    Returns:
+        The effort and the recall measured with it; the most effort where none is enough.
+    """
+    rng = np.random.default_rng(seed)
+    own = np.sort(rng.choice(len(stored), min(QUERIES, len(stored)), replace=False))
+    unit = stored.take(own)
+    true = exact_rows(stored, unit, K + 1)
+    effort, recall = 0, 0.0
+    for effort in searcher.efforts():
+        _, found = searcher.with_effort(effort).search(unit, K + 1)
+        recall = recall_of(found, true, own=own)
+        if recall >= wanted:
+            break
+    return effort, recall
+
+
+def exact_rows(stored: StoredVectors | MemoryVectors, unit: Floats, k: int) -> Ints:
+    """Rows of the k nearest stored vectors of each query, shape (B, K)."""
+    distances = np.full((len(unit), k), np.inf, np.float32)
+    rows = np.full((len(unit), k), -1, np.int64)
+    with tqdm(total=len(stored), desc="searching exactly", unit="galaxy") as progress:
+        for first, batch in stored.batches(BATCH_ROWS):
+            near, found = exact_neighbours(unit, batch, min(k, len(batch)))
+            distances = np.concatenate([distances, near], axis=1)
+            rows = np.concatenate([rows, first + found], axis=1)
+            best = np.argsort(distances, axis=1, kind="stable")[:, :k]
+            distances = np.take_along_axis(distances, best, axis=1)
+            rows = np.take_along_axis(rows, best, axis=1)
+            progress.update(len(batch))
+    return rows
+
+
+def recall_of(found: Ints, true: Ints, *, own: Ints | None = None) -> float:
+    """Fraction of true neighbours that were found.
+
+    Args:
+        found: Rows, shape (B, K); -1 for none.
+        true: Rows, shape (B, K'); -1 for none.
+        own: Each query's own row, shape (B,), which does not count.
+    """
+    counted = true >= 0
+    if own is not None:
+        counted &= true != own[:, None]
+    hit = (true[:, :, None] == found[:, None, :]).any(axis=2)
+    return float(hit[counted].mean()) if counted.any() else 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +12,9 @@ import pyarrow.parquet as pq
 
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core import artefact
-from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.artefact import Fact, Finished, atomic_path
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.core.types import Array, Floats, Ints, PathLike
+from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.catalogue import Catalogue
 from ssl_photoz.similarity.map import Layout, Trust
@@ -30,47 +29,26 @@ PANELS_ABREAST = 2
 
 
 class MapCard(artefact.Card):
-    """What the card of a map says."""
+    """What the card of a map says.
+
+    Attributes:
+        rows: Galaxies on the map.
+        measured: How far it can be trusted.
+    """
+
+    rows = Fact(int)
+    measured = Fact(lambda said: Trust(**said))
 
     @property
     def embeddings(self) -> str:
         """Checksum of the embeddings that were laid out."""
         return self.parents["embeddings"]
 
-    @property
-    def rows(self) -> int:
-        """Galaxies on the map."""
-        return int(self["rows"])
 
-    @property
-    def measured(self) -> Trust:
-        """How far it can be trusted."""
-        return Trust(**self["measured"])
+class EmbeddingMap(Finished[MapCard]):
+    """A finished map."""
 
-
-@dataclass(frozen=True)
-class EmbeddingMap:
-    """A finished map.
-
-    Attributes:
-        folder: Its folder.
-        card: Its card.
-    """
-
-    folder: Path
-    card: MapCard
-
-    @classmethod
-    def open(cls, folder: PathLike | EmbeddingMap) -> EmbeddingMap:
-        """Open a map folder.
-
-        Raises:
-            ArtefactError: If it is unfinished.
-        """
-        if isinstance(folder, EmbeddingMap):
-            return folder
-        folder = Path(folder)
-        return cls(folder, MapCard(artefact.read_card(folder, "map")))
+    KIND, CARD = "map", MapCard
 
     def table(self) -> dict[str, Array]:
         """Columns of ``map.parquet``: see `map_columns`."""

@@ -37,13 +37,7 @@ class Panel(NamedTuple):
 
 
 def draw_montage(path: Path, panels: Sequence[Sequence[Panel]], *, title: str) -> None:
-    """Draw rows of panels and write them as a picture.
-
-    Args:
-        path: File to write, .png.
-        panels: One sequence of panels per row of the figure.
-        title: Title of the figure.
-    """
+    """Draw rows of panels and write them as a picture, .png."""
     from matplotlib.figure import Figure
 
     n_rows, n_columns = len(panels), max(map(len, panels))

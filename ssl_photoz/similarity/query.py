@@ -82,9 +82,6 @@ class RelevanceFeedback:
         A row that no direction found is no nearer than the last that each direction found, so that
         rows up to the nearest of these last ones are complete.
 
-        Args:
-            index: Index to search.
-            k: Neighbours to look for in each direction.
 
         Returns:
             Rows (n,), each once, their distances (n,), increasing, and whether there are no more.

@@ -35,7 +35,6 @@ class IndexConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no index could be made of."""
         if self.pca_dim < 2:
             raise ConfigError(f"pca_dim is {self.pca_dim}, expected at least 2")
         if not 0 < self.recall <= 1:
@@ -64,7 +63,6 @@ class QualityConfig:
     max_ranked: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse what no score could be taken by."""
         if self.k < 1 or not (self.bin_width > 0 and self.z_max > 0):
             raise ConfigError(
                 f"k is {self.k}, bin_width {self.bin_width} and z_max {self.z_max}, expected "
@@ -133,7 +131,6 @@ class MatchConfig:
     missing: Missing = "refuse"
 
     def __post_init__(self) -> None:
-        """Refuse a radius within which nothing lies."""
         if not self.radius_arcsec > 0:
             raise ConfigError(f"radius_arcsec is {self.radius_arcsec}, expected more than 0")
 
@@ -152,7 +149,6 @@ class FeedbackConfig:
     unlike_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a weight that is none."""
         if not 0 <= self.unlike_weight < math.inf:
             raise ConfigError(f"unlike_weight is {self.unlike_weight}, expected 0 or more")
 
@@ -179,7 +175,6 @@ class MapConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what UMAP would stumble over."""
         if self.n_neighbors < 2 or self.epochs < 1:
             raise ConfigError(
                 f"n_neighbors is {self.n_neighbors} and epochs {self.epochs}, expected at least 2 "

@@ -9,13 +9,12 @@ import numpy as np
 
 from ssl_photoz.core.extinction import r_band_of
 from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC, ZEROPOINT_MAG
+from ssl_photoz.core.statistics import FWHM_PER_SIGMA
 from ssl_photoz.core.types import Doubles
 
 BANDS = ("g", "r", "z")
 EXTINCTION = np.array(r_band_of(BANDS))
 """A_band / E(B-V) on the Schlegel, Finkbeiner & Davis (1998) scale, shape (3,)."""
-
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 class LogNormal(NamedTuple):
@@ -25,16 +24,23 @@ class LogNormal(NamedTuple):
     loc: float
     scale: float
 
-    def with_median(self, median: float) -> LogNormal:
-        """Distribution with all its values multiplied so that it has this median."""
-        factor = median / (self.loc + self.scale)
+    @property
+    def median(self) -> float:
+        """Value that half of it exceeds."""
+        return self.loc + self.scale
+
+    def scaled(self, factor: float) -> LogNormal:
+        """Distribution of its values multiplied."""
         return LogNormal(self.shape, self.loc * factor, self.scale * factor)
+
+    def with_median(self, median: float) -> LogNormal:
+        """Distribution of its values multiplied so that it has this median."""
+        return self.scaled(median / self.median)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw once; values below a tenth of the median, unphysical tails, become that."""
-        median = self.loc + self.scale
         value = self.loc + self.scale * np.exp(self.shape * rng.standard_normal())
-        return float(max(value, 0.1 * median))
+        return float(max(value, 0.1 * self.median))
 
 
 EBV_MAG = LogNormal(0.67306, 0.001146, 0.03338)

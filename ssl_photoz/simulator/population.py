@@ -1,4 +1,4 @@
-"""Which galaxies a flux-limited survey sees: luminosity function, volume, selection."""
+"""Which galaxies a flux-limited survey sees, and how massive, large and flat they are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,84 @@ import numpy as np
 
 from ssl_photoz.catalog.lowz_cuts import select_lowz
 from ssl_photoz.core.types import Bools, Doubles
-from ssl_photoz.simulator import structure
 from ssl_photoz.simulator.colours import BLUEST_TYPE, REDDEST_TYPE, ColourTable
+
+SERSIC_STEP = 0.25
+"""Sersic indices are rounded to this, so that few profiles need to be tabulated."""
+
+
+def log_stellar_mass(abs_mag_r: Doubles, rest_g_r: Doubles) -> Doubles:
+    """Estimate log10(M* / Msun) from rest-frame r and g-r.
+
+    References:
+        Bell et al. 2003, ApJS 149, 289, on a Kroupa mass function, as in Mao et al. 2021,
+        ApJ 907, 85.
+    """
+    return np.asarray(1.254 + 1.098 * rest_g_r - 0.4 * abs_mag_r)
+
+
+def draw_radius_kpc(
+    rng: np.random.Generator, log_mass: Doubles, early: Bools, redshift: Doubles
+) -> Doubles:
+    """Draw circularised half-light radii.
+
+    Args:
+        rng: Source of the scatter.
+        log_mass: log10 stellar mass, Msun, shape (N,).
+        early: Early type (red), shape (N,).
+        redshift: Shape (N,).
+
+    Returns:
+        Radii, kpc, shape (N,).
+
+    References:
+        Mass relations and scatter: Shen et al. 2003, MNRAS 343, 978, eqs. 17-19 (and erratum).
+        Evolution: van der Wel et al. 2014, ApJ 788, 28. Floor of small early types:
+        Carlsten et al. 2021, ApJ 922, 267.
+    """
+    mass = 10.0**log_mass
+    ratio = mass / 3.98e10
+    late_kpc = 0.1 * mass**0.14 * (1 + ratio) ** (0.39 - 0.14)
+    early_kpc = np.maximum(2.88e-6 * mass**0.56, 1.0)
+    scatter_ln = 0.34 + (0.47 - 0.34) / (1 + ratio**2)
+    slope = np.where(early, -1.48, -0.75)
+    evolution = ((1 + redshift) / 1.1) ** slope
+    median_kpc = np.where(early, early_kpc, late_kpc) * evolution
+    return np.asarray(median_kpc * np.exp(scatter_ln * rng.standard_normal(len(mass))))
+
+
+def draw_sersic_index(rng: np.random.Generator, abs_mag_r: Doubles, early: Bools) -> Doubles:
+    """Draw Sersic indices, shape (N,), rounded to `SERSIC_STEP`, from 0.5 to 6.
+
+    References:
+        Early types: Graham & Guzman 2003, AJ 125, 2936, with B - r = 1.2. Late types: medians
+        of the NASA-Sloan Atlas.
+    """
+    early_n = 10.0 ** (-(abs_mag_r + 1.2 + 14.3) / 9.4)
+    late_n = np.interp(-abs_mag_r, [17.0, 19.0, 22.0], [1.0, 1.2, 1.9])
+    ln_n = np.log(np.where(early, early_n, late_n))
+    n = np.exp(ln_n + 0.3 * rng.standard_normal(len(abs_mag_r)))
+    return np.asarray(np.clip(np.round(n / SERSIC_STEP) * SERSIC_STEP, 0.5, 6.0))
+
+
+def draw_axis_ratio(rng: np.random.Generator, abs_mag_r: Doubles, early: Bools) -> Doubles:
+    """Draw apparent axis ratios of oblate spheroids seen from random directions.
+
+    Intrinsic thickness: discs 0.22 +- 0.06, thickening to 0.45 in dwarfs; early types
+    0.65 +- 0.15.
+
+    Returns:
+        Minor over major axis, shape (N,), from 0.12 to 1.
+
+    References:
+        Padilla & Strauss 2008, MNRAS 388, 1321; Sanchez-Janssen et al. 2010, MNRAS 406, L65.
+    """
+    disc = np.interp(-abs_mag_r, [15.0, 19.0], [0.45, 0.22])
+    mean, sigma = np.where(early, 0.65, disc), np.where(early, 0.15, 0.06)
+    flattening = np.clip(mean + sigma * rng.standard_normal(len(abs_mag_r)), 0.12, 1.0)
+    cos2 = rng.uniform(size=len(abs_mag_r)) ** 2
+    return np.asarray(np.sqrt(cos2 + flattening**2 * (1 - cos2)))
+
 
 POPULATIONS = ("dwarf", "low_z", "background")
 DWARF_LOG_MASS = 9.25
@@ -46,12 +122,7 @@ class Galaxies(NamedTuple):
 
 
 class Universe:
-    """The galaxies of a flux-limited sky, drawn by rejection from a luminosity function.
-
-    Args:
-        colours: The table of K-corrections.
-        r_limit_mag: Faintest apparent r.
-    """
+    """The galaxies of a flux-limited sky, drawn by rejection from a luminosity function."""
 
     def __init__(self, colours: ColourTable, *, r_limit_mag: float) -> None:
         self.colours = colours
@@ -76,11 +147,8 @@ class Universe:
     def propose(self, rng: np.random.Generator, *, faint_only: bool = False) -> Galaxies:
         """Draw candidates from the luminosity function and the comoving volume.
 
-        A volume-complete sample of everything brighter than the limit, and of some that is not.
-
-        Args:
-            rng: Source of randomness.
-            faint_only: Leave out what is too luminous for a dwarf.
+        A volume-complete sample of everything brighter than the limit, and of some that is not;
+        with ``faint_only`` without what is too luminous for a dwarf.
         """
         z, abs_mag_r = self._draw_z_and_mag(rng, faint_only=faint_only)
         early = rng.uniform(size=_BATCH) < red_fraction(abs_mag_r, z)
@@ -89,10 +157,10 @@ class Universe:
         scatter = COLOUR_SCATTER_MAG * rng.standard_normal((_BATCH, 3)) * [1, 0, 1]
         modulus = np.interp(np.log(z), self._distances[0], self._distances[1])
         mag = abs_mag_r[:, None] + self.colours.mag(sed_type, z) + modulus[:, None] + scatter
-        log_mass = structure.log_stellar_mass(abs_mag_r, rest_mag[:, 0] - rest_mag[:, 1])
+        log_mass = log_stellar_mass(abs_mag_r, rest_mag[:, 0] - rest_mag[:, 1])
         # D_A = D_L / (1 + z)^2; one arcsec is 4.848e-6 rad.
         scale = 10 ** (0.2 * modulus - 2) / (1 + z) ** 2 * 4.84814e-6
-        radius_kpc = structure.draw_radius_kpc(rng, log_mass, early, z)
+        radius_kpc = draw_radius_kpc(rng, log_mass, early, z)
         return Galaxies(
             redshift=z,
             abs_mag_r=abs_mag_r,
@@ -104,8 +172,8 @@ class Universe:
             log_mass=log_mass,
             radius_arcsec=radius_kpc / scale,
             kpc_per_arcsec=scale,
-            sersic=structure.draw_sersic_index(rng, abs_mag_r, early),
-            axis_ratio=structure.draw_axis_ratio(rng, abs_mag_r, early),
+            sersic=draw_sersic_index(rng, abs_mag_r, early),
+            axis_ratio=draw_axis_ratio(rng, abs_mag_r, early),
         )
 
     def _draw_z_and_mag(

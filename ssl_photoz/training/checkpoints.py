@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from ssl_photoz.core.artefact import read_sealed, write_sealed
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.core.sealed import read_sealed, write_sealed
 
 PATTERN = "step-*.ckpt"
 KEPT = 2

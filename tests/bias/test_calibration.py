@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from ssl_photoz.photoz.bias.calibration import (
+from ssl_photoz.photoz.bias.cells import (
     CellCalibration,
+    Cells,
     expected_distribution,
     resampling_weights,
 )
-from ssl_photoz.photoz.bias.cells import Cells
 from ssl_photoz.photoz.bias.outcome import curve, describe, size, total_variation
 from ssl_photoz.photoz.bias.steps import calibrate
 

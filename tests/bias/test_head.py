@@ -4,8 +4,7 @@ import torch
 
 from ssl_photoz.photoz.base import to_target
 from ssl_photoz.photoz.bias.cells import Bins, Cells, membership, rows_for
-from ssl_photoz.photoz.bias.head import Head, Sample
-from ssl_photoz.photoz.bias.labels import Labels
+from ssl_photoz.photoz.bias.head import Head, Labels, Sample
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from ssl_photoz.photoz.bias import labels as adjusting
-from ssl_photoz.photoz.bias.labels import Labels, cross_entropy, soft
+from ssl_photoz.photoz.bias import head as adjusting
+from ssl_photoz.photoz.bias.head import Labels, cross_entropy, soft
 
 G, K = 12, 2
 

@@ -139,3 +139,27 @@ def test_damaged_and_empty_tables_are_one_error(tmp_path):
         read_catalogue(tmp_path / "b.csv")
     with pytest.raises(DataError, match="no table"):
         read_catalogue(tmp_path / "none.dat")
+
+
+def test_columns_of_lists_and_bytes_are_named_and_counted(tmp_path):
+    columns = {"TARGETID": [1, 2], "RA": [1.0, 2.0], "DEC": [0.0, 0.0]}
+    strange = {"FLUXES": [[1.0, 2.0], [3.0, 4.0]], "MASK": [b"\xff\xfe", b"\x00\xff"]}
+    pq.write_table(pa.table({**columns, **strange}), tmp_path / "a.parquet")
+    Table({**columns, "FLUXES": np.ones((2, 5))}).write(tmp_path / "a.fits")
+    said = read_catalogue(tmp_path / "a.parquet").as_text()
+    assert "left out   2, with a list or bytes per row: FLUXES, MASK" in said
+    assert "left out   1, with a list or bytes per row: FLUXES" in (
+        read_catalogue(tmp_path / "a.fits").as_text()
+    )
+    Table(columns).write(tmp_path / "b.fits")
+    assert "left out" not in read_catalogue(tmp_path / "b.fits").as_text()
+
+
+def test_ids_that_galaxies_share_are_counted(tmp_path):
+    ids = [0, 0, 0, 7, 7, 8]
+    Table({"TARGETID": ids, "RA": [1.0, 2, 3, 4, 4, 5], "DEC": np.zeros(6)}).write(
+        tmp_path / "a.fits"
+    )
+    said = read_catalogue(tmp_path / "a.fits").as_text()
+    assert "3 rows repeat an id" in said
+    assert "1 ids at several places, in 3 rows: told apart by position" in said

@@ -108,6 +108,20 @@ def test_a_card_that_cannot_be_used_is_said(
         artefact.read_card(tmp_path, "probe")
 
 
+@pytest.mark.parametrize(("former", "kind"), [("pdf", "densities"), ("bands", "band_importance")])
+def test_cards_of_version_0_1_have_the_names_of_today(
+    tmp_path: Path, former: str, kind: str
+) -> None:
+    old = {"kind": former, "schema_version": 1, "adapted": {"method": "coral"}}
+    (tmp_path / "card.json").write_text(json.dumps(old))
+    for asked in (kind, former):
+        card = artefact.read_card(tmp_path, asked)
+        assert (card.kind, card["harmonized"]) == (kind, {"method": "coral"})
+        assert "adapted" not in card
+    with pytest.raises(MismatchError, match=f"holds a '{kind}' artefact"):
+        artefact.read_card(tmp_path, "probe")
+
+
 def test_no_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="is not a folder"):
         artefact.read_card(tmp_path / "none", "probe")

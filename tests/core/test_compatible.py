@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_photoz.core.compatible import differences
+from ssl_photoz.core.inputs import differences
 
 MINE = {"bands": ["g", "r"], "pixscale_arcsec": 0.262, "calibrated": True, "size_px": 64}
 

@@ -142,7 +142,7 @@ def test_a_probe_of_one_survey_is_of_use_for_the_other(
     for name in north.columns:
         if name != "embedding":
             np.testing.assert_array_equal(made.column(name), north.column(name))
-    assert made.card["adapted"] == {"method": method, "reference": south.sha256}
+    assert made.card["harmonized"] == {"method": method, "reference": south.sha256}
     assert made.card["parents"] == {"embeddings": north.sha256, "reference": south.sha256}
     assert made.card["encoder"] == south.card["encoder"]  # what `predict` asks for
     assert list(made.card.blocks.items()) == list(blocks.items())
@@ -174,9 +174,10 @@ def test_what_was_not_made_alike_is_refused(make_store, tmp_path, capsys):
     artefact.write_json(folder / "north" / "card.json", {**card, "encoder": "another"})
     assert adapt(folder, "refused") == 2
     assert "made with one encoder" in capsys.readouterr().err
-    artefact.write_json(folder / "north" / "card.json", {**card, "adapted": {"method": "coral"}})
-    assert adapt(folder, "refused") == 2
-    assert "adapted" in capsys.readouterr().err
+    for name in ("harmonized", "adapted"):  # the word of version 0.1
+        artefact.write_json(folder / "north" / "card.json", {**card, name: {"method": "coral"}})
+        assert adapt(folder, "refused") == 2
+        assert "has harmonized {'method': 'coral'}" in capsys.readouterr().err
     assert not (folder / "refused").exists()
 
 

@@ -15,8 +15,7 @@ from ssl_photoz.encoders.encoder import fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.explorer.app import make_app
 from ssl_photoz.explorer.galaxies import Galaxies, Journal
-from ssl_photoz.explorer.run import open_run
-from ssl_photoz.explorer.stored import Rows
+from ssl_photoz.explorer.run import Rows, open_run
 from ssl_photoz.explorer.uploads import Uploads
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.density_table import write_densities
@@ -62,7 +61,7 @@ def densities(folder, embeddings):
         for part in (slice(0, half), slice(half, None))
     ]
     write_densities(folder / "pdfs.parquet", iter(parts), simulated=True)
-    artefact.write_card(folder, "pdf", parents={"embeddings": embeddings.sha256})
+    artefact.write_card(folder, "densities", parents={"embeddings": embeddings.sha256})
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ import pytest
 from astropy.table import Table
 
 from ssl_photoz.core.errors import ArtefactError, DataError
-from ssl_photoz.explorer.run import open_run
-from ssl_photoz.explorer.stored import read_places
+from ssl_photoz.explorer.run import open_run, read_places
 from ssl_photoz.nearby.verdicts import read_verdicts
 
 ROWS, UNPLACED, WITH_DENSITY = 60, 7, 30

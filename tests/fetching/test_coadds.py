@@ -3,12 +3,13 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
 from ssl_photoz import cli
-from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.cutouts.reader import Cutouts
 
 SIDE_PX = 3600  # of a brick, legacysurvey.org/dr9/files
@@ -120,3 +121,43 @@ def test_coadds_have_one_pixel_scale(tmp_path, small_bricks):
         fetch(tmp_path, [(RA, DEC)], "pixscale_arcsec=0.4")
     with pytest.raises(ConfigError, match="is no folder"):
         fetch(tmp_path, [(RA, DEC)], f"coadds={tmp_path / 'none'}")
+
+
+@pytest.mark.parametrize("frame", ["dec first", "galactic"])
+def test_a_coadd_in_another_frame_is_cut_at_the_same_galaxy(tmp_path, frame):
+    """A star at a known place: its pixel comes from astropy's own transformation."""
+    side, place = 400, SkyCoord(RA + 0.004, DEC - 0.003, unit="deg")
+    wcs = WCS(naxis=2)
+    centre = SkyCoord(RA, DEC, unit="deg")
+    if frame == "galactic":
+        wcs.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
+        wcs.wcs.crval = [centre.galactic.l.deg, centre.galactic.b.deg]
+    else:
+        wcs.wcs.ctype, wcs.wcs.crval = ["DEC--TAN", "RA---TAN"], [DEC, RA]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [side / 2 + 0.5] * 2, [-0.262 / 3600, 0.262 / 3600]
+    image = np.random.default_rng(0).normal(0, 1e-3, (side, side)).astype("f4")
+    x, y = (int(np.rint(one)) for one in wcs.world_to_pixel(place))
+    image[y, x] = 7
+    write_brick(tmp_path / "south", image, wcs=wcs, compression_type="GZIP_2", quantize_level=0)
+    pixels, rejects = fetch(tmp_path, [(place.ra.deg, place.dec.deg)], "size_px=33")
+    assert rejects == {}
+    assert pixels[0, 0, 16, 16] == 7
+
+
+def test_a_coadd_of_another_unit_or_frame_is_refused_by_name(tmp_path):
+    image = np.ones((400, 400), "f4") + np.random.default_rng(0).normal(size=(400, 400)) / 9
+    good = write_brick(tmp_path / "south", image.astype("f4"), compression_type="GZIP_2")
+    for card, value, said in (
+        ("BUNIT", "Jy/beam", "BUNIT is 'Jy/beam', expected nanomaggies per pixel"),
+        ("CTYPE1", "ELON-TAN", "world coordinates are"),
+    ):
+        with fits.open(good) as hdus:
+            data, header = hdus[1].data, hdus[1].header
+        if card == "CTYPE1":
+            header["CTYPE2"] = "ELAT-TAN"
+            header.pop("RADESYS", None)
+            header["BUNIT"] = "nanomaggy"
+        header[card] = value
+        fits.CompImageHDU(data, header, compression_type="GZIP_2").writeto(good, overwrite=True)
+        with pytest.raises(DataError, match=said):
+            fetch(tmp_path, [(RA, DEC)], "size_px=33", out=f"{card}.h5")

@@ -6,7 +6,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core.errors import ConfigError
-from ssl_photoz.nearby.calibration import calibrate
 from ssl_photoz.nearby.heads import (
     PENALTIES,
     RIDGES,
@@ -17,6 +16,7 @@ from ssl_photoz.nearby.heads import (
     fit_perceptron,
     weigh_votes,
 )
+from ssl_photoz.nearby.search import calibrate
 from ssl_photoz.similarity.reduction import Reduction
 
 DIM = 12

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from ssl_photoz.photoz.binned import density_of_bins, save_densities
-from ssl_photoz.photoz.density_table import read_densities
+from ssl_photoz.photoz.density_table import density_of_bins, read_densities, save_densities
 from ssl_photoz.photoz.labels import Labelled
 
 EDGES = np.array([0.0, 0.1, 0.3, 0.4])

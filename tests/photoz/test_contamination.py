@@ -51,7 +51,7 @@ def test_a_contaminated_score_says_so_everywhere(make_store, tmp_path, capsys):
     rival = {"embeddings": make_store("clean").folder, "out": tmp_path / "other", **RIDGE}
     main(**rival, versus=(tmp_path / "probe",))
     rivals = json.loads((tmp_path / "other" / "metrics.json").read_text())["versus"]
-    assert "CONTAMINATED: frozen embedding" in {row["rival"] for row in rivals}
+    assert "CONTAMINATED: frozen embedding" in {row["baseline"] for row in rivals}
 
 
 def test_training_labels_are_counted_and_do_not_matter(make_store, tmp_path):

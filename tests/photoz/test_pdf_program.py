@@ -36,7 +36,7 @@ def make(make_store, tmp_path):
 
 def test_the_artefact_is_whole_and_about_the_test_galaxies(make, capsys):
     store, folder = make(magnitude="mag_r", seeing="mag_r")
-    card = artefact.read_card(folder, "pdf")
+    card = artefact.read_card(folder, "densities")
     assert card["simulated"] is True
     assert card["parents"] == {"embeddings": store.sha256}
     assert card["qp"] == "not asked for"
@@ -97,7 +97,7 @@ def test_labels_that_the_encoder_has_seen_do_not_calibrate(make_store, tmp_path)
 
     store = make_store(labels_seen=seen_ids(make_store("before")))
     main(embeddings=store.folder, out=tmp_path / "pdf", method="knn")
-    assert artefact.read_card(tmp_path / "pdf", "pdf")["calibrators"]["which"] == "validation"
+    assert artefact.read_card(tmp_path / "pdf", "densities")["calibrators"]["which"] == "validation"
 
 
 def test_other_files_are_refused(tmp_path):
@@ -111,7 +111,7 @@ def test_qp_reads_the_same_densities_back(make):
     _, folder = make(qp=True)
     columns, density = read_densities(folder / "pdfs.parquet")
     ensemble = qp.read(str(folder / "qp.hdf5"))
-    assert artefact.read_card(folder, "pdf")["qp"] == "qp.hdf5"
+    assert artefact.read_card(folder, "densities")["qp"] == "qp.hdf5"
     np.testing.assert_array_equal(ensemble.ancil["id"], columns["id"])
     for z in (0.05, 0.12, 0.2):
         np.testing.assert_allclose(ensemble.cdf(z)[:, 0], density.cdf_at(z), atol=2e-3)
@@ -139,7 +139,7 @@ def test_the_former_verb_still_does_it(make_store, tmp_path, capsys):
     said = capsys.readouterr()
     assert "densities in" in said.out
     assert said.err.startswith("note: pdf is now probe density=true\n")
-    card = artefact.read_card(tmp_path / "pdf", "pdf")
+    card = artefact.read_card(tmp_path / "pdf", "densities")
     assert set(card["config"]) == {
         *("embeddings", "out", "method", "features", "label", "magnitude", "seeing", "labels"),
         *("rows", "qp", "contaminated", "seed"),

@@ -13,9 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
-from ssl_photoz.photoz.base import Prediction, Probe, to_redshift, to_target
+from ssl_photoz.photoz.base import Interval, PointProbe, to_target
 from ssl_photoz.photoz.estimator import PhotoZ
-from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.metrics import bootstrap_errors, score, summarise
 from ssl_photoz.photoz.regressors import Ridge
 from ssl_photoz.reports.page import write_report
@@ -146,8 +145,8 @@ def test_a_probe_of_ones_own_is_a_short_class(galaxies):
     """The class of docs/redshifts.md, word for word."""
     page = (Path(__file__).parents[2] / "docs" / "redshifts.md").read_text(encoding="utf-8")
     code = textwrap.dedent(page[page.index("    class Median") : page.index("To be stored")])
-    known = {"Probe": Probe, "Prediction": Prediction, "Interval": Interval, "np": np}
-    exec(code, {**known, "to_target": to_target, "to_redshift": to_redshift}, made := {})
+    known = {"PointProbe": PointProbe, "Interval": Interval, "np": np, "to_target": to_target}
+    exec(code, known, made := {})
     (features, z), (val, val_z) = galaxies(300, seed=1), galaxies(800, seed=2)
     photoz = PhotoZ(made["Median"](seed=3)).fit(features, z)
     told, low, high = photoz.predict(val, interval=True)

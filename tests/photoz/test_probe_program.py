@@ -75,7 +75,7 @@ def test_the_test_split_decides_nothing(make_store, tmp_path):
 def test_probes_beat_the_mean_beyond_the_error(fitted):
     versus = read_metrics(fitted[1])["versus"]
     (knn,) = [r for r in versus if r["probe"] == "knn" and r["metric"] == "sigma_nmad"]
-    assert knn["rival"] == "predicting the mean"
+    assert knn["baseline"] == "predicting the mean"
     assert knn["beats"]
     assert knn["difference"] < -2 * knn["error"] < 0
 
@@ -91,8 +91,8 @@ def test_the_same_probe_is_found_in_a_rival_folder(make_store, tmp_path):
             versus=(tmp_path / "good",) if name == "poor" else (),
             **FAST,
         )
-    rows = [r for r in read_metrics(tmp_path / "poor")["versus"] if r["rival"] == "good"]
-    assert {row["rival_probe"] for row in rows} == {"knn", "ridge"}
+    rows = [r for r in read_metrics(tmp_path / "poor")["versus"] if r["baseline"] == "good"]
+    assert {row["baseline_probe"] for row in rows} == {"knn", "ridge"}
     a, b = (
         pq.read_table(tmp_path / n / "predictions.parquet").to_pydict() for n in ("poor", "good")
     )

@@ -11,10 +11,8 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.photoz.artefact import EVERY_PROBE, PROBES
-from ssl_photoz.photoz.base import tuning_score
+from ssl_photoz.photoz.base import Interval, Standardise, discriminant_axes, tuning_score
 from ssl_photoz.photoz.blend import Blend
-from ssl_photoz.photoz.features import Standardise, discriminant_axes
-from ssl_photoz.photoz.intervals import Interval
 from ssl_photoz.photoz.knn import KNN, Recipe, weigh
 from ssl_photoz.photoz.metrics import summarise
 from ssl_photoz.photoz.networks import MLP

@@ -11,7 +11,7 @@ from astropy.table import Table
 from ssl_photoz import cli
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.cutouts.reader import Cutouts
-from ssl_photoz.qa.catalogue_file import catalogue_at
+from ssl_photoz.qa.summary import catalogue_at
 
 N = 5
 

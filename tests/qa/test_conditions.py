@@ -8,12 +8,11 @@ from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.qa.conditions import (
     density,
     depth_mag,
-    median,
     observe,
-    survey_ebv,
     survey_fwhm,
     survey_noise,
 )
+from ssl_photoz.simulator.conditions import EBV_MAG
 
 
 def test_depth_is_the_flux_that_a_matched_filter_finds_at_five_sigma():
@@ -32,7 +31,7 @@ def test_depth_of_the_survey_is_that_of_its_catalogues():
     """DECaLS reaches g 24.7, r 23.9, z 23.0 (datalab.noirlab.edu/ls/decals.php), three passes."""
     for band, claimed in {"g": 24.7, "r": 23.9, "z": 23.0}.items():
         typical = [
-            np.array([median(one)])
+            np.array([one.median])
             for one in (
                 survey_noise(band, pixscale_arcsec=0.262),
                 survey_fwhm(band),
@@ -42,10 +41,10 @@ def test_depth_of_the_survey_is_that_of_its_catalogues():
 
 
 def test_distributions_are_those_of_scipy():
-    for one in (survey_ebv(), survey_fwhm("r"), survey_noise("z", pixscale_arcsec=0.5)):
+    for one in (EBV_MAG, survey_fwhm("r"), survey_noise("z", pixscale_arcsec=0.5)):
         area, _ = integrate.quad(lambda x, one=one: density(one, x), one.loc, 40 * one.scale)
         assert area == pytest.approx(1, abs=2e-3)
-        assert median(one) == pytest.approx(stats.lognorm.median(one.shape, one.loc, one.scale))
+        assert one.median == pytest.approx(stats.lognorm.median(one.shape, one.loc, one.scale))
     assert survey_noise("u", pixscale_arcsec=0.262) is None
     assert survey_fwhm("u") is None
 
@@ -57,5 +56,5 @@ def test_a_simulated_survey_was_observed_as_it_says(clean_survey):
     ratio = np.median(seen.noise_measured / seen.noise_stated, axis=0)
     np.testing.assert_allclose(ratio, 1, atol=0.12)  # neighbours at the border add some
     for place, band in enumerate("grz"):
-        expected = median(survey_fwhm(band))
+        expected = survey_fwhm(band).median
         assert np.median(seen.fwhm_arcsec[:, place]) == pytest.approx(expected, rel=0.05)

@@ -14,8 +14,8 @@ from matplotlib.image import imread, imsave
 from ssl_photoz import cli
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, MismatchError
-from ssl_photoz.reports import curves, scores
-from ssl_photoz.reports.page import write_report
+from ssl_photoz.reports import scores
+from ssl_photoz.reports.page import draw_history, write_report
 
 HISTORY = [
     {"epoch": e, "loss": 5.0 / e, "contrastive_loss": 3.0 / e, "embedding_std": 0.9} for e in (1, 2)
@@ -42,13 +42,16 @@ METRICS = {
     "versus": [
         {
             "probe": "knn",
-            "rival": "random encoder",
+            name: "random encoder",  # version 0.1 called it a rival
             "metric": metric,
             "difference": -0.01,
             "error": 0.002,
             "beats": beats,
         }
-        for metric, beats in (("sigma_nmad", True), ("outliers_05", False))
+        for metric, beats, name in (
+            ("sigma_nmad", True, "baseline"),
+            ("outliers_05", False, "rival"),
+        )
     ],
 }
 
@@ -239,14 +242,14 @@ def test_the_verb_writes_into_the_run(run: Path, capsys: pytest.CaptureFixture[s
 def test_curves_have_a_panel_per_figure_of_the_history(tmp_path: Path) -> None:
     sizes = []
     for history in ([{"epoch": 1, "loss": 1.0}], HISTORY):
-        (tmp_path / "a.png").write_bytes(curves.draw_history(history))
+        (tmp_path / "a.png").write_bytes(draw_history(history))
         sizes.append(imread(tmp_path / "a.png").shape[1])
     assert sizes[1] == 2 * sizes[0]
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1}], [{"seconds": 3.0}]])
 def test_no_figure_where_there_is_nothing_to_draw(history: list[dict[str, float]]) -> None:
-    assert curves.draw_history(history) == b""
+    assert draw_history(history) == b""
 
 
 def test_references_are_quoted_in_the_columns_of_the_table(tmp_path: Path) -> None:
@@ -276,7 +279,8 @@ def test_wrong_references_are_said(tmp_path: Path, text: str, says: str) -> None
         scores.read_references(tmp_path / "y.yaml")
 
 
-def test_densities_are_shown_calibrated_and_as_fitted(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["densities", "pdf"])  # the latter of version 0.1
+def test_densities_are_shown_calibrated_and_as_fitted(run: Path, tmp_path: Path, kind: str) -> None:
     said = {
         "n": 80,
         "ks": 0.0213,
@@ -288,7 +292,7 @@ def test_densities_are_shown_calibrated_and_as_fitted(run: Path, tmp_path: Path)
         "point": {"n": 80, "sigma_nmad": 0.0145, "outliers_05": 0.021, "r2": 0.783},
     }
     (run / "pdf").mkdir()
-    artefact.write_card(run / "pdf", "pdf", config={})
+    artefact.write_card(run / "pdf", kind, config={})
     metrics = {"label": "frozen", "method": "mlp", "test": said}
     metrics["test_uncalibrated"] = {**said, "ks": 0.0513}
     artefact.write_json(run / "pdf" / "metrics.json", metrics)

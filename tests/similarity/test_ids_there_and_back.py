@@ -101,7 +101,7 @@ def test_predict_refuses_before_it_predicts(make_store, tmp_path, monkeypatch):
     monkeypatch.setattr("ssl_photoz.photoz.artefact.load_probe", lambda *_: ({}, None))
     monkeypatch.setattr("ssl_photoz.photoz.artefact.check_belongs", lambda *_: None)
     monkeypatch.setattr(
-        "ssl_photoz.photoz.apply.predict_rows", lambda *_, **__: pytest.fail("predicted")
+        "ssl_photoz.photoz.artefact.predict_rows", lambda *_, **__: pytest.fail("predicted")
     )
     with pytest.raises(DataError, match="FITS cannot hold column id"):
         predicting.predict(tmp_path, tmp_path / "p.fits", embeddings=store)

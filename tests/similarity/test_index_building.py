@@ -10,7 +10,8 @@ from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.similarity import index as index_module
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index, recall_of
+from ssl_photoz.similarity.index_building import build_index
+from ssl_photoz.similarity.index_types import recall_of
 from ssl_photoz.similarity.settings import IndexConfig
 
 ROWS, DIM = 4000, 24

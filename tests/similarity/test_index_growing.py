@@ -13,9 +13,11 @@ from ssl_photoz.recipes.probe import index as program
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import DataError, MismatchError, ShapeError
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
+from ssl_photoz.similarity import index as index_module
 from ssl_photoz.similarity import index_building
 from ssl_photoz.similarity.index import Index
-from ssl_photoz.similarity.index_building import build_index, grow_index, recall_of
+from ssl_photoz.similarity.index_building import build_index, grow_index
+from ssl_photoz.similarity.index_types import recall_of
 from ssl_photoz.similarity.lists import rows_to_hide
 from ssl_photoz.similarity.settings import IndexConfig
 
@@ -102,7 +104,7 @@ def test_growth_cut_short_leaves_the_old_index_and_goes_on(
 
     for step in ("merge_shards", "tune", "_opened"):
         with monkeypatch.context() as patch:
-            patch.setattr(index_building, step, fail)
+            patch.setattr(index_module if step == "tune" else index_building, step, fail)
             if not (step == "tune" and name == "flat"):
                 with pytest.raises(KeyboardInterrupt):
                     grow_index(folder, new, shard_rows=500)
@@ -125,7 +127,7 @@ def test_growth_that_was_begun_with_other_embeddings_is_not_gone_on_with(
     folder = tmp_path / "index"
     build_index(folder, old, IndexConfig(index_type="ivf_sq8")).save(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(index_building, "tune", None)
+        patch.setattr(index_module, "tune", None)
         with pytest.raises(TypeError):
             grow_index(folder, longer, shard_rows=100)
     grow_index(folder, new).save(folder)

@@ -10,7 +10,7 @@ from ssl_photoz.core.errors import MismatchError
 from ssl_photoz.simulator.colours import ColourTable
 from ssl_photoz.simulator.conditions import SURVEYS, draw_conditions, passband_gain
 from ssl_photoz.simulator.settings import SimulatorConfig
-from ssl_photoz.simulator.simulator import Simulator
+from ssl_photoz.simulator.survey import Simulator
 
 CONFIG = SimulatorConfig(seed=3, size_px=32)
 COLOURS = ColourTable.build(step=0.05)

@@ -3,7 +3,7 @@ import pytest
 from astropy.cosmology import FlatLambdaCDM
 from scipy import integrate
 
-from ssl_photoz.simulator import structure
+from ssl_photoz.simulator import population
 from ssl_photoz.simulator.colours import ColourTable
 from ssl_photoz.simulator.conditions import EBV_MAG, draw_conditions
 from ssl_photoz.simulator.population import Galaxies, Universe, luminosity_function
@@ -64,14 +64,14 @@ def test_median_sizes_are_those_of_shen_et_al():
     rng = np.random.default_rng(3)
     n = 4000
     log_mass = np.full(n, 10.0)
-    radius = structure.draw_radius_kpc(rng, log_mass, np.zeros(n, bool), np.full(n, 0.1))
+    radius = population.draw_radius_kpc(rng, log_mass, np.zeros(n, bool), np.full(n, 0.1))
     # gamma M^alpha (1 + M/M0)^(beta - alpha), by hand for 1e10 Msun: 0.1 * 25.12 * 1.0574.
     assert np.median(radius) == pytest.approx(2.656, rel=0.04)
 
 
 def test_thin_discs_seen_from_all_sides_are_flat_in_axis_ratio():
     rng = np.random.default_rng(4)
-    q = structure.draw_axis_ratio(rng, np.full(4000, -21.0), np.zeros(4000, bool))
+    q = population.draw_axis_ratio(rng, np.full(4000, -21.0), np.zeros(4000, bool))
     assert np.all((q >= 0.12) & (q <= 1.0))
     # For an infinitely thin disc q = cos(i), uniform: mean 1/2; thickness raises it a little.
     assert 0.5 < q.mean() < 0.6

@@ -6,12 +6,16 @@ from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.simulator import fourier
 from ssl_photoz.simulator.colours import ColourTable
 from ssl_photoz.simulator.conditions import EXTINCTION, Conditions, dim_by_dust, flux_of
-from ssl_photoz.simulator.field import draw_field
 from ssl_photoz.simulator.population import Galaxies
-from ssl_photoz.simulator.scene import render
+from ssl_photoz.simulator.scene import (
+    draw_field,
+    draw_grain,
+    draw_knots,
+    fluctuation_flux_nmgy,
+    render,
+)
 from ssl_photoz.simulator.settings import SimulatorConfig
-from ssl_photoz.simulator.simulator import Simulator
-from ssl_photoz.simulator.texture import draw_grain, draw_knots, fluctuation_flux_nmgy
+from ssl_photoz.simulator.survey import Simulator
 
 COLOURS = ColourTable.build(step=0.05)
 

@@ -9,8 +9,7 @@ from ssl_photoz.recipes.survey.simulate import simulate
 from ssl_photoz import cli
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.simulator.settings import SimulatorConfig
-from ssl_photoz.simulator.simulator import Simulator
-from ssl_photoz.simulator.survey import write_survey
+from ssl_photoz.simulator.survey import Simulator, write_survey
 
 CONFIG = SimulatorConfig(seed=7, size_px=32, proportions=(2.0, 1.0, 1.0), labelled_fraction=0.5)
 

@@ -303,7 +303,7 @@ def test_fine_tuning_starts_from_the_encoder_and_keeps_its_sky(folder):
     table, other = (read_predictions(folder / out) for out in ("tuned", "cnn"))
     assert table["id"].tolist() == other["id"].tolist()
     rows = metrics_of(folder / "tuned")["versus"]
-    assert {(r["probe"], r["rival_probe"], r["rival"]) for r in rows} == {
+    assert {(r["probe"], r["baseline_probe"], r["baseline"]) for r in rows} == {
         ("fine_tuned", "mean", "predicting the mean"),
         ("fine_tuned", "small_cnn", "trained end to end"),
     }
@@ -331,8 +331,10 @@ def test_an_encoder_that_has_seen_test_labels_is_refused(folder):
 def test_every_probe_is_compared_with_the_network_and_the_report_shows_it(folder):
     given = {"embeddings": folder / "embeddings", "probes": ("knn", "ridge")}
     probe(**given, out=folder / "probe", versus=(folder / "cnn",))
-    rows = [r for r in metrics_of(folder / "probe")["versus"] if r["rival"] == "trained end to end"]
-    assert {(r["probe"], r["rival_probe"]) for r in rows} == {
+    rows = [
+        r for r in metrics_of(folder / "probe")["versus"] if r["baseline"] == "trained end to end"
+    ]
+    assert {(r["probe"], r["baseline_probe"]) for r in rows} == {
         ("knn", "small_cnn"),
         ("ridge", "small_cnn"),
     }

@@ -3,8 +3,8 @@ import zipfile
 import pytest
 import torch
 
+from ssl_photoz.core.artefact import OPENING
 from ssl_photoz.core.errors import ArtefactError
-from ssl_photoz.core.sealed import OPENING
 from ssl_photoz.training.checkpoints import (
     checkpoint_path,
     forget_checkpoints,

@@ -160,7 +160,9 @@ def test_the_methods_change_the_weights(folder, undrawn):
     ends.append(transfer(folder, "versus", versus=(folder / "method-0",), **given))
     assert len({card["training"]["weights_sha256"] for card in ends}) == 4
     rows = metrics_of(folder / "versus")["versus"]
-    assert {(row["probe"], row["rival_probe"]) for row in rows} >= {("transferred", "transferred")}
+    assert {(row["probe"], row["baseline_probe"]) for row in rows} >= {
+        ("transferred", "transferred")
+    }
 
 
 def test_an_interrupted_run_ends_as_the_whole(folder, monkeypatch, capsys):

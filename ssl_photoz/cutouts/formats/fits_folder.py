@@ -1,8 +1,9 @@
 """A folder of FITS cutouts as the Legacy Surveys' cutout service writes them, one object a file.
 
-The primary HDU is (band, side, side), floating point, nanomaggies per pixel; its header has
-``BANDS`` (``grz``) and world coordinates, whose centre is the position. A
-catalogue beside the files may say more (`catalogue`).
+The first image is (band, side, side), nanomaggies per pixel; its header has ``BANDS`` (``grz``) and
+world coordinates, whose centre is the position. Floats are read where they lie in the file; scaled
+integers, tiles (``.fits.fz``) and files packed by gzip pass through astropy, whole. A catalogue
+beside the files may say more (`catalogue`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,26 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
+from ssl_photoz.cutouts.formats.fits_image import (
+    GZIP,
+    HEAD_BYTES,
+    NO_IMAGE,
+    PACKED,
+    SUFFIXES,
+    Image,
+    find_image,
+    head_of,
+    is_whole_file,
+    read_image,
+    require_behind,
+)
 from ssl_photoz.cutouts.formats.gathered import Seen, as_arrays, key_of, open_gathered
 from ssl_photoz.cutouts.formats.listing import kept, list_files, some_files
 from ssl_photoz.cutouts.formats.stored import Stored
 from ssl_photoz.cutouts.schema import MOST_BANDS, MOST_SIDE_PX, Overrides, Source
 from ssl_photoz.cutouts.single import bands_of, place_of
 
-SUFFIXES = (".fits", ".fit")
 SAME_PX = 1e-6
-HEADER_BYTES = 2880 * 64  # 2,300 cards; the service writes some 60
-TABLE = "no image in the primary HDU"
 FRAME = "world coordinates"  # of another frame: a cutout, although it cannot be used
 PLAIN = (  # a header without these cards means the first; both mean RA, Dec in degrees
     *(("CUNIT1", "deg", "degree"), ("CUNIT2", "deg", "degree")),
@@ -50,9 +60,10 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
         DataError: If no file in it is a cutout, or its catalogue cannot be used.
     """
     names, identity, _ = list_files(path, SUFFIXES)
-    found = kept(f"fits2{identity}", lambda: _look_at_all(path, names), files=len(names))
-    is_table = found["fault"] == TABLE
+    found = kept(f"fits3{identity}", lambda: _look_at_all(path, names), files=len(names))
+    is_table = found["fault"] == NO_IMAGE
     tables = [name.decode("utf-8", "surrogateescape") for name in found["file"][is_table]]
+    tables = [name for name in tables if not name.lower().endswith(PACKED)]
     return open_gathered(
         path,
         {name: values[~is_table] for name, values in found.items()},
@@ -65,8 +76,10 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
 
 
 def decode(content: bytes, source: Source) -> Array:
-    """Make pixels, (C, H, W), of the bytes of an image: big-endian floats of 32 or 64 bits."""
+    """Make pixels, (C, H, W), of an image's bytes: big-endian floats, or the whole file."""
     shape = len(source.bands), source.size_px, source.size_px
+    if is_whole_file(content):
+        return read_image(content, shape)
     width = len(content) // int(np.prod(shape))
     return np.frombuffer(content, f">f{width}").reshape(shape)
 
@@ -80,47 +93,42 @@ def _look_at_all(folder: Path, names: list[str]) -> dict[str, Array]:
 
 
 def _look_at(folder: Path, name: str) -> Seen:
-    seen = Seen(name, key_of(name))
+    plain_name = name[:-3] if name.lower().endswith(PACKED) else name
+    seen = Seen(name, key_of(plain_name))
     try:
         with (folder / name).open("rb") as file:
-            head, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
-        if not head.startswith(b"SIMPLE"):
-            return seen._replace(fault="not a plain FITS file")
-        return _judge(seen, *_header(head), size)
+            start, size = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
+        packed = start.startswith(GZIP)
+        image = find_image(head_of(start), packed=packed)
+        _require_cutout(image)
+        require_behind(image, size, packed=packed)
+        return _judge(seen, image, size)
     except DataError as error:
         return seen._replace(fault=str(error))
     except Exception as error:  # a damaged header makes astropy raise whatever comes
         return seen._replace(fault=f"damaged header ({type(error).__name__})")
 
 
-def _header(head: bytes) -> tuple[Any, int]:
-    from astropy.io import fits
-
-    stream = BytesIO(head)
-    return fits.Header.fromfile(stream), stream.tell()
-
-
-def _judge(seen: Seen, header: Any, offset: int, size: int) -> Seen:  # noqa: ANN401 - astropy
-    axes = [int(header[f"NAXIS{axis}"]) for axis in range(min(int(header["NAXIS"]), 4), 0, -1)]
-    if not axes:
-        return seen._replace(fault=TABLE)
-    count, *sides = axes if len(axes) == 3 else [1, *axes]
+def _require_cutout(image: Image) -> None:
+    axes = image.axes
+    count, *sides = axes if len(axes) == 3 else (1, *axes)
     square = len(sides) == 2 and sides[0] == sides[1]
     if not square or not (0 < count <= MOST_BANDS and 0 < sides[0] <= MOST_SIDE_PX):
-        return seen._replace(fault=f"image of shape {tuple(axes)}, expected (bands, side, side)")
-    bits = int(header["BITPIX"])
-    if bits not in (-32, -64) or header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
-        return seen._replace(fault=f"BITPIX {bits} or scaled, expected floats as they are")
-    length = count * sides[0] ** 2 * -bits // 8
-    if offset + length > size:
-        return seen._replace(fault=f"truncated: {size} bytes, expected {offset + length}")
-    pixscale_arcsec, ra, dec = _place(header, sides[0])
+        raise DataError(f"image of shape {axes}, expected (bands, side, side)")
+    if image.bits > 0 and not image.scaled:
+        raise DataError(f"BITPIX {image.bits} unscaled, expected flux: floats, or BSCALE and BZERO")
+
+
+def _judge(seen: Seen, image: Image, size: int) -> Seen:
+    count = image.axes[0] if len(image.axes) == 3 else 1
+    side_px = image.axes[-1]
+    pixscale_arcsec, ra, dec = _place(image.header, side_px)
     return seen._replace(
-        offset=offset,
-        length=length,
+        offset=image.offset if image.plain else 0,
+        length=image.length if image.plain else size,
         n_bands=count,
-        side_px=sides[0],
-        bands=",".join(bands_of(header, count) or ()),
+        side_px=side_px,
+        bands=",".join(bands_of(image.header, count) or ()),
         pixscale_arcsec=float("nan") if pixscale_arcsec is None else pixscale_arcsec,
         ra=ra,
         dec=dec,

@@ -17,7 +17,7 @@ import numpy as np
 
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array
-from ssl_photoz.cutouts.formats.ids import lost_digits
+from ssl_photoz.cutouts.formats.ids import lost_digits, no_numbers
 from ssl_photoz.cutouts.schema import (
     PER_BAND,
     parse_bands,
@@ -298,6 +298,9 @@ def find_columns(
         if lost:
             left_out.append(f"{name} ({lost})")
             continue
+        if column == "z" and dataset.ndim == 1 and dataset.dtype.kind not in "biuf":
+            if said := no_numbers(name, read_column(dataset)):
+                left_out.append(said)
         found[column] = dataset
     _require_numbers(path, found, needs_position)
     return {column: _name(dataset) for column, dataset in found.items()}, tuple(left_out)
@@ -352,6 +355,8 @@ def _require_numbers(path: Path, columns: Mapping[str, h5py.Dataset], needs_posi
             raise DataError(f"{path} has no `{column.upper()}`; it has {listing(path)}")
     for column in ("ra", "dec", "z", "ebv"):
         dataset = columns.get(column)
+        if column == "z" and dataset is not None and dataset.dtype.kind not in "biuf":
+            continue  # text is judged word by word
         if dataset is not None and not (dataset.ndim == 1 and dataset.dtype.kind in "iuf"):
             raise DataError(
                 f"{path}: `{_name(dataset)}` is {dataset.dtype} of shape "

@@ -12,7 +12,7 @@ import numpy as np
 
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import open_hdf5, own_items, read_column
-from ssl_photoz.cutouts.formats.ids import exact_ids
+from ssl_photoz.cutouts.formats.ids import as_column
 from ssl_photoz.cutouts.formats.stored import PerProcess
 from ssl_photoz.cutouts.layout import Layout, find_layout
 from ssl_photoz.cutouts.schema import Source
@@ -59,7 +59,7 @@ class Hdf5Images:
         if name in self._made:
             return self._made[name](self)
         values = read_column(self._opened.get().file[self._datasets[name]])
-        return exact_ids(values) if name == "id" else values
+        return as_column(name, values)
 
     def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
         """Read rows into an array."""

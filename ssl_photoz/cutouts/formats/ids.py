@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ssl_photoz.catalog.redshifts import numbers_of
 from ssl_photoz.core.types import Array
 
 EXACT_IN_FLOAT = 1 << 53  # beyond it, neighbouring whole numbers become one
@@ -16,6 +17,23 @@ def exact_ids(values: Array) -> Array:
         return values
     known = np.isfinite(values)
     return np.where(known, values, NO_ID).astype(np.int64)
+
+
+def as_column(name: str, values: Array) -> Array:
+    """Values of a column as it is meant: ids as they were, redshifts that are text as numbers."""
+    if name == "id":
+        return exact_ids(values)
+    if name == "z" and values.dtype.kind in "UO":
+        return numbers_of(values)[0]
+    return values
+
+
+def no_numbers(name: str, values: Array) -> str:
+    """Say how many texts of a column of numbers are none; empty if all are."""
+    words = [word for word in numbers_of(values)[1] if word.strip()]
+    if not words:
+        return ""
+    return f"{name} has {len(words)} texts that are no numbers, such as {words[0][:40]!a}: unknown"
 
 
 def lost_digits(values: Array) -> str:

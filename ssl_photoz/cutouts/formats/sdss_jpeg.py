@@ -28,6 +28,7 @@ from ssl_photoz.cutouts.formats.hdf5 import (
     require_inside,
     root_items,
 )
+from ssl_photoz.cutouts.formats.ids import as_column
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     MOST_SIDE_PX,
@@ -146,7 +147,7 @@ class JpegPictures:
 
     def column(self, name: str) -> Array:
         """Read a column."""
-        return read_column(self._opened.get().file[self._datasets[name]])
+        return as_column(name, read_column(self._opened.get().file[self._datasets[name]]))
 
     def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
         """Decode rows into an array."""

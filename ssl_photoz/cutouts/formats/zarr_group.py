@@ -17,7 +17,7 @@ import numpy as np
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, UNITS, require_same_column
-from ssl_photoz.cutouts.formats.ids import exact_ids, lost_digits
+from ssl_photoz.cutouts.formats.ids import as_column, lost_digits, no_numbers
 from ssl_photoz.cutouts.formats.stored import PerProcess, Stored
 from ssl_photoz.cutouts.schema import (
     PER_BAND,
@@ -120,9 +120,8 @@ class ZarrCutouts:
         """Read a column."""
         values = np.asarray(self._opened.get().group[self._names[name]][...])
         if values.dtype.kind in "OTS":
-            return _text(values)
-        values = values.astype(values.dtype.newbyteorder("="))
-        return exact_ids(values) if name == "id" else values
+            return as_column(name, _text(values))
+        return as_column(name, values.astype(values.dtype.newbyteorder("=")))
 
     def read(self, rows: Ints, pixels: Array, crop: slice) -> None:
         """Read rows into an array."""
@@ -239,7 +238,10 @@ def _find_columns(
             require_same_column(path, column, (first, arrays[first]), (name, array))
             left_out.append(name)
             continue
-        if column in NUMBERS and not (array.ndim == 1 and array.dtype.kind in "iuf"):
+        if column == "z" and array.ndim == 1 and array.dtype.kind in "SUOT":
+            if said := no_numbers(name, _text(np.asarray(array[...]))):
+                left_out.append(said)
+        elif column in NUMBERS and not (array.ndim == 1 and array.dtype.kind in "iuf"):
             raise DataError(
                 f"{path}: `{name}` is {array.dtype} {array.shape}, expected real numbers"
             )

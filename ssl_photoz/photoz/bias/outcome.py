@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core.artefact import for_json
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.artefact import save_probe
-from ssl_photoz.photoz.base import Prediction, to_redshift, to_target
+from ssl_photoz.photoz.base import Interval, Prediction, to_redshift, to_target
 from ssl_photoz.photoz.bias.steps import BEFORE
-from ssl_photoz.photoz.figures import new_figure, title_of
-from ssl_photoz.photoz.intervals import Interval
+from ssl_photoz.photoz.figures import new_figure, title_of, write_figures
 from ssl_photoz.photoz.labels import Labelled
 from ssl_photoz.photoz.metrics import residuals
 from ssl_photoz.photoz.regressors import Mean
-from ssl_photoz.photoz.scores import compare, for_json, score
+from ssl_photoz.photoz.scores import compare, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,12 +144,9 @@ def score_steps(
     test = galaxies["test"]
     means = {split: mean.estimate(some.features) for split, some in galaxies.items()}
     everyone: dict[str, Mapping[str, Prediction]] = {"mean": means, **predicted}
-    columns: dict[str, Array] = {"id": test.id, "ra": test.ra, "dec": test.dec, "z_spec": test.z}
-    if test.magnitude is not None:
-        columns["magnitude"] = test.magnitude
+    columns = test.columns()
     for step, said in everyone.items():
-        for name in ("z_phot", "z_lo", "z_hi"):
-            columns[f"{name}_{step}"] = getattr(said["test"], name)
+        columns |= said["test"].columns(step)
     steps = list(predicted)
     metrics = {
         "probes": {
@@ -200,8 +196,7 @@ def save_steps(
     facts |= {"labels": {split: len(of) for split, of in {"train": train, **galaxies}.items()}}
     metrics: dict[str, Any] = for_json({**facts, "chosen": {}, **scored})
     figure = draw_mean_residuals(metrics["residuals"]["test"], title=title_of(metrics))
-    with artefact.atomic_path(folder / "mean_residuals.png") as scratch:
-        figure.savefig(scratch)
+    write_figures(folder, {"mean_residuals": figure})
     save_probe(
         folder,
         {"mean": mean},
@@ -256,12 +251,7 @@ STYLES = {
 
 
 def draw_mean_residuals(residuals: Mapping[str, Mapping[str, Any]], *, title: str) -> Figure:
-    """Draw the curves of `residuals.describe`.
-
-    Args:
-        residuals: Step to its curves.
-        title: Above both panels.
-    """
+    """Draw the curves of `describe`, step by step."""
     figure = new_figure(9.2, 4.2)
     panels = figure.subplots(1, 2, sharey=True)
     for kind, axes in zip(("z_spec", "z_phot"), panels, strict=True):

@@ -11,23 +11,20 @@ from tqdm import tqdm
 
 from ssl_photoz.core.types import Array, Doubles
 from ssl_photoz.photoz.base import to_target
-from ssl_photoz.photoz.bias.calibration import (
-    CellCalibration,
-    expected_distribution,
-    resampling_weights,
-)
 from ssl_photoz.photoz.bias.cells import (
     Bins,
+    CellCalibration,
     Cells,
     balance_weights,
+    expected_distribution,
     membership,
     most_per_cell,
     nearly_balanced,
+    resampling_weights,
     rows_for,
 )
-from ssl_photoz.photoz.bias.head import Head, Sample
-from ssl_photoz.photoz.bias.labels import LabelChange, Labels
-from ssl_photoz.photoz.labels import Labelled
+from ssl_photoz.photoz.bias.head import Head, LabelChange, Labels, Sample
+from ssl_photoz.photoz.labels import ENOUGH_TO_CALIBRATE, FOLDS, Labelled
 from ssl_photoz.photoz.settings import STEPS, CorrectionConfig, Expected, Step
 
 FITTED: tuple[Step, ...] = STEPS[:3]
@@ -132,8 +129,6 @@ class Recipe:
         return wider.refit(taught, asked, width=change.width, seed=self.seed)
 
 
-ENOUGH = 5_000
-FOLDS = 5
 ROWS, ESTIMATES = 4, 12
 
 
@@ -163,7 +158,7 @@ def correct_features(
     if "calibrated" in steps:
         last = list(heads)[-1]
         held_out, phot = val, answers["val"][last]
-        if train_calibrates and len(val) < ENOUGH:
+        if train_calibrates and len(val) < ENOUGH_TO_CALIBRATE:
             phot = np.concatenate([phot, cross_fitted(train, val, recipe=recipe)])
             held_out = _joined(val, train)
         calibration = calibrate(

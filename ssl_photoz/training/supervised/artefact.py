@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import ArtefactError, MismatchError
+from ssl_photoz.core.inputs import differences
 from ssl_photoz.core.types import Doubles, PathLike
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.encoders.encoder import AS_STORED, WITH_EBV

@@ -12,8 +12,8 @@ import torch
 
 from ssl_photoz.augment.settings import AugmentationConfig, Dust
 from ssl_photoz.augment.survey import SurveyConditions, fit_conditions
-from ssl_photoz.core.compatible import differences
 from ssl_photoz.core.errors import DataError, MismatchError
+from ssl_photoz.core.inputs import differences
 from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import Batch, good_rows, prefetched, read_batch
