@@ -151,12 +151,14 @@ def test_an_encoder_of_before_does_not_look_at_the_dust(cutouts, untold, tmp_pat
 
 def test_arrays_are_corrected_with_the_ebv_that_is_given(cutouts, told, untold):
     encoder, opened = load_encoder(told), Cutouts.open(cutouts)
-    pixels, ebv = opened[:], opened.column("ebv")
+    pixels, ebv, noise = opened[:], opened.column("ebv"), opened.column("noise")
     given = {"config": READOUT, "batch_size": 5}
     expected = encoder.embed(opened, **given)
-    np.testing.assert_allclose(encoder.embed(pixels, ebv_mag=ebv, **given), expected, atol=0.02)
+    found = encoder.embed(pixels, ebv_mag=ebv, noise=noise, **given)
+    np.testing.assert_allclose(found, expected, atol=0.02)
     clear = opened.dereddened()
-    np.testing.assert_array_equal(encoder.embed(clear[:], **given), expected)
+    known = clear.conditions(np.arange(2 * TWINS)).noise
+    np.testing.assert_array_equal(encoder.embed(clear[:], noise=known, **given), expected)
     np.testing.assert_array_equal(encoder.embed(clear, **given), expected)
     assert np.abs(encoder.embed(pixels, **given)[TWINS:] - expected[TWINS:]).max() > 0.1
     blind = load_encoder(untold)

@@ -34,8 +34,7 @@ class SmallEncoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        narrow = nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4, affine=False)
-        self.bottleneck = nn.Sequential(*narrow)
+        self.bottleneck = nn.Linear(6, 4, bias=False)  # a norm over four galaxies says little
         self.net = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
 
     def forward(self, flux):
@@ -131,7 +130,7 @@ def main(folder):
     with ranks.joined():
         still, moving = module(Still), module(MoCo)
         network, scored_by = supervised()
-        for name, one in (("still", still), ("moving", moving), ("supervised", network)):
+        for name, one in (("supervised", network), ("still", still), ("moving", moving)):
             KEY_PARTS.clear()
             (folder / name).mkdir(exist_ok=True)
             engine = Engine(
