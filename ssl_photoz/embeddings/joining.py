@@ -27,7 +27,7 @@ from ssl_photoz.embeddings.store import (
 
 # What must agree for vectors to be comparable, and for one card to speak of all.
 ALIKE = (*HOW_MADE, "split", "simulated", "harmonized")
-HANDED_ON = (*ALIKE, "ebv_typical_mag", "trained_steps", "labels_seen")
+HANDED_ON = (*ALIKE, "blocks", "ebv_typical_mag", "trained_steps", "labels_seen")
 
 
 def join_embeddings(

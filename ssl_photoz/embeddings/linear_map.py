@@ -27,7 +27,10 @@ from ssl_photoz.embeddings.store import (
 Method = Literal["shift", "coral", "procrustes"]
 FEWEST_PAIRS = 10
 AT_MOST, ROWS_AT_ONCE = 50_000, 65_536
-HANDED_ON = (*HOW_MADE, "ebv_typical_mag", "split", "simulated", "trained_steps", "labels_seen")
+HANDED_ON = (
+    *HOW_MADE,
+    *("blocks", "ebv_typical_mag", "split", "simulated", "trained_steps", "labels_seen"),
+)
 
 
 def require_same_encoder(target: Embeddings, reference: Embeddings) -> None:

@@ -98,7 +98,9 @@ def lists_file(end_row: int) -> str:
 
 def facts_of(source: VectorSource, reduction: Reduction, *, whiten: bool) -> dict[str, Any]:
     """What a card says of the embeddings, and of the vectors made of them."""
+    weighed = "" if source.weights is None else "weighed by block, "
     whitened = "each scaled to unit variance, " if whiten else ""
+    lifted = "lifted by a constant, " if reduction.lift else ""
     facts: dict[str, Any] = {"parents": {}, "encoder": "", "simulated": False, "calibrated": True}
     if isinstance(source, Embeddings):
         facts = {
@@ -112,7 +114,8 @@ def facts_of(source: VectorSource, reduction: Reduction, *, whiten: bool) -> dic
         "pca_dim": reduction.dim,
         "whiten": whiten,
         "metric": "1 - cosine",
-        "vectors": f"standardised, on principal components, {whitened}scaled to unit length (L2)",
+        "vectors": f"standardised, {weighed}on principal components, {whitened}{lifted}scaled to "
+        f"unit length (L2)",
     }
 
 

@@ -114,8 +114,11 @@ def test_an_encoder_embeds_arrays_and_open_cutouts_as_the_table_was(cutouts, enc
     with h5py.File(cutouts, "r+") as file:
         file["images"][5], file["images"][16:24] = file["images"][1], file["images"][8:16]
         images = file["images"][:]
-    run(cutouts, encoder, tmp_path / "e")
+    card = run(cutouts, encoder, tmp_path / "e")
     stored, loaded = Embeddings.open(tmp_path / "e"), load_encoder(encoder)
+    assert card["stages"] == "blocks"
+    assert list(card.blocks.items()) == list(loaded.blocks().items())
+    assert sum(card.blocks.values()) == card.dim == len(stored.weights)
     given = {"config": ReadOutConfig(orientations=2), "batch_size": 8}
     for some in (images, images.astype(">f8"), Cutouts.open(cutouts)):
         vectors = loaded.embed(some, **given)

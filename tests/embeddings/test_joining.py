@@ -49,7 +49,8 @@ def make(tmp_path):
 
 
 def test_every_row_and_reject_of_each_in_order(make, tmp_path):
-    parts = [make("a", seed=1), make("b", seed=2), make("c", seed=3)]
+    blocks = {"magnitudes": 4, "conditions": 2}
+    parts = [make(name, seed=seed, blocks=blocks) for seed, name in enumerate("abc", 1)]
     card = join_embeddings(tmp_path / "all", parts)
     joined = Embeddings.open(tmp_path / "all")
     assert (card["rows_in"], len(joined), card["rows_rejected"]) == (249, 240, 9)
@@ -63,6 +64,7 @@ def test_every_row_and_reject_of_each_in_order(make, tmp_path):
     rows = {*joined.column("row").tolist(), *(one["row"] for one in rejects)}
     assert rows == set(range(249))
     assert card["split"] == {"seed": 0}
+    assert list(joined.card.blocks.items()) == list(blocks.items())
     assert repeated_ids(joined) == 0
 
 

@@ -123,6 +123,10 @@ def test_a_probe_of_one_survey_is_of_use_for_the_other(
 ):
     south = make_store("south", n=400, labelled=1.0)
     north = make_store("north", n=400, labelled=1.0, change=change)
+    blocks = {"magnitudes": 10, "conditions": 2}
+    card = artefact.read_card(north.folder, "embeddings")
+    artefact.write_json(north.folder / "card.json", {**card, "blocks": blocks})
+    north = Embeddings.open(north.folder)
     assert adapt(tmp_path, "out", f"method={method}") == 0
     assert "SIMULATED: 400 embeddings" in capsys.readouterr().out
     made = Embeddings.open(tmp_path / "out")
@@ -141,6 +145,7 @@ def test_a_probe_of_one_survey_is_of_use_for_the_other(
     assert made.card["harmonized"] == {"method": method, "reference": south.sha256}
     assert made.card["parents"] == {"embeddings": north.sha256, "reference": south.sha256}
     assert made.card["encoder"] == south.card["encoder"]  # what `predict` asks for
+    assert list(made.card.blocks.items()) == list(blocks.items())
     assert adapt(tmp_path, "out", f"method={method}") == 0
     assert "already made" in capsys.readouterr().out
 

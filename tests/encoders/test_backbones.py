@@ -40,7 +40,7 @@ def test_any_number_of_bands_and_every_stage(make, bands):
     assert [one.shape[2] for one in maps] == [16, 8, 4, 2]
     # Mean and central mean of each stage of four pixels a side or more.
     expected = 2 * sum(encoder.backbone.widths[:3]) + encoder.width
-    assert read_out(encoder, flux, ReadOutConfig(orientations=1)).shape == (2, expected)
+    assert read_out(encoder, flux, ReadOutConfig("all", 1)).shape == (2, expected)
 
 
 def test_weights_depend_on_the_seed_alone(make):

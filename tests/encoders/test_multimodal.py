@@ -128,7 +128,7 @@ def test_it_is_an_encoder_and_comes_back_as_it_was(tmp_path):
     wide = [2 * 4 * 2**number for number in range(4)]
     sides = [one.shape[2] for one in encoder.maps(flux)]
     expected = sum(one * (2 if side >= 4 else 1) for one, side in zip(wide, sides, strict=True))
-    assert read_out(encoder, flux, ReadOutConfig(orientations=1)).shape == (2, expected)
+    assert read_out(encoder, flux, ReadOutConfig("all", 1)).shape == (2, expected)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError, ShapeError
+from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.similarity.index import Index, exact_neighbours
-from ssl_photoz.similarity.reduction import Reduction
+from ssl_photoz.similarity.reduction import ArraySource, Reduction
 from ssl_photoz.similarity.settings import IndexConfig
+from tests.conftest import survey
 
 
 def reference(vectors, dim, queries, k):
@@ -160,6 +162,65 @@ def test_an_index_of_version_0_1_still_opens(make_store, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
+def test_an_index_from_before_there_was_a_lift_has_none(tmp_path):
+    """Version 0.1 wrote mean and projection alone, and compared directions alone."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(2)
+    mean, projection = rng.normal(size=4).astype("f4"), rng.normal(size=(3, 4)).astype("f4")
+    save_file({"mean": mean, "projection": projection}, tmp_path / "old.safetensors")
+    old = Reduction.load(tmp_path / "old.safetensors")
+    assert (old.lift, old.dim) == (0, 3)
+    vectors = rng.normal(size=(6, 4)).astype("f4")
+    expected = (vectors - mean) @ projection.T
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(old.apply(vectors), expected, atol=1e-6)
+    twice = mean + 2 * (vectors - mean)
+    np.testing.assert_allclose(old.apply(twice), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_a_lift_tells_a_galaxy_twice_as_far_from_the_mean_and_is_kept(tmp_path, whiten):
+    vectors = np.random.default_rng(3).normal(size=(500, 6)).astype("f4") * [5, 4, 3, 2, 1, 1]
+    reduction = Reduction.fit_to(ArraySource(vectors), pca_dim=5, whiten=whiten, seed=0)
+    assert reduction.dim == 5
+    reduction.save(tmp_path / "r.safetensors")
+    again = Reduction.load(tmp_path / "r.safetensors")
+    assert again.lift == pytest.approx(reduction.lift, rel=1e-6)
+    reduced = again.apply(vectors.astype("f4"))
+    np.testing.assert_array_equal(reduced, reduction.apply(vectors.astype("f4")))
+    np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), 1, atol=1e-6)
+    # Over its constant component, a vector is its four principal components over the lift: there,
+    # lengths are 1 in the mean square, and twice as far is twice as far.
+    components = reduced[:, :-1] / reduced[:, -1:]
+    assert np.square(components).sum(axis=1).mean() == pytest.approx(1, rel=0.01)
+    farther = (again.mean + 2 * (vectors[:1] - again.mean)).astype("f4")
+    far = again.apply(farther)
+    np.testing.assert_allclose(far[:, :-1] / far[:, -1:], 2 * components[:1], rtol=1e-4)
+    assert float(far[0] @ reduced[0]) < 0.999
+
+
+def test_galaxies_that_differ_in_psf_and_noise_alone_are_at_no_distance(make_store, tmp_path):
+    columns, vectors = survey()
+    vectors[7, 8:10] = vectors[3, 8:10] + [5.0, -4.0]
+    vectors[7, :8], vectors[7, 10:] = vectors[3, :8], vectors[3, 10:]
+    blocks = {"magnitudes": 6, "textures": 2, "conditions": 2, "learnt": 2}
+    store = write_embeddings(tmp_path / "e", columns, vectors, encoder="e", blocks=blocks)
+    expected = [1.0] * 6 + [0.5] * 2 + [0.0] * 2 + [1.0] * 2
+    np.testing.assert_array_equal(store.weights, expected)
+    distances, rows = Index.build(store).nearest_rows(store.vectors()[3:4], 2)
+    assert sorted(rows[0].tolist()) == [3, 7]
+    np.testing.assert_allclose(distances, 0, atol=1e-6)
+    # Standardised first: a weight of 0.5 is a quarter of the variance.
+    reduction = Reduction.fit(store.vectors(), pca_dim=13, weights=store.weights)
+    scaled = (store.vectors() - vectors.mean(axis=0)) / vectors.std(axis=0) * expected
+    assert reduction.lift == pytest.approx(np.sqrt(scaled.var(axis=0, ddof=1).sum()), rel=1e-3)
+    unblocked = write_embeddings(tmp_path / "plain", columns, vectors, encoder="e")
+    assert unblocked.weights is None
+    plain = Index.build(unblocked).nearest_rows(unblocked.vectors()[3:4], 300)
+    assert plain[0][0, plain[1][0].tolist().index(7)] > 0.01
+
+
 def test_wrong_queries_are_refused(make_store):
     store = make_store()
     index = Index.build(store)
@@ -179,8 +240,8 @@ def test_embeddings_that_cannot_be_indexed_are_refused(make_store):
         Index.build(make_store(change=poison))
     with pytest.raises(DataError, match="too few"):
         Reduction.fit(np.ones((1, 4), np.float32), pca_dim=2)
-    with pytest.raises(ConfigError, match="pca_dim is 0"):
-        Reduction.fit(np.ones((5, 4), np.float32), pca_dim=0)
+    with pytest.raises(ConfigError, match="pca_dim is 1, expected at least 2"):
+        Reduction.fit(np.ones((5, 4), np.float32), pca_dim=1)
 
 
 def test_a_gpu_is_asked_where_there_is_one_unless_k_is_too_large_for_it(make_store, monkeypatch):

@@ -218,15 +218,19 @@ def test_other_work_in_the_folder_is_not_gone_on_with(store, made, tmp_path):
 
 def test_whitened_components_have_unit_variance(store, tmp_path):
     index = build_index(
-        tmp_path / "i", store, IndexConfig(index_type="flat", pca_dim=12, whiten=True)
+        tmp_path / "i", store, IndexConfig(index_type="flat", pca_dim=13, whiten=True)
     )
-    plain = build_index(tmp_path / "p", store, IndexConfig(index_type="flat", pca_dim=12))
+    plain = build_index(tmp_path / "p", store, IndexConfig(index_type="flat", pca_dim=13))
     reduced = (store.vectors() - index.reduction.mean) @ index.reduction.projection.T
     np.testing.assert_allclose(reduced.std(axis=0), 1, atol=0.01)
     raw = (store.vectors() - plain.reduction.mean) @ plain.reduction.projection.T
     assert np.ptp(raw.std(axis=0)) > 0.1
     np.testing.assert_allclose(np.corrcoef(reduced.T), np.eye(12), atol=0.01)
-    assert "unit variance" in index.save(tmp_path / "i")["vectors"]
+    # Twelve components, and the constant: as long as they together are on average.
+    assert index.reduction.lift == pytest.approx(np.sqrt(12), rel=1e-6)
+    said = index.save(tmp_path / "i")["vectors"]
+    assert "unit variance" in said
+    assert "lifted by a constant" in said
 
 
 def test_whitening_leaves_out_what_does_not_vary(tmp_path, make_store):

@@ -8,6 +8,8 @@ from torch import nn
 
 from ssl_photoz.core.errors import ArtefactError, TrainingError
 from ssl_photoz.core.signals import StoppedError
+from ssl_photoz.encoders.measurements import Measurements
+from ssl_photoz.encoders.settings import EncoderConfig, MeasurementConfig
 from ssl_photoz.training import ranks
 from ssl_photoz.training.checkpoints import (
     latest_checkpoint,
@@ -15,7 +17,7 @@ from ssl_photoz.training.checkpoints import (
     write_checkpoint,
 )
 from ssl_photoz.training.engine import Engine
-from ssl_photoz.training.moco import MoCo
+from ssl_photoz.training.moco import Likeness, MoCo
 from ssl_photoz.training.settings import MoCoConfig
 
 STEPS = 6
@@ -40,10 +42,14 @@ def batch(step):
 class SmallEncoder(nn.Module):
     width = 8
 
-    def __init__(self):
+    def __init__(self, learnt_dim=4):
         super().__init__()
+        self.config = EncoderConfig(learnt_dim=learnt_dim)
+        self.learnt_dim = learnt_dim or self.width
         first, second = nn.Conv2d(2, 8, 3, stride=2), nn.Conv2d(8, 8, 3)
         self.backbone = nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second)
+        narrow = nn.Linear(8, 4, bias=False), nn.BatchNorm1d(4, affine=False)
+        self.bottleneck = nn.Sequential(*narrow) if learnt_dim else nn.Identity()
 
     def forward(self, flux):
         return self.backbone(flux).mean(dim=(2, 3))
@@ -57,11 +63,14 @@ def spread(_):
     return {"embedding_std": 0.5}
 
 
-def module(*, scores=spread, **changes):
+BOTH = {"contrast_weight": 0.2, "pretext_weight": 1.0}
+
+
+def module(*, scores=spread, learnt_dim=4, likeness=None, **changes):
     torch.manual_seed(0)
-    settings = {"queue_size": 16, "projection_dim": 8, **changes}
+    settings = {"queue_size": 16, "projection_dim": 8, **BOTH, **changes}
     return MoCo(
-        SmallEncoder(),
+        SmallEncoder(learnt_dim),
         noisy,
         MoCoConfig(**settings),
         measure=lambda flux: flux.mean(dim=(2, 3)),
@@ -69,6 +78,7 @@ def module(*, scores=spread, **changes):
         target_std=torch.ones(2),
         total_steps=STEPS,
         seed=0,
+        likeness=likeness,
         scores=scores,
     )
 
@@ -86,18 +96,67 @@ def fit(model, folder, *, stop=STEPS):
     return model
 
 
-def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path):
-    whole = fit(module(), tmp_path / "whole")
-    fit(module(), tmp_path / "part", stop=5)
+def like():
+    """Places of the toy's galaxies among their like: two components of a few measurements."""
+    few = MeasurementConfig(windows=2, shapes=1, scales_px=(1.0,))
+    about = {"bands": "gr", "size_px": 16, "pixscale_arcsec": 0.3, "calibrated": True}
+    measured = Measurements(few, noise=[1.0, 1.0], **about)
+    sample = measured.measure(torch.cat([batch(step).flux for step in range(4)]))
+    measured.standardise_by(sample)
+    return Likeness(measured, measured.standardised(sample), dim=2)
+
+
+@pytest.mark.parametrize("negatives", ["equal", "alike", "random"])
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path, negatives):
+    likeness = None if negatives == "equal" else like()
+
+    def made():
+        return module(negatives=negatives, likeness=likeness)
+
+    whole = fit(made(), tmp_path / "whole")
+    fit(made(), tmp_path / "part", stop=5)
     assert latest_checkpoint(tmp_path / "part")[1] == 4
     assert (tmp_path / "part" / "step-000000002.ckpt").exists()
-    resumed = fit(module(), tmp_path / "part")
+    resumed = fit(made(), tmp_path / "part")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
     histories = [(tmp_path / run / "history.jsonl").read_text() for run in ("whole", "part")]
     rows = [[line.split('"seconds"')[0] for line in text.splitlines()] for text in histories]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
+
+
+def test_negatives_are_kept_with_the_places_that_weigh_them(tmp_path):
+    places = {}
+    for negatives in ("alike", "random"):
+        model = fit(module(negatives=negatives, likeness=like()), tmp_path / negatives, stop=2)
+        assert int(model.queue.pointer) == 0  # two batches of 8 fill the ring of 16
+        places[negatives] = model.queue.places
+    expected = torch.cat([like()(batch(0)), like()(batch(1))])
+    torch.testing.assert_close(places["alike"], expected)
+    # Drawn anew for every step from a normal distribution, whatever the galaxies are.
+    assert not torch.isclose(places["random"], expected).any()
+    assert not torch.equal(places["random"][:8], places["random"][8:])
+
+
+def test_weights_of_negatives_add_up_to_the_effective_number():
+    model = module(negatives="alike", likeness=like(), likeness_width=0.5, effective_negatives=5)
+    mine, log_weights = model._weigh(batch(3))
+    torch.testing.assert_close(log_weights.exp().sum(dim=1), torch.full((8,), 5.0))
+    # A Gaussian kernel: ratios of weights are those of exp(-distance^2 / (2 width^2)).
+    away = [(mine[0] - model.queue.places[n]).square().sum() for n in (0, 1)]
+    torch.testing.assert_close(log_weights[0, 0] - log_weights[0, 1], 2 * (away[1] - away[0]))
+
+
+@pytest.mark.parametrize(("learnt_dim", "seen"), [(4, 4), (0, 8)])
+def test_contrast_and_pretext_see_what_is_learnt(learnt_dim, seen):
+    model = module(learnt_dim=learnt_dim)
+    seen_by = [next(head.parameters()).shape[1] for head in (model.projector, model.pretext.net)]
+    assert seen_by == [seen, seen]
+    model.training_step(batch(0), 0)["loss"].backward()
+    narrow = [p for p in model.encoder.bottleneck.parameters()]
+    assert all(p.grad.abs().sum() > 0 for p in narrow)
+    assert bool(narrow) == bool(learnt_dim)
 
 
 def test_going_on_with_another_number_of_processes_is_said(tmp_path, capsys):
@@ -236,6 +295,8 @@ def test_collapse_stops_the_run(tmp_path):
         {"contrast_weight": 0, "pretext_weight": 0},
         {"temperature": 0},
         {"queue_size": 0},
+        {"likeness_width": 0},
+        {"effective_negatives": 0},
         {"momentum": 1.5},
         {"learning_rate": 0},
     ],

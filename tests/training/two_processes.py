@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training import ranks
 from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.moco import MoCo
@@ -28,10 +29,13 @@ class Toy(SimpleNamespace):
 
 
 class SmallEncoder(nn.Module):
-    width = 6
+    width, learnt_dim = 6, 4
+    config = EncoderConfig(learnt_dim=4)
 
     def __init__(self):
         super().__init__()
+        narrow = nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4, affine=False)
+        self.bottleneck = nn.Sequential(*narrow)
         self.net = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
 
     def forward(self, flux):
@@ -71,7 +75,7 @@ class LabelLoss(nn.Module):
 
 def module(kind):
     torch.manual_seed(0)
-    config = MoCoConfig(contrast_weight=1.0, queue_size=16, projection_dim=8, warmup=0.0)
+    config = MoCoConfig(pretext_weight=1.0, queue_size=16, projection_dim=8, warmup=0.0)
     made = kind(
         SmallEncoder(),
         mirrored,
