@@ -91,6 +91,7 @@ def align(
     with ranks.joined():
         parents = cutout_parents(data, mask)
         encoder = copy.deepcopy(load_encoder(start))
+        moco.require_measured(encoder.config)
         parents["encoder"] = encoder.sha256
         folder = start if isinstance(start, str | Path) else None
         config = {

@@ -86,6 +86,7 @@ def pretrain(
         if given is not None:
             encoder, split = _of_start(given, encoder, split)
             parents["encoder"] = given.sha256
+        moco.require_measured(encoder)
         _require_fit(data, given, encoder, training)
         folder = start if isinstance(start, str | Path) else None
         config = {

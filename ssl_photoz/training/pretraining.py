@@ -60,11 +60,12 @@ def train_encoder(
         label_weight: Weight of that loss.
 
     Raises:
-        ConfigError: If the encoder drops modalities.
+        ConfigError: If the encoder drops modalities, or lacks what weighs the negatives.
         TrainingError: If the loss is not finite or diverges, the embedding collapses, or another
             process is lost.
         StoppedError: If a signal has asked for it; a checkpoint has been written.
     """
+    moco.require_measured(encoder.config)
     keep_freed_memory()
     torch.backends.cudnn.benchmark = True  # shapes never change, so cuDNN may try what is fastest
     if encoder.description.get("modalities", {}).get("dropout"):
@@ -79,11 +80,7 @@ def train_encoder(
     views = Views(crop_px=crop_px, config=augmentations, **source.kind)
     likeness = None
     if moco.negatives != "equal":
-        if encoder.measurements is None:
-            raise ConfigError(
-                f"moco.negatives is {moco.negatives}, but the encoder measures nothing; set "
-                f"encoder.measurements.windows, or negatives=equal"
-            )
+        assert encoder.measurements is not None
         sample = measured_sample(encoder.measurements, cutouts, rows)
         likeness = Likeness(encoder.measurements, encoder.measurements.standardised(sample))
     with torch.random.fork_rng():

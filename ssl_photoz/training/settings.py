@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.encoders.settings import EncoderConfig
+
 OPTIMISERS = ("adamw", "sgd")
 LABEL_LOSSES = ("rank_n_contrast", "regression", "metric_learning")
 
@@ -111,6 +114,18 @@ class MoCoConfig:
             )
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise ValueError("learning_rate must be positive, weight_decay not negative")
+
+    def require_measured(self, encoder: EncoderConfig) -> None:
+        """Refuse an encoder that measures nothing where measurements weigh the negatives.
+
+        Raises:
+            ConfigError: If it is one.
+        """
+        if self.negatives != "equal" and not encoder.measurements.windows:
+            raise ConfigError(
+                f"moco.negatives is {self.negatives}, but the encoder measures nothing; set "
+                f"encoder.measurements.windows, or negatives=equal"
+            )
 
 
 @dataclass(frozen=True)

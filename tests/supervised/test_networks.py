@@ -70,6 +70,16 @@ def test_both_networks_start_from_the_mean():
     torch.testing.assert_close(cnn(flux[..., :32, :32]), torch.zeros(20), atol=1e-5, rtol=0)
 
 
+def test_every_weight_that_is_trained_has_a_gradient():
+    """Several processes would wait for one that never comes, such as a bottleneck's."""
+    network = make("resnet").train()
+    network(torch.randn(4, 3, 40, 40)).sum().backward()
+    trained = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    assert [name for name, one in trained.items() if one.grad is None] == []
+    assert not any(name.startswith("trunk.bottleneck") for name in trained)
+    assert network.trunk.config.learnt_dim > 0
+
+
 def test_binning_is_a_mean_of_flux_before_the_stretch():
     fine, coarse = small_cnn(binning=2).eval(), small_cnn().eval()
     fine.load_state_dict(coarse.state_dict())

@@ -51,10 +51,35 @@ def test_knn_score_agrees_with_scikit_learn():
     assert got == pytest.approx(expected, rel=1e-3)
 
 
+class SmallEncoder(torch.nn.Module):
+    """Four features, and a bottleneck of two."""
+
+    def __init__(self):
+        super().__init__()
+        flat, norm = torch.nn.Flatten(), torch.nn.BatchNorm1d(12)
+        self.backbone = torch.nn.Sequential(flat, norm, torch.nn.Linear(12, 4))
+        narrow = torch.nn.Linear(4, 2, bias=False), torch.nn.BatchNorm1d(2, affine=False)
+        self.bottleneck = torch.nn.Sequential(*narrow)
+
+    def forward(self, flux):
+        return self.backbone(flux)
+
+
+def test_what_is_scored_is_what_is_learnt():
+    torch.manual_seed(0)
+    model, flux = SmallEncoder(), torch.randn(30, 3, 2, 2)
+    none = {"asked": flux[:0], "asked_z": torch.empty(0)}
+    scores = OnlineKNN(known=flux, known_z=torch.rand(30), **none)(model)
+    with torch.no_grad():
+        learnt = model.eval().bottleneck(model(flux))
+    # bfloat16 has 8 bits.
+    assert scores["embedding_std"] == pytest.approx(spread(learnt), rel=0.02)
+    assert scores["effective_rank"] == pytest.approx(effective_rank(learnt), rel=0.02)
+    assert scores["effective_rank"] <= 2
+
+
 def test_health_leaves_the_model_in_training_and_unchanged():
-    model = torch.nn.Sequential(
-        torch.nn.Flatten(), torch.nn.BatchNorm1d(12), torch.nn.Linear(12, 4)
-    )
+    model = SmallEncoder()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     flux = torch.randn(30, 3, 2, 2)
     scores = OnlineKNN(known=flux, known_z=torch.rand(30), asked=flux[:0], asked_z=torch.empty(0))(

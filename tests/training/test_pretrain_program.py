@@ -14,7 +14,7 @@ from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.artefact import load_encoder
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import EncoderConfig, plain
 from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
 ROWS = 48
@@ -91,6 +91,17 @@ def test_another_build_or_split_than_that_of_start_is_refused(folder):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is that of start"):
             pretrain(folder / "cutouts.h5", folder / "x", start=folder / "first", **GIVEN, **wrong)
     assert not (folder / "x").exists()
+
+
+def test_alike_negatives_need_an_encoder_that_measures(folder):
+    alike = {**GIVEN, "moco": replace(GIVEN["moco"], negatives="alike")}
+    made = pretrain(folder / "cutouts.h5", folder / "alike", start=folder / "first", **alike)
+    first, name = load_encoder(folder / "first"), "bottleneck.0.weight"
+    assert not torch.equal(made.state_dict()[name], first.state_dict()[name])
+    assert torch.equal(made.measurements.mean, first.measurements.mean)
+    with pytest.raises(ConfigError, match=r"negatives is alike, but the encoder measures nothing"):
+        pretrain(folder / "cutouts.h5", folder / "none", encoder=plain(crop_px=33), **alike)
+    assert not (folder / "none").exists()
 
 
 def test_keys_of_the_last_release_are_read_and_contradictions_said(folder, capsys):

@@ -100,6 +100,8 @@ class Regressor(Network):
     def __init__(self, encoder: Encoder, *, head: Head, dropout: float = 0.1) -> None:
         super().__init__()
         self.trunk: Encoder = encoder
+        # Not used here, and no process may wait for gradients of it that never come.
+        encoder.bottleneck.requires_grad_(False)
         self.input_shape = encoder.input_shape
         self.dropout = nn.Dropout(dropout)
         measured = 0 if encoder.measurements is None else len(encoder.measurements)
