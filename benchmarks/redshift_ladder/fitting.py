@@ -58,7 +58,7 @@ def _fit(
     if name == "density":
         calibrated = fit_calibrated(train, val, method="mlp", seed=seed)
         return lambda features: calibrated.density(features).median()
-    if name == "blend" and set(Blend.KINDS) <= set(fitted):
+    if name == "blend" and set(Blend().parts) <= set(fitted):
         probe: Probe = Blend.of(fitted, (val.features, val.z))
     else:
         probe = PROBES[name](seed=seed)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-WHAT = ("train", "embed", "augment", "read", "scaling", "shuffle")
+WHAT = ("train", "embed", "augment", "read", "scaling", "shuffle", "measurements")
 DEFAULTS: dict[str, Any] = {
-    "what": "train,embed,augment,read,scaling",
+    "what": "train,embed,augment,read,scaling,measurements",
     "seconds": 240.0,
     "rounds": 3,
     "rows": 8192,
@@ -38,6 +38,7 @@ TAKES = {
     "augment": ("rounds", "batch_size"),
     "read": ("rounds", "rows", "batch_size"),
     "scaling": ("batch_size", "backbones"),
+    "measurements": ("rounds", "batch_size", "crop_px"),
     "shuffle": ("data", "rows", "batch_size", "crop_px", "backbone"),
 }
 

@@ -1,4 +1,4 @@
-"""The mean of three unlike probes: a line, a kernel, a network."""
+"""The mean of unlike probes: a kernel, a network, and a line if asked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ssl_photoz.photoz.regressors import SVR, Ridge
 
 
 class Blend(PointProbe):
-    """Ridge, SVR and MLP, averaged in ln(1+z): their errors differ, so the mean has less.
+    """SVR and MLP, averaged in ln(1+z): their errors differ, so the mean has less.
 
-    Nothing about the mean is fitted.
+    Nothing about the mean is fitted. A straight line beside them (ridge) helps features of a
+    network's stages, and hurts measurements.
 
     Args:
-        seed: Seed of the three.
+        parts: Names of the probes that are averaged: ridge, svr, mlp.
+        seed: Seed of them all.
 
     Attributes:
         parts_: Name to fitted probe.
@@ -27,7 +29,8 @@ class Blend(PointProbe):
 
     KINDS: ClassVar[dict[str, type[Probe]]] = {"ridge": Ridge, "svr": SVR, "mlp": MLP}
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, parts: tuple[str, ...] = ("svr", "mlp"), seed: int = 0) -> None:
+        self.parts = parts
         self.seed = seed
 
     @property
@@ -41,8 +44,8 @@ class Blend(PointProbe):
 
     def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
         parts = {
-            name: kind(seed=self.seed).fit(X, z, validation=(val_X, val_z), ids=ids)
-            for name, kind in self.KINDS.items()
+            name: self.KINDS[name](seed=self.seed).fit(X, z, validation=(val_X, val_z), ids=ids)
+            for name in self.parts
         }
         self._take(parts, val_X, val_z)
 
@@ -51,16 +54,16 @@ class Blend(PointProbe):
         """Blend of probes that are fitted already.
 
         Args:
-            parts: One fitted probe under each name of `KINDS`; others are passed over.
+            parts: One fitted probe under each name that is averaged; others are passed over.
             validation: Features (M, D) and redshifts (M,) to calibrate intervals on.
         """
         blend = cls()
-        blend._take({name: parts[name] for name in cls.KINDS}, *validation)
+        blend._take({name: parts[name] for name in blend.parts}, *validation)
         return blend
 
     def _take(self, parts: dict[str, Probe], val_X: Array, val_z: Array) -> None:
         self.parts_ = parts
-        self.n_features_in_ = parts["ridge"].n_features_in_
+        self.n_features_in_ = next(iter(parts.values())).n_features_in_
         self.interval_ = Interval.fit(self._answer(val_X), to_target(val_z))
 
     def _stored(self) -> dict[str, Array]:
@@ -72,17 +75,18 @@ class Blend(PointProbe):
         return theirs
 
     def _restore(self, arrays: Mapping[str, Array]) -> None:
+        names = [name for name in self.KINDS if any(key.startswith(f"{name}/") for key in arrays)]
         self.parts_ = {
-            name: kind.from_arrays(
+            name: self.KINDS[name].from_arrays(
                 {
                     key.removeprefix(f"{name}/"): array
                     for key, array in arrays.items()
                     if key.startswith(f"{name}/")
                 }
             )
-            for name, kind in self.KINDS.items()
+            for name in names
         }
-        self.n_features_in_ = self.parts_["ridge"].n_features_in_
+        self.n_features_in_ = self.parts_[names[0]].n_features_in_
 
     def _answer(self, X: Floats) -> Doubles:
         """Mean ln(1+z) of galaxies (M, D), shape (M,)."""

@@ -23,11 +23,12 @@ RELEASE = Path(__file__).parent / "release_0_1"
 SAID = json.loads((RELEASE / "said.json").read_text())
 STORED = ("mean", "knn", "ridge", "svr", "boosting")
 SMALL = {"hidden": 8, "members": 2, "steps": 60}
-# Version 0.1 knew principal axes alone.
+# Version 0.1 knew principal axes alone, and blended three.
 PRINCIPAL: dict[str, object] = {"discriminants": ()}
 QUICK = {
     **{"mlp": SMALL, "mixture": SMALL, "boosting": {"leaves": (8,), "most_trees": 30}},
     **{"knn": PRINCIPAL, "neighbours": PRINCIPAL},
+    "blend": {"parts": ("ridge", "svr", "mlp")},
 }
 IDS = np.arange(300) + 2**60
 

@@ -201,11 +201,14 @@ def test_mlp_repeats_and_leaves_the_global_generator_alone(fit, splits):
 
 def test_a_blend_is_the_mean_of_its_parts_in_ln_one_plus_z(fit, splits):
     _, (val, val_z), (test, _) = splits
-    parts = {name: fit(PROBES[name], seed=3) for name in ("ridge", "svr", "mlp")}
+    parts = {name: fit(PROBES[name], seed=3) for name in ("svr", "mlp", "ridge")}
     said = np.log1p([part.predict(test) for part in parts.values()])
     for blend in (fit(Blend, seed=3), Blend.of({**parts, "knn": fit(KNN)}, (val, val_z))):
-        np.testing.assert_allclose(np.log1p(blend.predict(test)), said.mean(axis=0))
-        assert blend.chosen_["ridge_alpha_per_galaxy"] == parts["ridge"].chosen_["alpha_per_galaxy"]
+        np.testing.assert_allclose(np.log1p(blend.predict(test)), said[:2].mean(axis=0))
+        assert blend.chosen_["svr_penalty"] == parts["svr"].chosen_["penalty"]
+    three = fit(Blend, parts=("ridge", "svr", "mlp"), seed=3)
+    np.testing.assert_allclose(np.log1p(three.predict(test)), said.mean(axis=0))
+    assert three.chosen_["ridge_alpha_per_galaxy"] == parts["ridge"].chosen_["alpha_per_galaxy"]
 
 
 def test_a_blend_is_better_than_its_parts_where_their_errors_differ(fit, splits):
