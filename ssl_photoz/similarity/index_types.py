@@ -115,13 +115,13 @@ def available_bytes() -> float:
 def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
     lists = lists_for(rows)
     # np: no polysemous training, which takes minutes and serves a search that is not used here.
-    codes = max(m for m in range(1, max(2, dim // 2 + 1)) if dim % m == 0)
+    codes, pad = (dim + 1) // 2, f"Pad{dim + 1}," if dim % 2 else ""  # a byte codes two numbers
     return (
         IndexType("flat", "Flat", 0, 4 * dim),
         IndexType("hnsw", f"HNSW{HNSW_LINKS}", 0, 4 * dim + HNSW_LINK_BYTES),
         IndexType("ivf_flat", f"IVF{lists},Flat", 0, 4 * dim + ID_BYTES),
         IndexType("ivf_sq8", f"IVF{lists},SQ8", 4, dim + ID_BYTES),
-        IndexType("ivf_pq", f"IVF{lists},PQ{codes}np", 10, codes + ID_BYTES),
+        IndexType("ivf_pq", f"{pad}IVF{lists},PQ{codes}np", 10, codes + ID_BYTES),
     )
 
 

@@ -65,6 +65,15 @@ def test_lists_are_a_power_of_two_that_k_means_can_train(rows):
         assert 1 / math.sqrt(2) <= lists / (4 * math.sqrt(rows)) <= math.sqrt(2)
 
 
+@pytest.mark.parametrize(
+    ("dim", "factory"), [(16, "PQ8np"), (17, "PQ9np"), (2, "PQ1np"), (127, "PQ64np")]
+)
+def test_a_byte_codes_two_numbers_whatever_the_length(dim, factory):
+    chosen = choose_type("ivf_pq", rows=5_000, dim=dim, memory_bytes=1e9)
+    assert chosen.factory.split(",")[-1] == factory
+    assert chosen.factory.startswith("Pad") == bool(dim % 2)
+
+
 def test_codes_of_a_byte_need_enough_galaxies():
     with pytest.raises(ConfigError, match="at least 256 galaxies"):
         choose_type("ivf_pq", rows=255, dim=8, memory_bytes=1.0)
