@@ -116,7 +116,6 @@ def _make(
     config: dict[str, Any],
     parents: dict[str, str],
 ) -> None:
-    from ssl_photoz.catalog.identity import means_none
     from ssl_photoz.cutouts.extinction import corrected, correction_note
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.cutouts.stream import training_labels
@@ -142,13 +141,12 @@ def _make(
         print(f"{len(selection.rows)} cutouts to train on, {len(labelled)} of them with redshift")
         steps = _train(selection, encoder, labelled, split, out, config)
         learnt = cutouts.column("id")[labelled[: None if config["label_loss"].weight else 0]]
-        learnt = learnt[~means_none(learnt)].tolist()
         facts: dict[str, Any] = {
             "simulated": cutouts.source.simulated or card.simulated,
             "split": card.split,
             "steps": steps,
             **selection.counts,
-            "labels_seen": sorted({*card.labels_seen, *learnt}, key=str),
+            "labels_seen": sorted({*card.labels_seen, *learnt.tolist()}, key=str),
             "started_from": parents["encoder"],
         }
         ranks.on_rank_zero(

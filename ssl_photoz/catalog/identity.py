@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from ssl_photoz.catalog.sky import chord_of, sphere_points
 from ssl_photoz.core.types import Array, Bools, Ints
@@ -34,8 +31,9 @@ def same_galaxy(ids: Array, ra: Array, dec: Array) -> Ints:
     rows that do. Rows without a position go with the only galaxy of their id; if it has several,
     or if the id means none, each is a galaxy of its own.
 
-    >>> same_galaxy(np.array([7, 0, 0, 7]), np.array([1.0, 2, 9, 1.001]), np.zeros(4))
-    array([2, 0, 1, 2])
+    >>> galaxy = same_galaxy(np.array([7, 0, 0, 7]), np.array([1.0, 2, 9, 1.001]), np.zeros(4))
+    >>> bool(galaxy[0] == galaxy[3]), bool(galaxy[1] == galaxy[2])
+    (True, False)
 
     Args:
         ids: Identifiers, integers or text, shape (N,).
@@ -149,6 +147,10 @@ def find_galaxies(known: Identity, wanted: Identity) -> Ints:
 
 def _parts(member: Ints, ids: Array, ra: Array, dec: Array) -> Ints:
     """Which galaxy of its id a row is, as a number that differs between them, shape (n,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     points = sphere_points(ra, dec)
     placed = np.isfinite(points).all(axis=1) & (np.abs(dec) <= 90)
     part = np.arange(len(ids))

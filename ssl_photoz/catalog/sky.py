@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ssl_photoz.core.legacy_surveys import NORTH_DEC_DEG
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
@@ -59,6 +58,8 @@ class Sky:
     """
 
     def __init__(self, ra: Array, dec: Array) -> None:
+        from scipy.spatial import cKDTree
+
         self._rows = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
         points = sphere_points(ra[self._rows], dec[self._rows])
         self._tree = cKDTree(points, balanced_tree=False, compact_nodes=False)

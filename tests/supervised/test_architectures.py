@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_photoz.encoders.settings import EncoderConfig, ModalityConfig
+from ssl_photoz.encoders.settings import ModalityConfig, plain
 from ssl_photoz.training.supervised.build import NETWORKS as OTHERS
 from ssl_photoz.training.supervised.build import build, make_network
 from ssl_photoz.training.supervised.heads import head_for
@@ -40,7 +40,7 @@ FLUX, Z = sky()
 
 def make(kind, head):
     return make_network(
-        ModelConfig(kind, encoder=EncoderConfig(crop_px=33, modalities=MODALITIES), capsules=TINY),
+        ModelConfig(kind, encoder=plain(crop_px=33, modalities=MODALITIES), capsules=TINY),
         head,
         about={"bands": ("g", "r", "z"), "pixscale_arcsec": 0.262, "calibrated": True},
         size_px=SIDE,

@@ -9,7 +9,7 @@ import torch
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, MismatchError
-from ssl_photoz.encoders.settings import EncoderConfig
+from ssl_photoz.encoders.settings import plain
 from ssl_photoz.training.supervised.artefact import load_network, save_weights
 from ssl_photoz.training.supervised.build import build, make_network
 from ssl_photoz.training.supervised.heads import RegressionHead, head_for
@@ -22,7 +22,7 @@ from ssl_photoz.training.supervised.settings import (
 )
 
 N = 64
-ENCODER = EncoderConfig(backbone="resnet18", stem="small", crop_px=32)
+ENCODER = plain(backbone="resnet18", stem="small", crop_px=32)
 
 
 @pytest.fixture(scope="module")
