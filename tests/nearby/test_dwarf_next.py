@@ -84,6 +84,7 @@ def test_verdicts_filled_in_come_back_as_labels(made, tmp_path, capsys):
     wanted = sum(line["verdict"] == "dwarf" for line in lines)
     assert learnt == {
         "dwarf": wanted, "not_dwarf": 11 - wanted, "junk": 1, "not_used": 0, "not_found": 0,
+        "ambiguous": 0,
     }  # fmt: skip
     listed = {
         row["id"]: row for row in csv.DictReader((tmp_path / "again" / "candidates.csv").open())
