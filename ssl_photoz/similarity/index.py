@@ -66,8 +66,8 @@ ON_EVERY_CARD = (
 class Index:
     """Nearest neighbours among embeddings, by the cosine of reduced vectors.
 
-    Embeddings are standardised, projected on principal components, and scaled to unit length; the
-    distance of two is 1 - cosine there, from 0 to 2.
+    Embeddings are standardised, weighed, projected on principal components, lifted and scaled to
+    unit length (see `Reduction`); the distance of two is 1 - cosine there, from 0 to 2.
 
         index = Index.build(X, ids=catalogue["id"])
         ids, distance = index.search(X[:3], k=12)

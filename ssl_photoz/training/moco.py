@@ -52,8 +52,8 @@ class MoCo(TrainingTask):
             None: all weigh the same.
         total_steps: Length of the run, steps.
         seed: Seed of every draw.
-        label_loss: Loss of the first view's features (B, width) and the batch's z (B,); None: no
-            labels.
+        label_loss: Loss of what is learnt of the first view, (B, learnt_dim), and the batch's z,
+            (B,); None: no labels.
         label_weight: Weight of that loss.
         scores: Function of the encoder, called after each epoch; gives further figures to log.
 
