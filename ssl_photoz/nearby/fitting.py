@@ -15,6 +15,7 @@ from ssl_photoz.nearby.heads import (
     Head,
     VoteHead,
     average_precision,
+    fit_kernel,
     fit_logistic,
     fit_one_class,
     fit_perceptron,
@@ -22,6 +23,7 @@ from ssl_photoz.nearby.heads import (
 )
 from ssl_photoz.nearby.purity import COMPLETENESS
 from ssl_photoz.nearby.search import (
+    KERNEL,
     LOGISTIC,
     METHODS,
     ONE_CLASS,
@@ -111,6 +113,7 @@ def _fitters(
     return {
         VOTE: lambda: VoteHead.fit(units, labels, ks=ks, **near),
         LOGISTIC: lambda: fit_logistic(vectors, labels, **val),
+        KERNEL: lambda: fit_kernel(vectors, labels, seed=seed, **val),
         PERCEPTRON: lambda: fit_perceptron(
             vectors, labels, val_vectors=held.vectors, val_labels=held.labels, seed=seed
         ),

@@ -20,6 +20,8 @@ from ssl_photoz.nearby.purity import PurityCurve
 from ssl_photoz.similarity.index import exact_neighbours
 
 PENALTIES = (1e-3, 1e-2, 1e-1)
+KERNEL_PENALTIES = (1.0, 10.0, 100.0)
+LANDMARKS = 400
 PERCEPTRON_PENALTY = 10.0
 RIDGES = (0.01, 0.1, 1.0, 10.0, 100.0)
 
@@ -57,6 +59,33 @@ class LinearHead:
     def score(self, vectors: Floats) -> Doubles:
         """See `Head.score`."""
         return np.asarray(vectors @ self.weights + self.bias, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class KernelHead:
+    """One direction per question among the likenesses to landmark galaxies.
+
+    Attributes:
+        mean: Subtracted from the embeddings, shape (D,).
+        scale: They are divided by this, shape (D,).
+        expansion: scikit-learn's map to the landmarks' features.
+        linear: Direction among those.
+    """
+
+    mean: Floats
+    scale: Floats
+    expansion: Any
+    linear: LinearHead
+
+    @property
+    def chosen(self) -> tuple[float, ...]:
+        """The penalties."""
+        return self.linear.chosen
+
+    def score(self, vectors: Floats) -> Doubles:
+        """See `Head.score`."""
+        features = self.expansion.transform((vectors - self.mean) / self.scale)
+        return self.linear.score(features.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -103,6 +132,46 @@ def fit_logistic(
         return LinearHead(weights.astype(np.float32), bias, (penalty,) * len(fits))
 
     return _best_of([head(penalty) for penalty in PENALTIES], val_vectors, val_labels)
+
+
+def fit_kernel(
+    vectors: Floats, labels: Floats, *, val_vectors: Floats, val_labels: Floats, seed: int = 0
+) -> KernelHead:
+    """Fit a logistic regression on Gaussian kernels of at most 400 landmarks, drawn at random [1].
+
+    It bends where `fit_logistic` cannot. The kernels' width is the square root of D standard
+    deviations.
+
+    Args:
+        vectors: Embeddings, shape (M, D).
+        labels: 1, 0 or NaN, which is left out; both kinds for every question; shape (M, T).
+        val_vectors: Embeddings to choose the penalty on, shape (V, D).
+        val_labels: Their labels, shape (V, T).
+        seed: Seed of the landmarks.
+
+    References:
+        [1] Williams & Seeger 2001, NIPS 13, 682 (Nystroem).
+    """
+    from sklearn.kernel_approximation import Nystroem
+
+    mean, scale = _mean_and_scale(vectors)
+    standard = (vectors - mean) / scale
+    count = min(LANDMARKS, len(vectors))
+    gamma = 0.5 / vectors.shape[1]
+    expansion = Nystroem(gamma=gamma, n_components=count, random_state=seed).fit(standard)
+    features = expansion.transform(standard).astype(np.float32)
+
+    def head(penalty: float) -> LinearHead:
+        fits = [_logistic(features, answers, penalty) for answers in labels.T]
+        weights = np.stack([fit.coef_[0] for fit in fits], axis=1).astype(np.float32)
+        bias = np.array([fit.intercept_[0] for fit in fits])
+        return LinearHead(weights, bias, (penalty,) * len(fits))
+
+    asked = (val_vectors - mean) / scale
+    known = expansion.transform(asked) if len(asked) else np.zeros((0, count))
+    heads = [head(penalty) for penalty in KERNEL_PENALTIES]
+    best = _best_of(heads, known.astype(np.float32), val_labels)
+    return KernelHead(mean, scale, expansion, best)
 
 
 def fit_one_class(

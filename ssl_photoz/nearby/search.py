@@ -113,7 +113,9 @@ def _sigmoid(truth: Bools, score: Doubles) -> Platt:
     return Platt(slope, at_centre - slope * centre)
 
 
-METHODS = VOTE, LOGISTIC, PERCEPTRON, ONE_CLASS = "vote", "logistic", "mlp", "one_class"
+METHODS = VOTE, LOGISTIC, KERNEL, PERCEPTRON, ONE_CLASS = (
+    *("vote", "logistic", "kernel", "mlp", "one_class"),
+)
 
 Scores = dict[str, Doubles]
 

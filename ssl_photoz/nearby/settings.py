@@ -7,7 +7,7 @@ from typing import Literal
 
 from ssl_photoz.core.errors import ConfigError
 
-MethodName = Literal["vote", "logistic", "mlp", "one_class"]
+MethodName = Literal["vote", "logistic", "kernel", "mlp", "one_class"]
 SKY = 0.01
 
 
@@ -51,7 +51,7 @@ class ClassifierConfig:
         seed: Seed of every random choice.
     """
 
-    methods: tuple[MethodName, ...] = ("vote", "logistic", "one_class")
+    methods: tuple[MethodName, ...] = ("vote", "logistic", "kernel", "one_class")
     ks: tuple[int, ...] = (5, 10, 20, 40, 80)
     max_train: int = 20_000
     voted: int = 20_000
