@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from ssl_photoz.photoz.base import Interval, PointProbe, Probe, Standardise, to_
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
 
 MLP_ROWS = 8_192
+SMALL_BATCH = 512
 HUBER_BETA = 0.1
 MIXTURE_ROWS = 2_048
 LEAST_WIDTH = 0.05
@@ -149,11 +151,12 @@ class PerceptronProbe(Probe):
         best, kept, best_epoch = float("inf"), network.state_dict(), 0
         for epoch in tqdm(range(1, epochs + 1), desc="probe epochs", leave=False, mininterval=0.5):
             network.train()
-            for rows in torch.split(torch.randperm(n), batch):
-                optimiser.zero_grad(set_to_none=True)
-                loss(network(features[rows]), target[rows]).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                cosine.step()
+            with threads_for(batch):
+                for rows in torch.split(torch.randperm(n), batch):
+                    optimiser.zero_grad(set_to_none=True)
+                    loss(network(features[rows]), target[rows]).backward()  # type: ignore[no-untyped-call]
+                    optimiser.step()
+                    cosine.step()
             network.eval()
             with torch.no_grad():
                 now = score()
@@ -164,6 +167,20 @@ class PerceptronProbe(Probe):
                 break
         network.load_state_dict(kept)
         return best_epoch
+
+
+@contextmanager
+def threads_for(batch: int) -> Iterator[None]:
+    """One thread for small batches while this lasts: on these, several wait more than they work.
+
+    Measured by benchmarks/busy; beside another program, waiting threads cost several times as much.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if batch <= SMALL_BATCH else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class MLP(PointProbe, PerceptronProbe):
