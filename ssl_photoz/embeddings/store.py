@@ -25,8 +25,8 @@ from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
-# How much the numbers of a block count between look-alikes, where it is not 1. Chosen on simulated
-# galaxies of the training sky: benchmarks/redshift_ladder. PSF and noise make no galaxies alike.
+# How much the numbers of a block count between look-alikes, where it is not 1. Chosen by what
+# neighbours share among simulated galaxies of the training sky. PSF and noise make none alike.
 BLOCK_WEIGHTS = {"concentrations": 0.5, "textures": 0.5, "asymmetry": 0.5, "conditions": 0.0}
 # What a card says of how vectors were made.
 HOW_MADE = (
