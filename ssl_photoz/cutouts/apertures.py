@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ssl_photoz.core.errors import DataError, ShapeError
 from ssl_photoz.core.types import Floats
+from ssl_photoz.encoders.measurements import MAG_PER_LN
 
 RADII_ARCSEC = (1.0, 1.5, 2.5, 4.0, 6.0, 9.0, 12.0)
 # Medians of the Legacy Surveys' noise at 0.262 arcsec/px; `OTHER_BAND` where none is known.
@@ -19,7 +19,6 @@ NOISE_NMGY = {"g": 0.0031, "r": 0.0044, "z": 0.0117}
 NOISE_OTHER_BAND_NMGY = 0.005
 NOISE_DISPLAY = 0.02
 SUBPIXELS = 16
-MAG_PER_LN = 2.5 / math.log(10)
 
 
 class ApertureFluxes:

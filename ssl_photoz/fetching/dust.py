@@ -66,7 +66,7 @@ def with_reddening(cutouts: Cutouts, dust: str) -> Cutouts:
 
     Args:
         cutouts: Cutouts of any format.
-        dust: As for `find_reddening`; ``none`` gives the cutouts back.
+        dust: Source of E(B-V), see `find_reddening`; ``none``: the cutouts as they are.
 
     Raises:
         DataError: If there is no such source of E(B-V).

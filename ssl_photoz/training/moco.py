@@ -39,7 +39,7 @@ CLIP = 5.0  # standardised pretext targets are cut to this
 
 
 class MoCo(TrainingTask):
-    """Momentum contrast with a photometric pretext beside it.
+    """Momentum contrast and, where it is wanted, a photometric pretext beside it.
 
     Args:
         encoder: The encoder to train.

@@ -75,8 +75,10 @@ def train_encoder(
         )
     cutouts, rows = selection.cutouts, selection.rows
     source, crop_px = cutouts.source, encoder.input_shape[-1]
-    measure = ApertureFluxes(size_px=source.size_px, **source.about)
-    mean, std = target_statistics(measure, cutouts, rows)
+    measure, mean, std = None, None, None
+    if moco.pretext_weight:
+        measure = ApertureFluxes(size_px=source.size_px, **source.about)
+        mean, std = target_statistics(measure, cutouts, rows)
     views = Views(crop_px=crop_px, config=augmentations, **source.kind)
     likeness = None
     if moco.negatives != "equal":
@@ -89,7 +91,7 @@ def train_encoder(
             encoder,
             views,
             moco,
-            measure=measure if moco.pretext_weight else None,
+            measure=measure,
             target_mean=mean,
             target_std=std,
             total_steps=steps,

@@ -15,7 +15,7 @@ from ssl_photoz.photoz.base import Interval, Standardise, discriminant_axes, tun
 from ssl_photoz.photoz.blend import Blend
 from ssl_photoz.photoz.knn import KNN, Recipe, weigh
 from ssl_photoz.photoz.metrics import summarise
-from ssl_photoz.photoz.networks import MLP
+from ssl_photoz.photoz.networks import MLP, threads_for
 from ssl_photoz.photoz.regressors import Mean, Ridge
 
 QUICK = {
@@ -323,3 +323,16 @@ def test_a_galaxy_without_an_id_is_not_its_own_neighbour_but_others_without_are(
     other = nobody.estimate(X, ids=np.zeros(400, np.int64))
     np.testing.assert_allclose(other.z_phot, one.z_phot, rtol=1e-5)
     assert np.median(np.abs(other.z_phot - z)) > 0.05  # nothing can be learnt of noise
+
+
+def test_small_fits_take_one_thread_and_give_the_others_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for(64):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with threads_for(1024):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
