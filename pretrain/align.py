@@ -187,13 +187,11 @@ def _train(
         lambda start: LabelledStream(cutouts, rows, labelled, start=start, **order),
         folder=out,
         split=split,
-        steps=steps,
         steps_per_epoch=per_epoch,
         compiled=config["machine"].compiled,
         label_loss=make_label_loss(
             torch.from_numpy(z), label_loss, width=encoder.learnt_dim, seed=training.seed
         ),
-        label_weight=label_loss.weight,
         **{name: config[name] for name in ("training", "moco", "augmentations")},
     )
     return steps

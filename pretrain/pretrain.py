@@ -233,7 +233,6 @@ def _train(
         lambda start: TrainingStream(selection.for_training, selection.rows, start=start, **order),
         folder=out,
         split=config["split"],
-        steps=steps,
         steps_per_epoch=steps // training.epochs,
         compiled=config["machine"].compiled,
         **{name: config[name] for name in ("training", "moco", "augmentations")},

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core import artefact, workplace
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.similarity.settings import IndexConfig, QualityConfig
 
@@ -75,7 +75,7 @@ def index(
             if name in ("k", "bin_width") or value != getattr(QualityConfig, name)
         },
     }  # in the shape of version 0.1, whose indexes still grow
-    with artefact.claimed(out):
+    with workplace.claimed(out):
         made = (out / "card.json").exists()
         found = _made_before(out, config) if made else _build(out, store, search, config)
         if made and found.card.embeddings == store.sha256 and found.hides(hidden):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core import workplace
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.training.supervised.settings import BandsConfig
@@ -75,7 +75,7 @@ def predict(
         ending = Path(density).suffix
         raise ConfigError(f"density={density} ends in {ending!r}, expected .parquet")
     if density is not None:
-        artefact.require_place(Path(density), folder=False)
+        workplace.require_place(Path(density), folder=False)
     if bands.measure:
         if mask is not None or density is not None:
             raise ConfigError("bands.measure measures on the test galaxies: no mask=, no density=")

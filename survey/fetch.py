@@ -59,7 +59,7 @@ def fetch(
     import shutil
 
     from ssl_photoz.catalog.catalogue import read_catalogue
-    from ssl_photoz.core import artefact
+    from ssl_photoz.core import artefact, workplace
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.fetching.assembly import assemble, is_made, rejects_path, require_room
     from ssl_photoz.fetching.coadds import require_coadds
@@ -84,7 +84,7 @@ def fetch(
         **{"source": source, "catalogue_sha256": artefact.sha256_of(Path(catalogue))},
     }
     columns_out = cutout_columns(table, frame.bands, ebv_mag)
-    artefact.require_place(out, folder=False)
+    workplace.require_place(out, folder=False)
     folder = out.with_name(out.name + ".fetching")
     if is_made(out, identity):
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,7 +101,7 @@ def fetch(
         "fetched_from": source,
         "ebv_source": ebv_source,
     }
-    with artefact.claimed(folder):
+    with workplace.claimed(folder):
         if is_made(out, identity):  # by a process that was at work in the folder until now
             shutil.rmtree(folder)
             return Cutouts.open(out)

@@ -63,7 +63,7 @@ def inspect(
         DataError: If the cutouts cannot be read.
         MismatchError: If another mask is in the way.
     """
-    from ssl_photoz.core import artefact
+    from ssl_photoz.core import artefact, workplace
     from ssl_photoz.cutouts.reader import Cutouts
     from ssl_photoz.qa.checks import make_mask, mask_is_made
     from ssl_photoz.qa.page import write_page
@@ -78,7 +78,7 @@ def inspect(
         raise ConfigError("page=false leaves nothing to do: give mask=FOLDER for a mask")
     out = Path(out)
     if page:
-        artefact.require_place(out, folder=True)
+        workplace.require_place(out, folder=True)
     if page and read_as is None and not isinstance(data, Cutouts):
         if catalogue := catalogue_at(Path(data)):
             print(catalogue.as_text())

@@ -15,8 +15,8 @@ from ssl_photoz.embeddings.store import write_embeddings
 AT_WORK = """
 import sys
 from pathlib import Path
-from ssl_photoz.core import artefact
-with artefact.claimed(Path(sys.argv[1])):
+from ssl_photoz.core import workplace
+with workplace.claimed(Path(sys.argv[1])):
     print("at work", flush=True)
     sys.stdin.read()
 """

@@ -8,8 +8,9 @@ import pytest
 
 import ssl_photoz as sp
 from ssl_photoz.catalog.tables import write_table
-from ssl_photoz.core.artefact import require_place, write_card
+from ssl_photoz.core.artefact import write_card
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
+from ssl_photoz.core.workplace import require_place
 from ssl_photoz.nearby.settings import EvaluationConfig
 from ssl_photoz.photoz.experiment import require_comparable
 from ssl_photoz.photoz.labels import Labelled

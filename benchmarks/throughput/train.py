@@ -145,9 +145,8 @@ def trained(
             stream_from,
             folder=Path(folder),
             split=SplitConfig(),
-            steps=steps,
             steps_per_epoch=steps,
-            training=TrainingConfig(batch_size=batch_size, checkpoint_steps=steps + 1),
+            training=TrainingConfig(epochs=1, batch_size=batch_size, checkpoint_steps=steps + 1),
             moco=MoCoConfig(queue_size=16 * batch_size),
             augmentations=AugmentationConfig(),
         )

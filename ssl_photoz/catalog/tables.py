@@ -23,9 +23,10 @@ from ssl_photoz.catalog.delimited import (
     with_gaps,
 )
 from ssl_photoz.catalog.writable import to_arrow, to_column
-from ssl_photoz.core.artefact import atomic_path, require_place
+from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array
+from ssl_photoz.core.workplace import require_place
 
 SUFFIXES = (".parquet", ".fits", ".csv", ".vot")
 FORMATS = {".fits": "fits", ".vot": "votable"}

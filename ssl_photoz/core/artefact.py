@@ -10,19 +10,17 @@ import hashlib
 import json
 import math
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
-from ssl_photoz.core.errors import ArtefactError, ConfigError, MismatchError
+from ssl_photoz.core.errors import ArtefactError, MismatchError
 from ssl_photoz.core.inputs import fingerprint as fingerprint
-from ssl_photoz.core.version import __version__
+from ssl_photoz.core.version import __version__, git_revision, versions
+from ssl_photoz.core.workplace import claim, release, require_place
 
 if TYPE_CHECKING:
     from ssl_photoz.core.types import PathLike
@@ -238,7 +236,7 @@ def write_card(
         **facts,
     }
     write_json(folder / "card.json", card)
-    _release(folder)
+    release(folder)
     return Card(read_json(folder / "card.json"))
 
 
@@ -275,28 +273,6 @@ def read_card(folder: Path, *kinds: str) -> Card:
             f"reads up to {SCHEMA_VERSION}; upgrade ssl_photoz"
         )
     return card
-
-
-def require_place(out: Path, *, folder: bool) -> None:
-    """Refuse a place where nothing can be written; call it before the work.
-
-    Args:
-        out: What is to be written; nothing is made.
-        folder: Whether it is to be a folder, or a file.
-
-    Raises:
-        ConfigError: If a file is where a folder is to be, or a folder where a file is to be, or if
-            the folder around it cannot be written to.
-    """
-    if out.exists() and out.is_dir() != folder:
-        found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
-        raise ConfigError(f"out={out} is {found}, expected {wanted} to write; give another out=")
-    place = out.absolute()
-    above = next(p for p in ((place, *place.parents) if folder else place.parents) if p.exists())
-    if not above.is_dir():
-        raise ConfigError(f"out={out} lies below {above}, which is a file; give another out=")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigError(f"out={out}: no permission to write in {above}; give another out=")
 
 
 def already_made(
@@ -367,10 +343,10 @@ def begin(
         ArtefactError: If another process is at work in the folder.
     """
     require_place(folder, folder=True)
-    _claim(folder)
+    claim(folder)
     try:
         if already_made(folder, kind, config=config, parents=parents, ignore=ignore):
-            _release(folder)
+            release(folder)
             return False
         started = folder / "started.json"
         if started.exists() and any(path.name not in NO_WORK for path in folder.iterdir()):
@@ -378,75 +354,9 @@ def begin(
         else:
             write_json(started, {"kind": kind, "config": config, "parents": dict(parents)})
     except BaseException:
-        _release(folder)
+        release(folder)
         raise
     return True
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from working in a folder, which is made, whatever cards are written.
-
-    Raises:
-        ConfigError: If nothing can be written there.
-        ArtefactError: If another process is at work in the folder.
-    """
-    require_place(folder, folder=True)
-    _claim(folder)
-    key = folder.resolve()
-    _KEPT.add(key)
-    try:
-        yield
-    finally:
-        _KEPT.discard(key)
-        _release(folder)
-
-
-_CLAIMED: dict[Path, int] = {}
-_KEPT: set[Path] = set()  # claimed beyond the card
-
-
-def _claim(folder: Path) -> None:
-    """Lock a folder for this process; where its file system knows no locks, go without."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    key = folder.resolve()
-    if key in _CLAIMED:
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise ArtefactError(
-            f"another process is at work in {folder}; wait for it, or give another out="
-        ) from None
-    except OSError:
-        os.close(handle)
-        return
-    _CLAIMED[key] = handle
-
-
-def _leave_to_parent() -> None:
-    """Let a forked worker not keep what its parent, if that is killed, no longer holds."""
-    for handle in _CLAIMED.values():
-        os.close(handle)
-    _CLAIMED.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
-
-
-def _release(folder: Path) -> None:
-    if folder.resolve() in _KEPT:
-        return
-    handle = _CLAIMED.pop(folder.resolve(), None)
-    if handle is not None:
-        os.close(handle)
 
 
 def _require_same(
@@ -493,49 +403,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-# Those whose version can change a number.
-LIBRARIES = (
-    *("torch", "lightly", "pytorch-lightning", "timm", "numpy", "scikit-learn", "umap-learn"),
-    *("faiss-gpu", "faiss-gpu-cu12", "faiss-cpu", "h5py", "pyarrow", "astropy", "galsim"),
-)
-GIT_SECONDS = 10
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of the installed libraries, none of which is imported."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-@cache
-def git_revision(package: Path = Path(__file__).parent) -> str | None:
-    """Commit that a package runs from, with ``-dirty`` behind if tracked files differ.
-
-    None where it does not run from a git checkout of its own, or there is no git.
-
-    Args:
-        package: Folder of the package.
-    """
-    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
-    if tracked is None:
-        return None
-    return _git(package, "describe", "--always", "--dirty", "--abbrev=40")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

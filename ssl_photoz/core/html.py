@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_photoz.core import artefact
-from ssl_photoz.core.artefact import versions
-from ssl_photoz.core.version import __version__
+from ssl_photoz.core.version import __version__, versions
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core import artefact, workplace
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Ints, PathLike
 from ssl_photoz.cutouts.columns_out import write_columns
@@ -81,7 +81,7 @@ def pack(
         MismatchError: If another file is in the way, or the mask was made for other data.
         DataError: If the crop does not fit, the disk is too small, or the pixels are too faint.
     """
-    artefact.require_place(out, folder=False)
+    workplace.require_place(out, folder=False)
     source = cutouts.source
     size_px, dtype = kept_size(source, size_px), source.dtype if source.dtype == "uint8" else dtype
     identity = {

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core import artefact, version
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.core.version import __version__
@@ -61,8 +61,8 @@ def assemble(
         "schema_version": artefact.SCHEMA_VERSION,
         "kind": "cutouts",
         "made_by": f"ssl_photoz {__version__}",
-        "revision": artefact.git_revision(),
-        "versions": artefact.versions(),
+        "revision": version.git_revision(),
+        "versions": version.versions(),
         "config": identity,
         "parents": {"catalogue": identity["catalogue_sha256"]},
         "rows_written": len(kept),

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ssl_photoz.core import find
-from ssl_photoz.core.artefact import atomic_path, require_place
+from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.find import Artefact
 from ssl_photoz.core.html import footer, inline, template
+from ssl_photoz.core.workplace import require_place
 from ssl_photoz.reports import scores
 
 if TYPE_CHECKING:

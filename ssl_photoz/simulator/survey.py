@@ -23,11 +23,12 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, require_place, write_json
+from ssl_photoz.core.artefact import SCHEMA_VERSION, atomic_path, write_json
 from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.core.version import __version__
+from ssl_photoz.core.workplace import require_place
 from ssl_photoz.simulator.colours import ColourTable
 from ssl_photoz.simulator.conditions import (
     BANDS,

@@ -12,7 +12,17 @@ from ssl_photoz.training.settings import LabelLossConfig
 TEMPERATURES = {"rank_n_contrast": 0.2, "metric_learning": 0.1}
 
 
-class RankNContrastLoss(nn.Module):
+class LabelLoss(nn.Module):
+    """A loss of features (B, D) and redshifts (B,), NaN where unknown.
+
+    Attributes:
+        weight: Weight of this loss beside others.
+    """
+
+    weight: float = 1.0
+
+
+class RankNContrastLoss(LabelLoss):
     """Rank-N-Contrast on ln(1+z), on features that the batch standardises.
 
     Each feature gets mean 0 and the same variance over the whole batch, labelled or not, such that
@@ -34,7 +44,7 @@ class RankNContrastLoss(nn.Module):
         return rank_n_contrast(*labelled(scaled, z), temperature=self.temperature)
 
 
-class RegressionLoss(nn.Module):
+class RegressionLoss(LabelLoss):
     """A head that predicts standardised ln(1+z), with Huber's loss.
 
     Args:
@@ -63,7 +73,7 @@ class RegressionLoss(nn.Module):
         return F.huber_loss(predicted, (target - self.mean) / self.std)
 
 
-class MetricLearningLoss(nn.Module):
+class MetricLearningLoss(LabelLoss):
     """Supervised contrast between bins of redshift: the same bin attracts, others repel.
 
     Args:
@@ -130,7 +140,7 @@ def labelled(features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return features[known], torch.log1p(z[known])
 
 
-def make_label_loss(z: Tensor, config: LabelLossConfig, *, width: int, seed: int) -> nn.Module:
+def make_label_loss(z: Tensor, config: LabelLossConfig, *, width: int, seed: int) -> LabelLoss:
     """Build the loss that sees labels; its weights depend on the seed alone.
 
     Args:
@@ -142,6 +152,12 @@ def make_label_loss(z: Tensor, config: LabelLossConfig, *, width: int, seed: int
     Raises:
         DataError: If a redshift is not finite, or there are fewer than two per bin.
     """
+    loss = _make(z, config, width=width, seed=seed)
+    loss.weight = config.weight
+    return loss
+
+
+def _make(z: Tensor, config: LabelLossConfig, *, width: int, seed: int) -> LabelLoss:
     if not len(z) or not torch.isfinite(z).all():
         raise DataError("got no redshifts, or some that are not finite, to order the features by")
     target = torch.log1p(z.double())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -30,6 +31,7 @@ from ssl_photoz.encoders.torchvision_import import import_torchvision
 from ssl_photoz.training import ranks
 from ssl_photoz.training.engine import TrainingTask
 from ssl_photoz.training.health import require_sane_loss, require_spread
+from ssl_photoz.training.label_losses import LabelLoss
 from ssl_photoz.training.settings import MoCoConfig
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -45,16 +47,13 @@ class MoCo(TrainingTask):
         encoder: The encoder to train.
         views: Function that makes one augmented view of a batch.
         config: The losses and the optimiser.
-        measure: Pretext targets (B, F) from un-augmented flux; None: no pretext.
-        target_mean: Mean of each pretext target, (F,).
-        target_std: Standard deviation of each pretext target, (F,).
+        targets: What the pretext predicts; None: no pretext.
         likeness: Place of each galaxy of a batch among its like, (B, L), which weighs negatives;
             None: all weigh the same.
         total_steps: Length of the run, steps.
         seed: Seed of every draw.
         label_loss: Loss of what is learnt of the first view, (B, learnt_dim), and the batch's z,
-            (B,); None: no labels.
-        label_weight: Weight of that loss.
+            (B,), with its weight beside the others; None: no labels.
         scores: Function of the encoder, called after each epoch; gives further figures to log.
 
     Attributes:
@@ -71,14 +70,11 @@ class MoCo(TrainingTask):
         views: Callable[..., Tensor],
         config: MoCoConfig,
         *,
-        measure: Callable[..., Tensor] | None,
-        target_mean: Tensor | None,
-        target_std: Tensor | None,
         total_steps: int,
         seed: int,
+        targets: PretextTargets | None = None,
         likeness: Likeness | None = None,
-        label_loss: nn.Module | None = None,
-        label_weight: float = 0.0,
+        label_loss: LabelLoss | None = None,
         scores: Callable[[Encoder], Mapping[str, float]] = lambda _: {},
     ) -> None:
         super().__init__()
@@ -98,13 +94,11 @@ class MoCo(TrainingTask):
             places=0 if likeness is None else likeness.dim,
             generator=generator(seed, 0, 0, 2),
         )
-        self.pretext: PretextHead | None = None
-        if measure is not None and target_mean is not None and target_std is not None:
-            self.pretext = PretextHead(encoder.learnt_dim, mean=target_mean, std=target_std)
-        self.label_loss, self.label_weight = label_loss, label_weight
+        self.pretext = None if targets is None else PretextHead(encoder.learnt_dim, targets)
+        self.label_loss = label_loss
         # No process may wait for a gradient of the projector that never comes.
         self.projector.requires_grad_(config.contrast_weight > 0)
-        self.views, self.measure = views, measure
+        self.views = views
         self.total_steps, self.seed, self.scores = total_steps, seed, scores
         self.global_step = 0
 
@@ -125,10 +119,8 @@ class MoCo(TrainingTask):
                 queries, own, negatives, temperature=config.temperature, log_weights=weights
             )
             self.queue.push(keys, places)
-        if self.pretext is not None and self.measure is not None:
-            with torch.autocast(batch.flux.device.type, enabled=False):
-                targets = self.measure(batch.flux)
-            pretext = self.pretext(features, targets)
+        if self.pretext is not None:
+            pretext = self.pretext(features, batch.flux)
         faded = 1 - config.contrast_fade * self.global_step / self.total_steps
         loss: Tensor = (
             config.contrast_weight * faded * contrastive + config.pretext_weight * pretext
@@ -140,7 +132,7 @@ class MoCo(TrainingTask):
             with torch.autocast(batch.flux.device.type, enabled=False):
                 everyone = ranks.gathered_with_gradient(features.float())
                 losses["label_loss"] = self.label_loss(everyone, ranks.gathered(batch.z))
-            loss = loss + self.label_weight * losses["label_loss"]
+            loss = loss + self.label_loss.weight * losses["label_loss"]
         return {"loss": loss, **losses}
 
     def configure_optimizers(self) -> tuple[Optimizer, LRScheduler]:
@@ -323,34 +315,51 @@ def info_nce(
     return F.cross_entropy(logits, target), accuracy
 
 
+@dataclass(frozen=True)
+class PretextTargets:
+    """Photometry that the pretext predicts, measured on un-augmented cutouts without labels.
+
+    Attributes:
+        measure: Function of flux (B, C, H, W) that gives the targets, (B, F).
+        mean: Mean of each target over the training set, (F,).
+        std: Standard deviation of each target, (F,).
+    """
+
+    measure: Callable[[Tensor], Tensor]
+    mean: Tensor
+    std: Tensor
+
+
 class PretextHead(nn.Module):
-    """A small head on the backbone's features.
+    """A small head on the backbone's features that predicts photometry.
 
     Contrast between views teaches the encoder to ignore what the views do not share; this
-    loss keeps it aware of brightness, colour and size, which redshift depends on. The targets
-    are measured on the cutout itself, before any augmentation: no labels.
+    loss keeps it aware of brightness, colour and size, which redshift depends on.
 
     Args:
         width: Number of backbone features.
-        mean: Mean of each target over the training set, (F,).
-        std: Standard deviation of each target, (F,).
+        targets: What it predicts.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: int, *, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, width: int, targets: PretextTargets) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("std", std.clamp_min(1e-6))
-        self.net = nn.Sequential(nn.Linear(width, 512), nn.ReLU(), nn.Linear(512, len(mean)))
+        self.measure = targets.measure
+        self.register_buffer("mean", targets.mean.clone())
+        self.register_buffer("std", targets.std.clamp_min(1e-6))
+        outputs = len(targets.mean)
+        self.net = nn.Sequential(nn.Linear(width, 512), nn.ReLU(), nn.Linear(512, outputs))
 
-    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, features: Tensor, flux: Tensor) -> Tensor:
         """Smooth L1 loss between prediction and standardised targets.
 
         Args:
-            features: Shape (B, width).
-            targets: Targets in their own units, (B, F).
+            features: Features of one view, (B, width).
+            flux: The un-augmented cutouts, (B, C, H, W).
         """
+        with torch.autocast(flux.device.type, enabled=False):
+            targets = self.measure(flux)
         wanted = ((targets - self.mean) / self.std).clamp(-CLIP, CLIP)
         return F.smooth_l1_loss(self.net(features).float(), wanted)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.views import Views
@@ -21,7 +20,8 @@ from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.training import ranks
 from ssl_photoz.training.engine import Engine
 from ssl_photoz.training.health import OnlineKNN
-from ssl_photoz.training.moco import Likeness, MoCo
+from ssl_photoz.training.label_losses import LabelLoss
+from ssl_photoz.training.moco import Likeness, MoCo, PretextTargets
 from ssl_photoz.training.row_selection import RowSelection
 from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 
@@ -33,14 +33,12 @@ def train_encoder(
     *,
     folder: Path,
     split: SplitConfig,
-    steps: int,
     steps_per_epoch: int,
     training: TrainingConfig,
     moco: MoCoConfig,
     augmentations: AugmentationConfig,
     compiled: bool = False,
-    label_loss: nn.Module | None = None,
-    label_weight: float = 0.0,
+    label_loss: LabelLoss | None = None,
 ) -> None:
     """Train an encoder in place, from the last checkpoint in its folder if there is one.
 
@@ -50,14 +48,12 @@ def train_encoder(
         stream_from: Function that gives the batches from a step on.
         folder: Folder of checkpoints and history.
         split: The sky split; redshifts of its validation sky give the score that is logged.
-        steps: Length of the run, steps.
         steps_per_epoch: Steps after which every galaxy has been seen once.
-        training: Batches, checkpoints, precision, and the seed of heads and augmentations.
+        training: Epochs, batches, checkpoints, precision, and the seed of heads and augmentations.
         moco: The losses and the optimiser.
         augmentations: The augmentations.
         compiled: Whether to compile the encoder; takes a minute or so at the start.
         label_loss: Loss of features and redshifts, see `MoCo`.
-        label_weight: Weight of that loss.
 
     Raises:
         ConfigError: If the encoder drops modalities, or lacks what weighs the negatives.
@@ -75,10 +71,11 @@ def train_encoder(
         )
     cutouts, rows = selection.cutouts, selection.rows
     source, crop_px = cutouts.source, encoder.input_shape[-1]
-    measure, mean, std = None, None, None
+    steps = training.epochs * steps_per_epoch
+    targets = None
     if moco.pretext_weight:
         measure = ApertureFluxes(size_px=source.size_px, **source.about)
-        mean, std = target_statistics(measure, cutouts, rows)
+        targets = PretextTargets(measure, *target_statistics(measure, cutouts, rows))
     views = Views(crop_px=crop_px, config=augmentations, **source.kind)
     likeness = None
     if moco.negatives != "equal":
@@ -91,14 +88,11 @@ def train_encoder(
             encoder,
             views,
             moco,
-            measure=measure,
-            target_mean=mean,
-            target_std=std,
             total_steps=steps,
             seed=training.seed,
+            targets=targets,
             likeness=likeness,
             label_loss=label_loss,
-            label_weight=label_weight,
             scores=OnlineKNN(**labelled_crops(cutouts, rows, split, size_px=crop_px)),
         )
     if compiled:

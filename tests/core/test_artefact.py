@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core import artefact, workplace
 from ssl_photoz.core.errors import ArtefactError, MismatchError
 
 
@@ -247,25 +247,25 @@ def test_a_folder_is_free_once_its_card_is_written(tmp_path: Path) -> None:
 
 def test_a_folder_can_be_kept_beyond_its_card(tmp_path: Path) -> None:
     """An index that grows writes its card, and goes on."""
-    with artefact.claimed(tmp_path / "a"):
+    with workplace.claimed(tmp_path / "a"):
         assert artefact.begin(tmp_path / "a", "index", config={}, parents={})
         artefact.write_card(tmp_path / "a", "index", config={}, parents={})
         assert "another process" in begins(tmp_path / "a").communicate()[0]
     said = begins(tmp_path / "a").communicate()[0]
     assert "holds a 'index' artefact, expected 'encoder'" in said
-    with pytest.raises(ValueError, match="mine"), artefact.claimed(tmp_path / "b"):
+    with pytest.raises(ValueError, match="mine"), workplace.claimed(tmp_path / "b"):
         raise ValueError("mine")
     assert begins(tmp_path / "b").communicate()[0] == "True\n"
 
 
 def test_a_forked_worker_does_not_keep_a_folder(tmp_path: Path) -> None:
     assert artefact.begin(tmp_path, "encoder", config={}, parents={})
-    handles = dict(artefact._CLAIMED)
+    handles = dict(workplace._CLAIMED)
     child = os.fork()
     if child == 0:
-        os._exit(0 if not artefact._CLAIMED else 1)
+        os._exit(0 if not workplace._CLAIMED else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert handles == artefact._CLAIMED
+    assert handles == workplace._CLAIMED
     assert "another process" in begins(tmp_path).communicate()[0]
 
 

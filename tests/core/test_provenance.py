@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from ssl_photoz.core import artefact
+from ssl_photoz.core import artefact, version
 
 
 def git(folder, *arguments):
@@ -31,36 +31,36 @@ def package(tmp_path):
 
 def test_the_commit_and_whether_files_differ_from_it(package):
     commit = git(package, "rev-parse", "HEAD")
-    artefact.git_revision.cache_clear()
-    assert artefact.git_revision(package) == commit
+    version.git_revision.cache_clear()
+    assert version.git_revision(package) == commit
     (package / "__init__.py").write_text("changed = True")
-    artefact.git_revision.cache_clear()
-    assert artefact.git_revision(package) == f"{commit}-dirty"
+    version.git_revision.cache_clear()
+    assert version.git_revision(package) == f"{commit}-dirty"
 
 
 def test_a_package_installed_inside_somebody_elses_checkout_has_no_commit(package):
     installed = package.parent / "site-packages" / "ssl_photoz"
     installed.mkdir(parents=True)
     (installed / "__init__.py").write_text("")
-    assert artefact.git_revision(installed) is None
-    assert artefact.git_revision(package.parents[1] / "nowhere") is None
+    assert version.git_revision(installed) is None
+    assert version.git_revision(package.parents[1] / "nowhere") is None
 
 
 def test_without_git_there_is_no_commit_and_no_error(package, monkeypatch):
     monkeypatch.setenv("PATH", str(package))
-    artefact.git_revision.cache_clear()
-    assert artefact.git_revision(package) is None
+    version.git_revision.cache_clear()
+    assert version.git_revision(package) is None
 
 
 def test_every_card_says_which_libraries(tmp_path):
     card = artefact.write_card(tmp_path, "probe")
     assert card["versions"]["numpy"] == np.__version__
-    assert card["revision"] == artefact.git_revision()
+    assert card["revision"] == version.git_revision()
 
 
 def test_versions_are_found_without_importing_anything():
     program = (
-        "import sys, json; from ssl_photoz.core import artefact; found = artefact.versions();"
+        "import sys, json; from ssl_photoz.core import version; found = version.versions();"
         "print(json.dumps([sorted(found), [m for m in ('torch', 'h5py') if m in sys.modules]]))"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout

@@ -15,7 +15,7 @@ from ssl_photoz.training.health import (
     require_sane_loss,
     spread,
 )
-from ssl_photoz.training.moco import PretextHead, info_nce
+from ssl_photoz.training.moco import PretextHead, PretextTargets, info_nce
 
 
 def test_spread_is_one_for_a_sphere_and_zero_for_a_point():
@@ -93,7 +93,8 @@ def test_health_leaves_the_model_in_training_and_unchanged():
 
 def test_pretext_targets_are_standardised_and_clipped():
     torch.manual_seed(0)
-    head = PretextHead(4, mean=torch.tensor([20.0, 1.0]), std=torch.tensor([2.0, 0.5]))
+    mean, std = torch.tensor([20.0, 1.0]), torch.tensor([2.0, 0.5])
+    head = PretextHead(4, PretextTargets(lambda measured: measured, mean=mean, std=std))
     features = torch.randn(3, 4)
     predicted = head.net(features)
     targets = torch.tensor([[20.0, 1.0], [22.0, 1.5], [1e6, -1e6]])

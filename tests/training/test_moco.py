@@ -17,7 +17,7 @@ from ssl_photoz.training.checkpoints import (
     write_checkpoint,
 )
 from ssl_photoz.training.engine import Engine
-from ssl_photoz.training.moco import Likeness, MoCo
+from ssl_photoz.training.moco import Likeness, MoCo, PretextTargets
 from ssl_photoz.training.settings import MoCoConfig
 
 STEPS = 6
@@ -73,9 +73,9 @@ def module(*, scores=spread, learnt_dim=4, likeness=None, **changes):
         SmallEncoder(learnt_dim),
         noisy,
         MoCoConfig(**settings),
-        measure=lambda flux: flux.mean(dim=(2, 3)),
-        target_mean=torch.zeros(2),
-        target_std=torch.ones(2),
+        targets=PretextTargets(
+            lambda flux: flux.mean(dim=(2, 3)), mean=torch.zeros(2), std=torch.ones(2)
+        ),
         total_steps=STEPS,
         seed=0,
         likeness=likeness,
@@ -268,15 +268,15 @@ def test_contrast_fades_out_linearly_over_the_run():
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     model = module()
-    model.measure = lambda flux: flux.mean(dim=(2, 3)) * torch.nan
+    model.pretext.measure = lambda flux: flux.mean(dim=(2, 3)) * torch.nan
     with pytest.raises(TrainingError, match="the loss is nan within steps 1 to 2;"):
         fit(model, tmp_path)
 
 
 def test_a_loss_that_diverges_stops_the_run_and_keeps_the_good_checkpoint(tmp_path):
     model = module()
-    heat = model.measure
-    model.measure = lambda flux: heat(flux) + (4.0 if model.global_step >= 2 else 0.0)
+    heat = model.pretext.measure
+    model.pretext.measure = lambda flux: heat(flux) + (4.0 if model.global_step >= 2 else 0.0)
     with pytest.raises(TrainingError, match="diverges: over steps 3 to 3 the mean pretext_loss"):
         fit(model, tmp_path)
     assert latest_checkpoint(tmp_path)[1] == 2

@@ -12,7 +12,8 @@ from torch import nn
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training import ranks
 from ssl_photoz.training.engine import Engine
-from ssl_photoz.training.moco import MoCo
+from ssl_photoz.training.label_losses import LabelLoss
+from ssl_photoz.training.moco import MoCo, PretextTargets
 from ssl_photoz.training.settings import MoCoConfig
 from ssl_photoz.training.supervised.heads import RegressionHead
 from ssl_photoz.training.supervised.network import Network
@@ -65,7 +66,7 @@ def mirrored(flux, **_):
     return flux.flip(-1) if torch.is_grad_enabled() else flux.clone()
 
 
-class LabelLoss(nn.Module):
+class ScatterLoss(LabelLoss):
     """A loss that needs the whole batch: the scatter of its features, weighed by redshift."""
 
     def forward(self, features, z):
@@ -79,13 +80,12 @@ def module(kind):
         SmallEncoder(),
         mirrored,
         config,
-        measure=lambda flux: flux[:, :, 1:].mean(dim=(2, 3)),
-        target_mean=torch.zeros(2),
-        target_std=torch.ones(2),
+        targets=PretextTargets(
+            lambda flux: flux[:, :, 1:].mean(dim=(2, 3)), mean=torch.zeros(2), std=torch.ones(2)
+        ),
         total_steps=STEPS,
         seed=0,
-        label_loss=LabelLoss(),
-        label_weight=1.0,
+        label_loss=ScatterLoss(),
         scores=lambda _: {"embedding_std": 0.5},
     )
     made.key_encoder.register_forward_pre_hook(
