@@ -10,6 +10,7 @@ import numpy as np
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.training.settings import (
@@ -34,6 +35,7 @@ RENAMED = {
 IGNORE = ("data", "mask", "start", "training.checkpoint_steps", "machine")
 
 
+@needs("pretrain")
 def align(
     data: PathLike,
     start: PathLike | Encoder,

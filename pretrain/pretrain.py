@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.encoders.settings import EncoderConfig
@@ -29,6 +30,7 @@ RENAMED = {
 IGNORE = ("data", "mask", "start", "training.checkpoint_steps", "machine")
 
 
+@needs("pretrain")
 def pretrain(
     data: PathLike,
     out: PathLike,

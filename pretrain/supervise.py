@@ -12,6 +12,7 @@ import numpy as np
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.training.supervised.settings import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PATHS = ("data", "out", "mask", "start", "versus")
 
 
+@needs("pretrain")
 def supervise(
     data: PathLike | Cutouts,
     out: PathLike,

@@ -11,6 +11,7 @@ import numpy as np
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.cutouts.split import SplitConfig
 from ssl_photoz.training.supervised.settings import ModelConfig, SupervisedConfig
@@ -24,6 +25,7 @@ NAME = "transferred"
 PATHS = ("data", "target", "out", "versus")
 
 
+@needs("pretrain")
 def transfer(
     data: PathLike | Cutouts,
     target: PathLike | Cutouts,

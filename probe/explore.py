@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 
 
+@needs("explorer")
 def explore(
     run: PathLike = Path("runs/demo"),
     *,
@@ -46,14 +48,9 @@ def explore(
         raise ConfigError(f"port is {port}, expected 0 to 65535")
     if k < 1 or upload_mb < 1 or not memory_gb > 0:
         raise ConfigError("k, upload_mb and memory_gb must be above 0")
-    try:
-        import uvicorn
+    import uvicorn
 
-        from ssl_photoz.explorer.app import make_app
-    except ImportError as error:
-        raise ConfigError(
-            f"the explorer needs {error.name}; run: pip install 'ssl-photoz[explorer]'"
-        ) from None
+    from ssl_photoz.explorer.app import make_app
     from ssl_photoz.explorer.galaxies import Galaxies, Journal
     from ssl_photoz.explorer.run import Rows, open_run
     from ssl_photoz.explorer.uploads import Uploads

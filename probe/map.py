@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssl_photoz.core import artefact
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.similarity.settings import MapConfig
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ssl_photoz.similarity.map_files import EmbeddingMap
 
 
+@needs("map")
 def map(
     embeddings: PathLike | Embeddings,
     out: PathLike,

@@ -20,6 +20,7 @@ from ssl_photoz import cli
 from ssl_photoz.core.artefact import read_json, write_json
 from ssl_photoz.core.config import load_yaml
 from ssl_photoz.core.errors import ArtefactError, ConfigError, SslPhotozError
+from ssl_photoz.core.extras import require_for
 from ssl_photoz.core.signals import StoppedError
 
 Steps = list[dict[str, dict[str, Any] | None]]
@@ -46,7 +47,8 @@ def run(steps: Steps | None = None, out: str | Path = Path("runs/demo")) -> None
         out: Folder of the run.
 
     Raises:
-        ConfigError: If a step is not one verb with arguments of its own; before the first runs.
+        ConfigError: If a step is not one verb with arguments of its own, or needs an extra that is
+            not installed; before the first runs.
     """
     out = Path(out)
     planned = plan(steps, out)
@@ -75,7 +77,8 @@ def plan(steps: Steps | None, out: Path) -> list[Step]:
     """The steps as a user would type them, each checked before the first one runs.
 
     Raises:
-        ConfigError: If a step is not one verb with arguments of its own.
+        ConfigError: If a step is not one verb with arguments of its own, or needs an extra that is
+            not installed.
     """
     steps = steps or load_yaml(configs_folder() / "demo.yaml")["steps"]
     words = {"out": str(out), "configs": str(configs_folder())}
@@ -87,6 +90,7 @@ def plan(steps: Steps | None, out: Path) -> list[Step]:
         try:
             step = Step(verb, _typed(verb, _filled(arguments or {}, words)))
             cli.parse(step.verb, step.arguments)
+            require_for(cli.function_of(step.verb))
         except ConfigError as error:
             raise ConfigError(f"step {number}, {error}") from None
         planned.append(step)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.extras import needs
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.simulator.settings import SimulatorConfig
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ssl_photoz.cutouts.reader import Cutouts
 
 
+@needs("simulate")
 def simulate(
     out: PathLike = Path("survey.h5"),
     *,

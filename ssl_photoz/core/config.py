@@ -254,7 +254,7 @@ def _as_dataclass(function: Callable[..., object]) -> type[Any]:
     if isinstance(function, type) and dataclasses.is_dataclass(function):
         _resolve_annotations(function)
         return function
-    hints = _textual_hints(function)
+    hints = _textual_hints(inspect.unwrap(function))
     fields: list[Any] = []
     for name, parameter in inspect.signature(function).parameters.items():
         _resolve_annotations(hints[name])

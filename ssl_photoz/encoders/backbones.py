@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from typing import Any
 
 from torch import Tensor, nn
 
+from ssl_photoz.core import extras
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.encoders.multimodal import MultimodalStages, make_multimodal
 from ssl_photoz.encoders.settings import EncoderConfig
@@ -98,8 +98,7 @@ class TimmStages(nn.Module):
 
     def __init__(self, name: str, *, bands: int) -> None:
         super().__init__()
-        if importlib.util.find_spec("timm") is None:
-            raise ConfigError(f"backbone timm/{name} needs timm: pip install 'ssl-photoz[timm]'")
+        extras.require("timm", f"backbone timm/{name}")
         import_torchvision()
         import timm
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core import extras
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.encoders.artefact import WEIGHTS, load_encoder
 from ssl_photoz.encoders.encoder import Encoder, EncoderCard
@@ -74,7 +74,7 @@ def push_to_hub(
     """
     folder = Path(folder)
     card = load_encoder(folder).card
-    _require_hub()
+    extras.require("hub", "the hub")
     from huggingface_hub import CommitOperationAdd, HfApi
 
     page = model_card(card, repo_id=repo_id, license=license)
@@ -114,7 +114,7 @@ def from_pretrained(
         ArtefactError: If what is there is not a whole encoder.
         ConfigError: If huggingface_hub is not installed.
     """
-    _require_hub()
+    extras.require("hub", "the hub")
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
@@ -126,15 +126,6 @@ def from_pretrained(
         endpoint=endpoint,
     )
     return load_encoder(Path(folder), device=device)
-
-
-def _require_hub() -> None:
-    try:
-        import huggingface_hub  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "huggingface_hub is not installed; pip install 'ssl-photoz[hub]'"
-        ) from None
 
 
 def model_card(card: EncoderCard, *, repo_id: str, license: str) -> str:

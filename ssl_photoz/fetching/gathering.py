@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ssl_photoz.catalog.catalogue import Catalogue
-from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core import extras
 from ssl_photoz.core.signals import stopping_when_asked
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.quality import BAD_POSITION
@@ -86,13 +86,10 @@ def _download(
     config: ServiceConfig,
     bar: tqdm,
 ) -> None:
-    try:
-        from ssl_photoz.fetching.downloading import Download
-        from ssl_photoz.fetching.service import Service
-    except ImportError as error:
-        raise ConfigError(
-            f"asking a service needs {error.name}; run: pip install 'ssl-photoz[fetch]'"
-        ) from None
+    extras.require("fetch", "asking a service")
+    from ssl_photoz.fetching.downloading import Download
+    from ssl_photoz.fetching.service import Service
+
     download = Download(
         Service(config, frame), journal, layers, catalogue.ra, catalogue.dec, tick=bar.update
     )

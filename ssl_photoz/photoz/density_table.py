@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from ssl_photoz.catalog.writable import to_arrow
+from ssl_photoz.core import extras
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools, Doubles
@@ -160,9 +160,6 @@ def _table(columns: Mapping[str, Array], density: Density, *, simulated: bool) -
     return table.replace_schema_metadata({GRID: json.dumps(density.grid.tolist()).encode()})
 
 
-QP_MISSING = "qp is not installed: pip install 'ssl-photoz[qp]'"
-
-
 def export_qp(folder: Path, *, wanted: bool) -> str:
     """Write ``qp.hdf5`` beside the ``pdfs.parquet`` of a folder, if that is wanted and possible.
 
@@ -171,8 +168,8 @@ def export_qp(folder: Path, *, wanted: bool) -> str:
     """
     if not wanted:
         return "not asked for"
-    if find_spec("qp") is None:
-        return f"skipped: {QP_MISSING}"
+    if absent := extras.missing("qp"):
+        return f"skipped: {absent}"
     columns, density = read_densities(folder / "pdfs.parquet")
     write_qp(folder / "qp.hdf5", density, id=columns["id"], z_phot=columns["z_phot"])
     return "qp.hdf5"

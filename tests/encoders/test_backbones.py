@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_a_network_whose_maps_have_channels_last_is_refused(make):
 
 
 def test_without_timm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(backbones.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match=r"ssl-photoz\[timm\]"):
         backbones.TimmStages(NAME, bands=3)
 

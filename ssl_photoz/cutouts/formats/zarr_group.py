@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_photoz.core import extras
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.formats.hdf5 import CANONICAL, MOST_COMPRESSION, UNITS, require_same_column
@@ -54,7 +55,7 @@ def open_stored(path: Path, overrides: Overrides) -> Stored:
     Raises:
         DataError: If zarr is not installed, or the group cannot be used; the message says why.
     """
-    _require_zarr()
+    extras.require("zarr", "reading Zarr")
     try:
         group = _open(path)
         arrays = {name: group[name] for name in _names(group)}
@@ -146,13 +147,6 @@ class _Opened:
 
     def close(self) -> None:
         self.group.store.close()
-
-
-def _require_zarr() -> None:
-    try:
-        import zarr  # noqa: F401
-    except ImportError:
-        raise DataError("reading Zarr needs zarr; pip install 'ssl-photoz[zarr]'") from None
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - a zarr group
