@@ -22,6 +22,7 @@ EXTRAS = {
     "explorer": ("fastapi", "uvicorn"),
     "fetch": ("httpx",),
     "hub": ("huggingface_hub",),
+    "onnx": ("onnx", "onnxscript"),
     "qp": ("qp",),
     "timm": ("timm",),
     "zarr": ("zarr",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ssl_photoz.core.artefact import Card
 from ssl_photoz.core.errors import ConfigError, MismatchError, ShapeError
 from ssl_photoz.core.inputs import differences
-from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.backbones import make_backbone
 from ssl_photoz.encoders.measurements import Measurements
 from ssl_photoz.encoders.readout import CutoutReader, embed_array
@@ -290,6 +291,30 @@ class Encoder(nn.Module):
             batch_size=batch_size,
             progress=progress,
         )
+
+    def to_onnx(self, path: PathLike, config: ReadOutConfig = ReadOutConfig()) -> Path:
+        """Write the encoder as one ONNX model, for use without this package or torch.
+
+        Inputs are ``flux`` (B, C, crop, crop), as observed, in the encoder's unit; ``ebv_mag``
+        (B,), NaN where flux is corrected for extinction already; ``psf_fwhm_arcsec`` and ``noise``
+        (B, C), NaN where unknown. The output is ``embedding`` (B, D), float32, not rounded to half
+        precision. Extinction correction, measurements and the mean over orientations are inside;
+        the model's metadata say what the inputs must be. Opset 18.
+
+        Args:
+            path: The file to write.
+            config: What is read from the network.
+
+        Returns:
+            The path.
+
+        Raises:
+            ConfigError: If the extra ``onnx`` is not installed, the encoder has no such part, or
+                the file cannot be written.
+        """
+        from ssl_photoz.encoders.onnx_export import write_onnx
+
+        return write_onnx(self, Path(path), config)
 
     def require(
         self,

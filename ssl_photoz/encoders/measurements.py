@@ -231,7 +231,7 @@ class Measurements(nn.Module):
         window_px2 = self.sigmas_px[chosen].square()
         # A round Gaussian has x^2 + y^2 = 2 sigma^2; light without a middle, all of the window's.
         size_px2 = (of_all / 2).clamp(0.02 * window_px2, 4 * window_px2)
-        ellipticity = torch.hypot(plus, cross) / (2 * size_px2)
+        ellipticity = (plus.square() + cross.square()).sqrt() / (2 * size_px2)
         brightness = mags[..., chosen] + MAG_PER_LN * (2 * math.pi * size_px2).log()
         return torch.stack([size_px2.log() / 2, ellipticity.clamp_max(2), brightness], dim=-1)
 
