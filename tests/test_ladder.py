@@ -210,11 +210,11 @@ TINY = {
             "catalogue": ["true_mag_g", "true_mag_r", "true_mag_z", "true_radius_arcsec"],
             "lowz": ["true_mag_r", "true_mag_g", "true_radius_arcsec"],
             "likeness": ["true_mag_g - true_mag_r"],
-            "configurations": ["random", "small-cnn"],
+            "configurations": ["measured", "random", "small-cnn"],
             "settings": {"encoder": {"crop_px": 34}, "augmentations": {"jitter_px": 0.0}},
         }
     },
-    "pretrain": {"batch_size": 64, "moco": {"queue_size": 128}},
+    "pretrain": {"epochs": 1, "batch_size": 64, "moco": {"queue_size": 128}},
     "align": {},
     "supervise": {"epochs": 1, "least_steps": 2},
     "configurations": {"small-cnn": {"labels": [1.0]}},
@@ -235,10 +235,16 @@ def test_a_ladder_is_run_once_and_its_table_says_simulated(tmp_path):
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("facts.json")}
 
     first = run()
-    assert len(first) == 3 + 2 * (1 + 2)  # of two frozen lines, all labels once, 20 labels twice
+    assert len(first) == 4 + 3 * (1 + 2)  # of three frozen lines, all labels once, 20 twice
     page = (tmp_path / "results" / "tiny.md").read_text()
     assert "SIMULATED" in page
-    for title in ("random weights", "SDSS small CNN", "aperture photometry", "LOW-Z-style cuts"):
+    for title in (
+        "measurements + 32 learnt by contrast",
+        "random weights",
+        "SDSS small CNN",
+        "aperture photometry",
+        "LOW-Z-style cuts",
+    ):
         assert title in page
     with (tmp_path / "results" / "tiny.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -246,6 +252,7 @@ def test_a_ladder_is_run_once_and_its_table_says_simulated(tmp_path):
         "mean",
         "aperture",
         "catalogue",
+        *("measured", "measured: measurements", "measured: learnt"),
         "random",
         "small-cnn",
     }

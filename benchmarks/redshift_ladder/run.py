@@ -71,7 +71,7 @@ def _frozen(job: Job, size: Size) -> dict[str, Any]:
         job.folder / "embeddings",
     )
     trained = _timed(job, job.verb, {"data": str(data), "out": str(encoder), **_settings_of(job)})
-    readout = {"stages": "all", "orientations": size.orientations}
+    readout = {"orientations": size.orientations}
     given = {"data": str(labelled_file(data)), "encoder": str(encoder), "out": str(embedded)}
     seconds = _timed(job, "embed", {**given, "readout": readout, "thumbnails": False})
     embeddings = Embeddings.open(embedded)

@@ -27,8 +27,11 @@ def made(config, **about):
 def given(encoder):
     draws = np.random.default_rng(0)
     rows, bands = (ROWS, encoder.input_shape[0])
+    x_px = np.arange(33) - 16
+    profile = np.exp(-(x_px**2 + 2 * x_px[:, None] ** 2) / draws.uniform(8, 90, (rows, 1, 1, 1)))
+    brightness = 10 ** draws.uniform(-1.5, 0.5, (rows, bands, 1, 1))
     known = {
-        "flux": draws.normal(0.05, 0.02, (rows, *encoder.input_shape)),
+        "flux": brightness * profile + draws.normal(0, 0.02, (rows, bands, 33, 33)),
         "ebv_mag": np.array([0.0, 0.1, 0.02, np.nan, 0.3]),
         "psf_fwhm_arcsec": draws.uniform(1.0, 1.6, (rows, bands)),
         "noise": draws.uniform(0.01, 0.03, (rows, bands)),
