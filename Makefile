@@ -2,6 +2,7 @@
 # make real    the whole path on real galaxies, see SSL_PHOTOZ_DATA below
 # make compare the older systems beside frozen embeddings, one table; within the hour
 # make test    every test; make lint: ruff and mypy
+# make rail    the stages for RAIL, tested beside it in an environment of their own
 # Needs python >= 3.11 and make; everything else goes into .venv, once.
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ WORKERS ?= 2
 SSL_PHOTOZ_DATA ?= $(abspath ../shared/data)
 export SSL_PHOTOZ_DATA
 
-.PHONY: help env demo real compare test lint constraints clean
+.PHONY: help env demo real compare test rail lint constraints clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -60,6 +61,14 @@ compare: $(INSTALLED)
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
 
+# RAIL wants much that nothing else here does, so it has an environment of its own.
+rail: $(INSTALLED)
+	@test -x $(VENV)-rail/bin/ceci || { \
+	  $(BIN)/python -m venv $(VENV)-rail; \
+	  $(VENV)-rail/bin/python -m pip install --disable-pip-version-check --quiet \
+	    --constraint constraints.txt --editable . ./integrations/rail pytest; }
+	@OMP_NUM_THREADS=1 $(VENV)-rail/bin/python -m pytest -q integrations/rail
+
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -75,4 +84,4 @@ constraints: $(INSTALLED)
 
 # Runs are kept: delete runs/ by hand.
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-rail build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
