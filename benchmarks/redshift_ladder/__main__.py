@@ -27,6 +27,12 @@ from benchmarks.redshift_ladder.run import DONE, end_with_parent, run_job
 from ssl_photoz import cli
 from ssl_photoz.core.artefact import atomic_path, read_json, write_json
 
+HOW_LONG = {
+    "pretrain": "encoders pretrained for {} epochs",
+    "align": "with labels for {} more",
+    "supervise": "networks trained for {} at most",
+}
+
 
 def main(arguments: list[str]) -> None:
     """Run a size of the ladder and write what came of it."""
@@ -41,15 +47,15 @@ def main(arguments: list[str]) -> None:
             run_all(size, jobs)
     finally:
         minutes = spent(size.out / "seconds.json", time.perf_counter() - started) / 60
-    epochs = {
+    trained = {
         verb: size.defaults[verb].get("epochs", cli.default_of(verb, "epochs"))
         for verb in TRAININGS
+        if any(job.verb == verb for job in jobs)
     }
+    said = "".join(f", {HOW_LONG[verb].format(epochs)}" for verb, epochs in trained.items())
     note = (
-        f"{size.name}: encoders pretrained for {epochs['pretrain']} epochs, with labels for "
-        f"{epochs['align']} more, networks trained for {epochs['supervise']} at most; "
-        f"{minutes:.0f} minutes on {os.cpu_count()} cores, {platform.machine()}, "
-        f"{datetime.date.today()}"
+        f"{size.name}{said}; {minutes:.0f} minutes on {os.cpu_count()} cores, "
+        f"{platform.machine()}, {datetime.date.today()}"
     )
     results = scored.read_results(jobs)
     results_folder = Path(given.get("results", HERE / "results"))
