@@ -1,0 +1,51 @@
+import h5py
+import numpy as np
+import pytest
+
+from ssl_photoz.encoders.artefact import save_encoder
+from ssl_photoz.encoders.encoder import fresh_encoder
+from ssl_photoz.encoders.settings import EncoderConfig
+
+ROWS = 240
+SPLIT = {"seed": 3, "nside": 32, "fractions": [0.7, 0.1, 0.2]}
+
+
+def write_cutouts(path):
+    """Cutouts of ROWS galaxies on some square degrees, of which a few cannot be embedded."""
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        images = rng.normal(0, 0.01, (ROWS, 3, 36, 36)).astype("f4")
+        images[5, 1, 3, 3] = np.nan
+        images[16:24] = 0
+        file["images"] = images
+        file["TARGETID"] = np.arange(ROWS) + 2**62
+        file["RA"] = np.r_[rng.uniform(150, 170, ROWS - 2), 500, np.nan]
+        file["DEC"] = np.r_[rng.uniform(-10, 10, ROWS - 1), np.nan]
+        file["Z"] = np.where(rng.random(ROWS) < 0.3, np.nan, rng.uniform(0.01, 0.5, ROWS))
+        file["PSFSIZE"] = np.ones((ROWS, 3), "f4")
+        file["survey"] = [f"s{n % 3}" for n in range(ROWS)]
+    return path
+
+
+def write_encoder(folder, *, seed=0):
+    """An encoder that has learnt nothing."""
+    made = fresh_encoder(
+        EncoderConfig(crop_px=34, softening=1.0),
+        bands=["g", "r", "z"],
+        pixscale_arcsec=0.262,
+        calibrated=True,
+        noise=[0.01] * 3,
+        seed=seed,
+    )
+    save_encoder(folder, made, config={}, parents={}, split=SPLIT, steps=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cutouts(tmp_path_factory):
+    return write_cutouts(tmp_path_factory.mktemp("data") / "cutouts.h5")
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory):
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
