@@ -50,6 +50,11 @@ class Cell(NamedTuple):
         return f"Norder={self.order}/Dir={directory}/Npix={self.pixel}"
 
     @property
+    def word(self) -> str:
+        """Name without slashes: HATS takes ``Norder=3/Dir=0/Npix=12`` anywhere for a tile."""
+        return f"Norder={self.order}_Npix={self.pixel}"
+
+    @property
     def path(self) -> str:
         """Path of its file in a catalogue."""
         return f"{DATASET}/{self.name}.parquet"

@@ -56,7 +56,8 @@ def run_tiles(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> list[F
             record_failure(work.out, outcome)
             failed.append(outcome)
             if outcome.full_disk:
-                raise OSError(f"tile {outcome.name}: {outcome.message}")
+                full = f"tile {outcome.name}: {os.strerror(outcome.full_disk)}"
+                raise OSError(outcome.full_disk, full, str(work.out))
     return failed
 
 
@@ -127,7 +128,7 @@ def _dask(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> Iterator[D
         for suspect in suspects:
             for tile, outcome in _drained(client, work, [suspect], config):
                 yield outcome or Failed(
-                    tile.name,
+                    tile.cell,
                     "KilledWorker",
                     f"it took down {config.deaths + 1} workers, then {config.deaths + 1} more when "
                     f"it ran alone: out of memory, most likely",

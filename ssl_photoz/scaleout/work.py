@@ -89,31 +89,36 @@ class Failed:
     """A tile that is not.
 
     Attributes:
-        name: Its name.
+        cell: Its cell of the sky.
         error: Kind of error.
         message: What it says.
         trace: Where it was raised; empty where a user can act on the message.
-        full_disk: Whether there is no space left, which ends the run.
+        full_disk: Number of the error if there is no space left, which ends the run; else 0.
         host: Machine on which it happened.
     """
 
-    name: str
+    cell: Cell
     error: str
     message: str
     trace: str = ""
-    full_disk: bool = False
+    full_disk: int = 0
     host: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the tile."""
+        return self.cell.name
 
     @classmethod
     def of(cls, tile: Tile, error: BaseException) -> Failed:
         """What an error says of a tile."""
         plain = isinstance(error, SslPhotozError)
         return cls(
-            tile.name,
+            tile.cell,
             type(error).__name__,
             str(error),
             "" if plain else "".join(traceback.format_exception(error)),
-            isinstance(error, OSError) and error.errno in FULL,
+            error.errno if isinstance(error, OSError) and error.errno in FULL else 0,
             socket.gethostname(),
         )
 
@@ -143,7 +148,7 @@ class Work:
             return Done(tile.name, 0.0)
         started = time.monotonic()
         write_tile(self.out, tile.cell, self.parts(tile, place))
-        failure_path(self.out, tile.name).unlink(missing_ok=True)
+        failure_path(self.out, tile.cell).unlink(missing_ok=True)
         return Done(tile.name, time.monotonic() - started)
 
     def parts(self, tile: Tile, place: int) -> Iterator[Part]:
@@ -213,7 +218,7 @@ def _tables(
 
 def empty_path(out: Path, cell: Cell) -> Path:
     """Path of the account of a tile without rows."""
-    return out / EMPTY / f"{cell.name}.parquet"
+    return out / EMPTY / f"{cell.word}.parquet"
 
 
 def finished_path(out: Path, tile: Tile) -> Path | None:
@@ -230,16 +235,16 @@ def tile_facts(path: Path) -> dict[str, Any]:
     return found
 
 
-def failure_path(out: Path, name: str) -> Path:
+def failure_path(out: Path, cell: Cell) -> Path:
     """File in which the failure of a tile is recorded."""
-    return out / FAILED / f"{name}.json"
+    return out / FAILED / f"{cell.word}.json"
 
 
 def record_failure(out: Path, failed: Failed) -> None:
     """Record that a tile failed; on a full disk it is only printed."""
     print(f"tile {failed.name} failed: {failed.error}: {failed.message}")
     try:
-        artefact.write_json(failure_path(out, failed.name), asdict(failed))
+        artefact.write_json(failure_path(out, failed.cell), {"name": failed.name, **asdict(failed)})
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -1,5 +1,6 @@
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from ssl_photoz.encoders.artefact import save_encoder
@@ -19,8 +20,10 @@ def write_cutouts(path):
         images[16:24] = 0
         file["images"] = images
         file["TARGETID"] = np.arange(ROWS) + 2**62
-        file["RA"] = np.r_[rng.uniform(150, 170, ROWS - 2), 500, np.nan]
-        file["DEC"] = np.r_[rng.uniform(-10, 10, ROWS - 1), np.nan]
+        ra, dec = rng.uniform(150, 170, ROWS), rng.uniform(-10, 10, ROWS)
+        ra[16:24], dec[16:24] = 300, 40  # a tile with nothing in it that can be used
+        ra[-2:], dec[-1] = (500, np.nan), np.nan
+        file["RA"], file["DEC"] = ra, dec
         file["Z"] = np.where(rng.random(ROWS) < 0.3, np.nan, rng.uniform(0.01, 0.5, ROWS))
         file["PSFSIZE"] = np.ones((ROWS, 3), "f4")
         file["survey"] = [f"s{n % 3}" for n in range(ROWS)]
@@ -41,6 +44,19 @@ def write_encoder(folder, *, seed=0):
     return folder
 
 
+def require_identical(made, expected):
+    assert made.card["shards"].keys() == expected.card["shards"].keys()
+    for name in expected.columns:
+        np.testing.assert_array_equal(made.column(name), expected.column(name), name)
+    rejects = [pq.read_table(one.folder / "rejects.parquet") for one in (made, expected)]
+    assert rejects[0].equals(rejects[1])
+    for fact in ("rows_in", "rows_written", "rows_rejected", "encoder", "split"):
+        assert made.card[fact] == expected.card[fact]
+    from hats.io.validation import is_valid_catalog
+
+    assert is_valid_catalog(made.folder, strict=True)
+
+
 @pytest.fixture(scope="session")
 def cutouts(tmp_path_factory):
     return write_cutouts(tmp_path_factory.mktemp("data") / "cutouts.h5")
@@ -49,3 +65,11 @@ def cutouts(tmp_path_factory):
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory):
     return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiled(cutouts, encoder, tmp_path_factory):
+    """The same tiles, made undisturbed."""
+    from tests.scaleout.faulty import run
+
+    return run(cutouts, encoder, tmp_path_factory.mktemp("tiled"))
