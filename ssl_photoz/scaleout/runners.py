@@ -7,6 +7,7 @@ scheduler, so that any run goes on where another ended.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from ssl_photoz.scaleout.work import Done, Failed, Work, attempt, record_failure
 if TYPE_CHECKING:
     from distributed import Client
 
+PATIENCE = "30s"  # for a scheduler to answer
 JOB_ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 
 
@@ -182,7 +184,7 @@ def _client(config: RunnerConfig, *, most: int) -> Iterator[Client]:
         raise ConfigError(MISSING) from None
     if config.scheduler is not None:
         try:
-            client = Client(config.scheduler, timeout="30s")
+            client = Client(config.scheduler, timeout=PATIENCE)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no Dask scheduler answers at runner.scheduler={config.scheduler} ({error})"
@@ -207,14 +209,17 @@ def _cluster(config: RunnerConfig, most: int) -> Any:  # noqa: ANN401 - distribu
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(config.workers or gpus or cores or 1, max(most, 1))
     threads = max((cores or 1) // workers, 1)
-    return LocalCluster(
+    cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
         resources={"GPU": 1} if config.gpu else None,
         env={"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"},
+        silence_logs=logging.ERROR,
     )
+    cluster.adapt(minimum=workers, maximum=workers)  # one that lost the scheduler is replaced
+    return cluster
 
 
 def _job_cluster(path: Path) -> Any:  # noqa: ANN401 - dask_jobqueue has no types
@@ -233,7 +238,7 @@ def _job_cluster(path: Path) -> Any:  # noqa: ANN401 - dask_jobqueue has no type
             f"(how many), got {said.get('cluster')!r} and {said.get('jobs')!r}"
         )
     cluster = kind(**said.get("options", {}))
-    cluster.scale(jobs=said["jobs"])
+    cluster.adapt(minimum_jobs=said["jobs"], maximum_jobs=said["jobs"])  # jobs that end, too
     return cluster
 
 

@@ -45,5 +45,7 @@ def run(cutouts, encoder, out, **changes):
 
 
 if __name__ == "__main__":
-    work.EmbedTiles = sys.modules["tests.scaleout.faulty"].FaultyTiles
+    from tests.scaleout import faulty
+
+    work.EmbedTiles = faulty.FaultyTiles  # as workers know it
     run(*sys.argv[1:4], runner=RunnerConfig(kind="dask", workers=2))
