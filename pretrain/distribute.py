@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError, DataError
@@ -19,14 +19,36 @@ if TYPE_CHECKING:
 
 PATHS = ("data", "using", "mask")
 MOST_NAMED = 5
+NEEDED = {
+    "embed": "the folder of an encoder",
+    "predict": "the folder of probe",
+    "density": "the folder of probe density=true",
+}
+
+
+class EmbedOptions(NamedTuple):
+    """How cutouts are embedded."""
+
+    mask: Path | None
+    readout: ReadOutConfig
+    batch_size: int
+    thumbnails: bool
+
+
+class Made(NamedTuple):
+    """What is done to tiles, with which settings, and the checksums of what it is done with."""
+
+    task: Work
+    config: dict[str, Any]
+    parents: dict[str, str]
 
 
 def distribute(
-    work: Literal["embed", "predict", "density"],
+    work: Literal["embed", "predict", "density", "convert"],
     data: PathLike,
-    using: PathLike,
     out: PathLike,
     *,
+    using: PathLike | None = None,
     mask: PathLike | None = None,
     readout: ReadOutConfig = ReadOutConfig(),
     batch_size: int = 256,
@@ -38,10 +60,10 @@ def distribute(
 ) -> Embeddings | Path:
     """Embed or predict tile by tile, on one machine or many; the output is a HATS catalogue.
 
-        ssl-photoz distribute embed data=cutouts using=runs/encoder out=E runner.kind=dask
+        ssl-photoz distribute embed data=cutouts.h5 using=runs/encoder out=E runner.kind=dask
         ssl-photoz distribute predict data=E using=runs/probe out=photoz runner.kind=dask
-        srun ssl-photoz distribute embed data=cutouts using=runs/encoder out=E runner.kind=ranks
-        ssl-photoz distribute embed data=cutouts using=runs/encoder out=E runner.kind=none
+        srun ssl-photoz distribute embed data=cutouts.h5 using=runs/encoder out=E runner.kind=ranks
+        ssl-photoz distribute embed data=cutouts.h5 using=runs/encoder out=E runner.kind=none
 
     Each tile is written whole or not at all; one that fails is named, in failed/ of the output, and
     the others go on. The same command makes those that are missing. Processes of runner.kind=ranks
@@ -49,16 +71,18 @@ def distribute(
     themselves.
 
     Args:
-        work: What is done: embed cutouts; predict redshifts, or densities of them, of embeddings.
-        data: Cutouts, a file or folder of any format; or embeddings that embed has made here.
-        using: Encoder folder; probe folder; folder of probe density=true.
-        out: Folder to write: a HATS catalogue, that of embed is an embeddings folder too.
+        work: What is done: embed cutouts, or convert them, which copies them; predict redshifts,
+            or their density, of embeddings.
+        data: Cutouts, a file or folder of any format; or embeddings that this verb has made.
+        out: Folder to write: a HATS catalogue, and that of embed is an embeddings folder too.
+        using: Encoder folder to embed with; probe folder to predict with; for a density, the
+            folder of probe density=true.
         mask: Mask of the cutouts; rows that it rejects get no embedding.
         readout: What is read from the network.
         batch_size: Cutouts per pass through the encoder.
         thumbnails: Whether to keep a small colour picture of each galaxy.
         which: Probe of the folder, to predict with.
-        tiles: Size of the tiles of embed.
+        tiles: Size of the tiles that cutouts are divided into.
         runner: What runs the tiles.
         holes: Whether tiles that failed are left out of the catalogue, which then says so, or are
             a reason to make none.
@@ -79,24 +103,26 @@ def distribute(
     from ssl_photoz.scaleout.hats import require_hats
     from ssl_photoz.scaleout.runners import run_tiles, share_of_rank
 
-    data, using, out = Path(data).absolute(), Path(using).absolute(), Path(out).absolute()
-    mask = None if mask is None else Path(mask).absolute()
+    data, out = Path(data).absolute(), Path(out).absolute()
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
     if mask is not None and work != "embed":
-        raise ConfigError("a mask is of cutouts: give it with work=embed")
+        raise ConfigError("a mask says which cutouts get no embedding: give it with work=embed")
     require_hats()
     if runner.kind == "ranks":
         share_of_rank(os.environ)
-    config: dict[str, Any] = {"work": work, "data": data, "using": using}
-    if work == "embed":
-        config |= {"mask": mask, "readout": readout, "batch_size": batch_size}
-        config |= {"thumbnails": thumbnails, "tiles": tiles}
-        options = (readout, batch_size, thumbnails)
-        task, parents = _embedding(data, using, out, mask, *options)
+    if work == "convert":
+        task, config, parents = _conversion(data, out, tiles)
+    elif using is None:
+        raise ConfigError(f"work={work} needs using=: {NEEDED[work]}")
+    elif work == "embed":
+        options = EmbedOptions(
+            None if mask is None else Path(mask).absolute(), readout, batch_size, thumbnails
+        )
+        task, config, parents = _embedding(data, out, Path(using).absolute(), options, tiles)
     else:
-        config |= {"which": which} if work == "predict" else {}
-        task, parents = _prediction(work, data, using, out, which)
+        task, config, parents = _prediction(work, data, out, Path(using).absolute(), which)
+    config |= {"work": work, "data": data}
     made: dict[str, Any] = {"config": config, "parents": parents}
     with artefact.claimed(out, shared=runner.kind == "ranks"):
         _open_again(out, task.KIND, **made)
@@ -111,34 +137,34 @@ def distribute(
             print("this process has made its share of the tiles; runner.kind=none finishes them")
             return out
         card = finish_run(task, plan, leave_holes=holes == "leave", **made)
-    rows = card.get("rows_written", card.get("rows"))
-    print(f"{plan.rows} rows in {len(plan.tiles)} tiles in, {rows} rows written -> {out}")
+    print(
+        f"{plan.rows} rows in, {len(plan.tiles)} tiles, {card['rows_written']} rows written, "
+        f"{card['rows_rejected']} rejected -> {out}"
+    )
     return _opened(out, work)
 
 
 def _embedding(
-    data: Path,
-    encoder: Path,
-    out: Path,
-    mask: Path | None,
-    readout: ReadOutConfig,
-    batch_size: int,
-    thumbnails: bool,
-) -> tuple[Work, dict[str, str]]:
-    """Work on cutouts, and what it is made from."""
+    data: Path, out: Path, encoder: Path, options: EmbedOptions, tiles: TilesConfig
+) -> Made:
     from ssl_photoz.cutouts.mask import cutout_parents
     from ssl_photoz.scaleout.work import EmbedTiles
 
     artefact.read_card(encoder, "encoder")
     sha256 = artefact.sha256_of(encoder)
-    parents = {"encoder": sha256, **cutout_parents(data, mask)}
-    return EmbedTiles(out, data, encoder, sha256, mask, readout, batch_size, thumbnails), parents
+    config = {"using": encoder, **options._asdict(), "tiles": tiles}
+    parents = {"encoder": sha256, **cutout_parents(data, options.mask)}
+    return Made(EmbedTiles(out, data, encoder, sha256, *options), config, parents)
 
 
-def _prediction(
-    work: str, data: Path, using: Path, out: Path, which: str
-) -> tuple[Work, dict[str, str]]:
-    """Work on embeddings, and what it is made from."""
+def _conversion(data: Path, out: Path, tiles: TilesConfig) -> Made:
+    from ssl_photoz.cutouts.mask import cutout_parents
+    from ssl_photoz.scaleout.work import ConvertTiles
+
+    return Made(ConvertTiles(out, data), {"tiles": tiles}, cutout_parents(data, None))
+
+
+def _prediction(work: str, data: Path, out: Path, using: Path, which: str) -> Made:
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.photoz.artefact import check_belongs, load_probe
     from ssl_photoz.photoz.density_table import load_calibrated
@@ -150,19 +176,18 @@ def _prediction(
     if work == "predict":
         card, _ = load_probe(using, which)
         check_belongs(using, card, store)
-        return PredictTiles(*given, which), parents
+        return Made(PredictTiles(*given, which), {"using": using, "which": which}, parents)
     load_calibrated(using)
     check_belongs(using, artefact.read_card(using, "densities"), store)
-    return DensityTiles(*given), parents
+    return Made(DensityTiles(*given), {"using": using}, parents)
 
 
 def _plan(task: Work, tiles: TilesConfig) -> Plan:
     """The tiles of a run; an encoder that fits none of the cutouts is refused."""
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.scaleout.tiles import plan_cutouts, plan_embeddings
-    from ssl_photoz.scaleout.work import EmbedTiles
 
-    if not isinstance(task, EmbedTiles):
+    if task.KIND == "predictions":
         return plan_embeddings(Embeddings.open(task.data))
     plan = plan_cutouts(task.data, task.out, tiles)
     with suppress(DataError):  # a damaged tile is refused when its turn comes

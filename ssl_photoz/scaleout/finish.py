@@ -62,7 +62,10 @@ def finish_run(
         return finish_shards(work.out, shards, facts, rows_in=rows, others=plan.unplaced, **given)
     names = [cell.path for cell in cells]
     rows = sum(pq.read_metadata(work.out / name).num_rows for name in names)
-    return artefact.write_card(work.out, work.KIND, rows=rows, tiles=names, **given, **facts)
+    rejected = sum(len(read_account(path)[1]) for path in there.values()) + len(plan.unplaced)
+    facts |= {"rows_in": plan.rows, "rows_written": rows, "rows_rejected": rejected}
+    facts |= {"tiles": names}
+    return artefact.write_card(work.out, work.KIND, **given, **facts)
 
 
 def _facts(work: Work, there: Mapping[Tile, Path]) -> dict[str, Any]:

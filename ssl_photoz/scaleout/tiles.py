@@ -120,7 +120,7 @@ def plan_cutouts(data: Path, out: Path, config: TilesConfig) -> Plan:
         for source in found:
             cell = cell_of(source)
             assert cell is not None
-            rows = sum(pq.read_metadata(data / path).num_rows for path in found[source])
+            rows = sum(_rows_of(data / path) for path in found[source])
             if rows:
                 tiles.append(Tile(cell, rows, first, source))
             first += rows
@@ -129,6 +129,17 @@ def plan_cutouts(data: Path, out: Path, config: TilesConfig) -> Plan:
         plan = _divided(data, out, config)
     _write_plan(out, plan)
     return plan
+
+
+def _rows_of(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path} cannot be read: damaged or truncated ({detail}); copy it again, or take it "
+            f"out of the catalogue"
+        ) from None
 
 
 def _divided(data: Path, out: Path, config: TilesConfig) -> Plan:

@@ -31,7 +31,8 @@ from ssl_photoz.core.types import Array
 from ssl_photoz.cutouts.examined import examined
 from ssl_photoz.cutouts.extinction import typical_ebv
 from ssl_photoz.cutouts.mask import masked_rows
-from ssl_photoz.cutouts.quality import has_position, row_reasons, usable_labels
+from ssl_photoz.cutouts.parquet_out import cutout_table, parquet_columns, row_groups
+from ssl_photoz.cutouts.quality import BAD_POSITION, has_position, row_reasons, usable_labels
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.embeddings.embed import as_encoder_takes, card_facts, embed_stream
@@ -248,6 +249,48 @@ def record_failure(out: Path, failed: Failed) -> None:
     except OSError as error:
         if error.errno not in FULL:
             raise
+
+
+@dataclass(frozen=True)
+class ConvertTiles(Work):
+    """Copy the cutouts of each tile; a row without a position on the sky has no place."""
+
+    KIND: ClassVar[str] = "cutouts"
+
+    def parts(self, tile: Tile, place: int) -> Iterator[Part]:
+        """See `Work.parts`."""
+        with open_tile(self.data, self.out, tile) as found:
+            cutouts = found.cutouts
+            columns, _ = parquet_columns(cutouts)
+            rows, index, unplaced = _along_the_sky(cutouts, found.rows)
+            ids = cutouts.column("id")
+            reasons = dict.fromkeys(rows[index < 0].tolist(), BAD_POSITION)
+            reasons |= dict.fromkeys(unplaced, NO_POSITION)
+            rejects = [
+                Reject(row + found.shift, str(ids[row]), why) for row, why in reasons.items()
+            ]
+            yield Part(None, rejects, {"simulated": cutouts.source.simulated})
+            rows, index, first = rows[index >= 0], index[index >= 0], 0
+            for some in row_groups(cutouts, rows, cutouts.source.size_px):
+                table = cutout_table(cutouts, columns, some, cutouts.source.size_px)
+                place_on_sky = pa.array(index[first : first + len(some)])
+                first += len(some)
+                yield Part(table.add_column(0, INDEX, place_on_sky), [])
+
+    def card_facts(self, tile: Tile) -> dict[str, Any]:
+        """See `Work.card_facts`."""
+        with open_tile(self.data, self.out, tile) as found:
+            source = found.cutouts.source
+            return {
+                "bands": list(source.bands),
+                "pixscale_arcsec": source.pixscale_arcsec,
+                "calibrated": source.calibrated,
+                "simulated": source.simulated,
+                "size_px": source.size_px,
+                "dtype": source.dtype,
+                "read_as": source.read_as,
+                "left_out": parquet_columns(found.cutouts)[1],
+            }
 
 
 class _Prepared(NamedTuple):

@@ -24,7 +24,8 @@ def write_cutouts(path):
         ra[16:24], dec[16:24] = 300, 40  # a tile with nothing in it that can be used
         ra[-2:], dec[-1] = (500, np.nan), np.nan
         file["RA"], file["DEC"] = ra, dec
-        file["Z"] = np.where(rng.random(ROWS) < 0.3, np.nan, rng.uniform(0.01, 0.5, ROWS))
+        z = np.where(rng.random(ROWS) < 0.3, np.nan, rng.uniform(0.01, 0.5, ROWS))
+        file["Z"] = z.astype("f4")
         file["PSFSIZE"] = np.ones((ROWS, 3), "f4")
         file["survey"] = [f"s{n % 3}" for n in range(ROWS)]
     return path

@@ -41,7 +41,7 @@ class FaultyTiles(work.EmbedTiles):
 
 def run(cutouts, encoder, out, **changes):
     given = {"readout": READOUT, "batch_size": 16, "tiles": SMALL, **changes}
-    return distribute("embed", cutouts, encoder, out, **given)
+    return distribute("embed", cutouts, out, using=encoder, **given)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,14 +12,15 @@ pytest.importorskip("hats", reason="hats is not installed")
 
 from hats.io.validation import is_valid_catalog
 
-from ssl_photoz import embed
+from ssl_photoz import distribute, embed
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
+from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.scaleout import runners
 from ssl_photoz.scaleout.settings import RunnerConfig, TilesConfig
 from ssl_photoz.scaleout.work import EmbedTiles
 from tests.scaleout.conftest import ROWS, require_identical, write_encoder
-from tests.scaleout.faulty import READOUT
+from tests.scaleout.faulty import READOUT, SMALL
 from tests.scaleout.faulty import run as embed_tiles
 
 
@@ -254,3 +256,64 @@ def test_two_runs_into_one_folder_are_refused(cutouts, encoder, tmp_path, shared
     finally:
         done.set()
         other.join()
+
+
+@pytest.fixture(scope="module")
+def converted(cutouts, tmp_path_factory):
+    return distribute("convert", cutouts, tmp_path_factory.mktemp("hats"), tiles=SMALL)
+
+
+def test_cutouts_in_tiles_are_read_as_any_cutouts(converted, cutouts):
+    assert is_valid_catalog(converted, strict=True)
+    card = artefact.read_card(converted, "cutouts")
+    assert (card["rows_in"], card["rows_rejected"]) == (ROWS, 2)
+    before, after = Cutouts.open(cutouts), Cutouts.open(converted)
+    assert after.source.recognised.endswith("tiles with `image`")
+    placed = before.id[:-2]
+    order = np.argsort(after.id)
+    np.testing.assert_array_equal(after.id[order], placed)
+    np.testing.assert_array_equal(after[:][order], before[:-2])
+    for name in ("ra", "dec", "z", "psfsize", "survey"):
+        np.testing.assert_array_equal(after.column(name)[order], before.column(name)[:-2], name)
+    assert after.source.bands == before.source.bands
+
+
+def test_tiles_of_a_catalogue_are_embedded_as_they_are(converted, tiled, encoder, tmp_path):
+    made = embed_tiles(converted, encoder, tmp_path)
+    assert made.card["shards"].keys() == tiled.card["shards"].keys()
+    for name in ("id", "ra", "dec", "z", "split", "embedding", "aperture", "thumbnail"):
+        np.testing.assert_array_equal(made.column(name), tiled.column(name), name)
+    cutouts = Cutouts.open(converted)
+    np.testing.assert_array_equal(made.column("id"), cutouts.id[made.column("row")])
+    assert made.card.rows_in == len(cutouts)
+    divided = embed_tiles(
+        *(converted, encoder, tmp_path / "divided"),
+        tiles=TilesConfig(most_rows=50, as_they_are=False),
+    )
+    assert len(divided.shards) < len(made.shards)
+    np.testing.assert_array_equal(np.sort(divided.column("row")), np.sort(made.column("row")))
+
+
+def test_a_truncated_tile_of_the_input_is_named_before_any_work(converted, encoder, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(converted, data)
+    bad = sorted(data.glob("dataset/*/*/*.parquet"))[3]
+    bad.write_bytes(bad.read_bytes()[:-50])
+    with pytest.raises(DataError, match=rf"{bad.stem}.parquet cannot be read: damaged"):
+        embed_tiles(data, encoder, tmp_path / "out")
+
+
+def test_a_tile_of_the_input_with_damaged_pixels_is_named_and_costs_nothing_else(
+    converted, encoder, tmp_path
+):
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(converted, data)
+    bad = sorted(data.glob("dataset/*/*/*.parquet"))[3]
+    content = bytearray(bad.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1000] = bytes(1000)
+    bad.write_bytes(content)
+    with pytest.raises(DataError, match=rf"1 of \d+ tiles failed: \S+{bad.stem} \(DataError"):
+        embed_tiles(data, encoder, out)
+    assert not (out / bad.relative_to(data)).exists()
+    assert len(list(out.glob("failed/*.json"))) == 1

@@ -55,7 +55,7 @@ def test_redshifts_of_tiles_are_those_of_the_plain_command(stores, probed, tmp_p
     expected = pq.read_table(
         predict(probed, tmp_path / "plain.parquet", embeddings=plain, which="knn", rows="all")
     ).sort_by("id")
-    out = distribute("predict", tiles.folder, probed.folder, tmp_path / "out", which="knn")
+    out = distribute("predict", tiles.folder, tmp_path / "out", using=probed.folder, which="knn")
     found = rows_of(out)
     for name in ("id", "ra", "dec", "z_phot", "z_lo", "z_hi"):
         np.testing.assert_allclose(
@@ -66,14 +66,14 @@ def test_redshifts_of_tiles_are_those_of_the_plain_command(stores, probed, tmp_p
     assert set(found["simulated"].to_pylist()) == {True}
     assert is_valid_catalog(out, strict=True)
     card = json.loads((out / "card.json").read_text())
-    assert (card["kind"], card["work"], card["rows"]) == ("predictions", "predict", 600)
+    assert (card["kind"], card["work"], card["rows_written"]) == ("predictions", "predict", 600)
     assert card["simulated"] is True
     assert sorted(card["tiles"]) == sorted(tiles.card.shards)
 
 
 def test_densities_of_tiles_are_those_of_the_fitted_probe(stores, dense, tmp_path):
     plain, tiles = stores
-    out = distribute("density", tiles.folder, dense.folder, tmp_path / "out")
+    out = distribute("density", tiles.folder, tmp_path / "out", using=dense.folder)
     found, every = rows_of(out), np.ones(len(plain), bool)
     parts = density_parts(load_calibrated(dense.folder), plain, every, features="embedding")
     columns, density = next(iter(parts))
@@ -106,20 +106,22 @@ def test_what_does_not_belong_together_is_refused_before_any_work(
     plain, tiles = stores
     run = partial(distribute, out=tmp_path / "out")
     with pytest.raises(MismatchError, match="has no tiles"):
-        run("predict", plain.folder, probed.folder, which="knn")
+        run("predict", plain.folder, using=probed.folder, which="knn")
     other = write_hats_embeddings(tmp_path / "other", *survey(50), encoder="f")
     with pytest.raises(MismatchError, match="fitted to embeddings of encoder"):
-        run("predict", other.folder, probed.folder, which="knn")
+        run("predict", other.folder, using=probed.folder, which="knn")
     with pytest.raises(ArtefactError, match="holds no probe 'svr'"):
-        run("predict", tiles.folder, probed.folder, which="svr")
-    with pytest.raises(ConfigError, match="a mask is of cutouts"):
-        run("predict", tiles.folder, probed.folder, mask=tmp_path)
+        run("predict", tiles.folder, using=probed.folder, which="svr")
+    with pytest.raises(ConfigError, match="a mask says which cutouts"):
+        run("predict", tiles.folder, using=probed.folder, mask=tmp_path)
+    with pytest.raises(ConfigError, match="needs using=: the folder of probe"):
+        run("predict", tiles.folder)
     probe_file = dense.folder / PROBE
     kept = probe_file.read_bytes()
     probe_file.unlink()
     try:
         with pytest.raises(ArtefactError, match="run probe density=true again"):
-            run("density", tiles.folder, dense.folder)
+            run("density", tiles.folder, using=dense.folder)
     finally:
         probe_file.write_bytes(kept)
     assert not list((tmp_path / "out").rglob("Npix*"))
