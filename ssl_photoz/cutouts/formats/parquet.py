@@ -1,4 +1,4 @@
-"""Parquet: HATS catalogues such as release 1.5 of the Multimodal Universe; folders of files; one file.
+"""Parquet: HATS, such as release 1.5 of the Multimodal Universe; folders of files; one file.
 
 ``image`` is ``struct<band, flux, psf_fwhm, scale>``, each a list with one entry per band, and
 ``flux`` nested lists (band, side, side). HATS keeps a file per cell of the sky; margin catalogues
