@@ -208,14 +208,14 @@ def _cluster(config: RunnerConfig, most: int) -> Any:  # noqa: ANN401 - distribu
     gpus = _gpus()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(config.workers or gpus or cores or 1, max(most, 1))
-    threads = max((cores or 1) // workers, 1)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max((cores or 1) // workers, 1))
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
         resources={"GPU": 1} if config.gpu else None,
-        env={"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"},
+        env={"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"},
         silence_logs=logging.ERROR,
     )
     cluster.adapt(minimum=workers, maximum=workers)  # one that lost the scheduler is replaced
