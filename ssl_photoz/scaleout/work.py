@@ -47,6 +47,7 @@ from ssl_photoz.embeddings.store import (
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.settings import ReadOutConfig
+from ssl_photoz.nearby.search_files import load_search
 from ssl_photoz.photoz.artefact import load_probe, predict_rows
 from ssl_photoz.photoz.density_table import density_parts, density_rows, load_calibrated
 from ssl_photoz.scaleout.hats import INDEX, Cell, spatial_index
@@ -507,6 +508,21 @@ class DensityTiles(_OnEmbeddings):
             columns = {**columns, **{name: values[some] for name, values in known.items()}}
             first += len(density)
             yield density_rows(columns, density, simulated=simulated)
+
+
+@dataclass(frozen=True)
+class DwarfTiles(_OnEmbeddings):
+    """Score every galaxy of a tile as a nearby dwarf, by a search that `dwarfs` has fitted."""
+
+    WORK: ClassVar[str] = "dwarfs"
+
+    def tables(self, shard: EmbeddingsShard) -> Iterator[pa.Table]:
+        """``score`` and probabilities."""
+        place = {name: shard.column(name) for name in ("id", "ra", "dec")}
+        columns = {**place, **known_columns(shard), **load_search(self.using).columns(shard)}
+        used = artefact.read_card(self.using, "dwarfs")
+        columns["simulated"] = np.full(len(shard), used.simulated or shard.card.simulated)
+        yield pa.table({name: to_arrow(name, values) for name, values in columns.items()})
 
 
 def known_columns(shard: EmbeddingsShard) -> dict[str, Array]:
