@@ -38,6 +38,7 @@ from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.embeddings.embed import as_encoder_takes, card_facts, embed_stream
 from ssl_photoz.embeddings.store import (
     ACCOUNT,
+    EMPTY,
     Embeddings,
     EmbeddingsShard,
     Reject,
@@ -54,7 +55,7 @@ from ssl_photoz.scaleout.hats import INDEX, Cell, spatial_index
 from ssl_photoz.scaleout.tiles import NO_POSITION, Tile, open_shard, open_tile
 
 FACTS = b"ssl_photoz.tile"
-EMPTY, FAILED = "empty", "failed"
+FAILED = "failed"
 GROUP_ROWS = 8_192  # of a row group: what is in memory of a tile at once
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -193,7 +194,7 @@ def write_tile(out: Path, cell: Cell, parts: Iterator[Part]) -> None:
     tables = _tables(parts, rejects, facts)
     first = next(tables, None)
     path = empty_path(out, cell) if first is None else out / cell.path
-    first, rows = pa.table({INDEX: pa.array([], pa.int64())}) if first is None else first, 0
+    first, rows = pa.table({"row": pa.array([], pa.int64())}) if first is None else first, 0
     words = [field.name for field in first.schema if pa.types.is_string(field.type)]
     with (
         artefact.atomic_path(path) as scratch,
