@@ -16,7 +16,7 @@ FLOORS = (  # from the ground up: a room imports itself and rooms of the floors 
     ("embeddings", "training", "qa", "fetching"),
     ("photoz", "similarity", "reports"),
     ("nearby",),
-    ("explorer",),
+    ("explorer", "scaleout"),
     ("survey", "pretrain", "probe"),
     ("cli",),
     ("pipeline",),
@@ -47,6 +47,11 @@ ONLY_IN = {
     "zarr": ("cutouts.formats.zarr_group",),
     "h5py": ("cutouts", "simulator", "fetching.assembly", "explorer.unpack"),
     "jinja2": ("core.html",),
+    "hats": ("scaleout.hats",),
+    "lsdb": (),
+    "dask": ("scaleout.runners",),
+    "distributed": ("scaleout.runners",),
+    "dask_jobqueue": ("scaleout.runners",),
 }
 HEAVY = {
     *("torch", "torchvision", "lightning_fabric", "lightly", "umap", "faiss", "galsim", "numba"),
@@ -54,6 +59,7 @@ HEAVY = {
     *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp", "timm"),
     *("huggingface_hub", "httpx", "sfdmap2", "dustmaps"),
     *("fastapi", "starlette", "pydantic", "uvicorn"),
+    *("hats", "lsdb", "dask", "distributed", "dask_jobqueue"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 

@@ -33,15 +33,19 @@ def require_place(out: Path, *, folder: bool) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes from working in a folder, which is made, whatever cards are written.
+
+    Args:
+        folder: The folder.
+        shared: Whether other processes that share it may work there too: those of one run.
 
     Raises:
         ConfigError: If nothing can be written there.
         ArtefactError: If another process is at work in the folder.
     """
     require_place(folder, folder=True)
-    claim(folder)
+    claim(folder, shared=shared)
     key = folder.resolve()
     _KEPT.add(key)
     try:
@@ -55,8 +59,12 @@ _CLAIMED: dict[Path, int] = {}
 _KEPT: set[Path] = set()  # claimed beyond the card
 
 
-def claim(folder: Path) -> None:
+def claim(folder: Path, *, shared: bool = False) -> None:
     """Lock a folder for this process; where its file system knows no locks, go without.
+
+    Args:
+        folder: The folder.
+        shared: Whether others may lock it in the same way.
 
     Raises:
         ArtefactError: If another process is at work in the folder.
@@ -71,7 +79,7 @@ def claim(folder: Path) -> None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise ArtefactError(

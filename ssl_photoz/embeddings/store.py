@@ -2,7 +2,7 @@
 
 Shard ``part-00003.parquet`` holds the accepted rows of one run of cutout-file rows. What was
 rejected from that run stands in the shard's own metadata, so that one atomic rename accounts
-for every row of it.
+for every row of it. Shards may lie in folders below, as the tiles of a HATS catalogue do.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
+EMPTY = "empty"  # folder of shards without a good row, where a shard is a tile
 # How much the numbers of a block count between look-alikes, where it is not 1. Chosen by what
 # neighbours share among simulated galaxies of the training sky. PSF and noise make none alike.
 BLOCK_WEIGHTS = {"concentrations": 0.5, "textures": 0.5, "asymmetry": 0.5, "conditions": 0.0}
@@ -80,7 +83,7 @@ class EmbeddingsCard(artefact.Card):
 
     @property
     def shards(self) -> dict[str, str]:
-        """Name of each shard file that holds rows to its sha256."""
+        """Path of each shard file that holds rows, in the folder, to its sha256."""
         return dict(self["shards"])
 
     @property
@@ -149,25 +152,39 @@ def write_shard(
     Raises:
         ShapeError: If the columns differ in length.
     """
+    return write_arrow_shard(folder, number, shard_table(columns), rejects=rejects)
+
+
+def shard_table(columns: Mapping[str, Array | Sequence[bytes]]) -> pa.Table:
+    """Columns as a shard holds them; see `write_shard`.
+
+    Raises:
+        ShapeError: If the columns differ in length.
+    """
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
         raise ShapeError(f"columns of one shard must be equally long, got {lengths}")
-    table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
-    return write_arrow_shard(folder, number, table, rejects=rejects)
+    return pa.table({name: _to_arrow(values) for name, values in columns.items()})
 
 
 def write_arrow_shard(
     folder: Path, number: int, table: pa.Table, *, rejects: Sequence[Reject] = ()
 ) -> Path:
     """Write a shard from a table that has the columns of one; see `write_shard`."""
-    account = {"rows_in": table.num_rows + len(rejects), "rejects": [list(r) for r in rejects]}
-    table = table.replace_schema_metadata({ACCOUNT: json.dumps(account).encode()})
     path = folder / f"part-{number:05d}.parquet"
+    write_accounted(path, table, rejects=rejects)
+    return path
+
+
+def write_accounted(path: Path, table: pa.Table, *, rejects: Sequence[Reject] = ()) -> None:
+    """Write a table and, in its metadata, the rows that are not in it; atomically."""
+    account = {"rows_in": table.num_rows + len(rejects), "rejects": [list(r) for r in rejects]}
+    metadata = {**(table.schema.metadata or {}), ACCOUNT: json.dumps(account).encode()}
     with artefact.atomic_path(path) as scratch:
         # Numbers hardly repeat: a dictionary of them is dead weight, slow to read back.
         words = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        table = table.replace_schema_metadata(metadata)
         pq.write_table(table, scratch, compression="zstd", use_dictionary=words)
-    return path
 
 
 def read_account(shard: Path) -> tuple[int, list[Reject]]:
@@ -177,7 +194,7 @@ def read_account(shard: Path) -> tuple[int, list[Reject]]:
         ArtefactError: If the shard is damaged or was not written by `write_shard`.
     """
     try:
-        metadata = pq.read_schema(shard).metadata or {}
+        metadata = pq.read_metadata(shard).metadata or {}
         account = json.loads(metadata[ACCOUNT])
         return int(account["rows_in"]), [Reject(*r) for r in account["rejects"]]
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
@@ -215,6 +232,28 @@ def finish(
         DataError: If every row was rejected.
     """
     shards = sorted(folder.glob("part-*.parquet"))
+    return finish_shards(folder, shards, facts, rows_in=rows_in, config=config, parents=parents)
+
+
+def finish_shards(
+    folder: Path,
+    shards: Sequence[Path],
+    facts: Mapping[str, object],
+    *,
+    rows_in: int,
+    config: object,
+    parents: Mapping[str, str],
+) -> EmbeddingsCard:
+    """Do what `finish` does, for shards of any names in the folder or below it.
+
+    Args:
+        folder: The embeddings folder.
+        shards: Files of the shards, those without rows too.
+        facts: For the card.
+        rows_in: Rows of the cutout file.
+        config: Settings, for the card.
+        parents: Checksums of what they were made from.
+    """
     accounts = [read_account(shard) for shard in shards]
     rejects = [reject for _, some in accounts for reject in some]
     accounted = sum(rows for rows, _ in accounts)
@@ -234,6 +273,9 @@ def finish(
         why = rejects[0].reason if rejects else "there are none"
         raise DataError(f"not one of {rows_in} rows could be embedded (first: {why})")
     schema = pq.read_schema(filled[0])
+    names = [shard.relative_to(folder).as_posix() for shard in filled]
+    with ThreadPoolExecutor() as readers:
+        digests = list(readers.map(artefact.sha256_of, filled))
     card = artefact.write_card(
         folder,
         "embeddings",
@@ -244,7 +286,7 @@ def finish(
         rows_rejected=len(rejects),
         dim=schema.field("embedding").type.list_size,
         columns=schema.names,
-        shards={shard.name: artefact.sha256_of(shard) for shard in filled},
+        shards=dict(zip(names, digests, strict=True)),
         **facts,
     )
     return EmbeddingsCard(card)
@@ -305,12 +347,27 @@ class Embeddings:
         folder = Path(folder)
         card = EmbeddingsCard(artefact.read_card(folder, "embeddings"))
         for name in card.shards:
+            if not _lies_below(name):
+                raise ArtefactError(
+                    f"{folder}/card.json names a shard {name!r}, expected a path below the folder; "
+                    f"the card is damaged: run embed again"
+                )
             if not (folder / name).is_file():
                 raise ArtefactError(f"{folder} lacks its shard {name}; run embed again")
         return cls(folder, card)
 
     def __len__(self) -> int:
         return self.card.rows_written
+
+    @cached_property
+    def shards(self) -> tuple[EmbeddingsShard, ...]:
+        """The shards in the order of their rows, to read one at a time."""
+        return tuple(EmbeddingsShard(self, path) for path in self._shards)
+
+    def account_files(self) -> list[Path]:
+        """Files that account for all rows in: the shards in order, and those without a good row."""
+        parts = sorted(self.folder.glob("part-*.parquet"))
+        return parts or [*self._shards, *sorted(self.folder.glob(f"{EMPTY}/*.parquet"))]
 
     @property
     def dim(self) -> int:
@@ -401,6 +458,37 @@ class Embeddings:
             return pq.read_table(shard, columns=[name]).column(name)
         except (OSError, pa.ArrowException) as error:
             raise ArtefactError(f"cannot read {name!r} from {shard}: {error}") from None
+
+
+class EmbeddingsShard(Embeddings):
+    """One shard of embeddings: embeddings too, of its rows only.
+
+    Attributes:
+        path: Its file.
+        name: Path in the folder, as the card names it.
+    """
+
+    def __init__(self, whole: Embeddings, path: Path) -> None:
+        self.folder, self.card, self.sha256 = whole.folder, whole.card, whole.sha256
+        self.columns = whole.columns
+        self.path, self.name = path, path.relative_to(whole.folder).as_posix()
+        self._shards = [path]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @cached_property
+    def rows(self) -> int:
+        """Number of rows."""
+        try:
+            return int(pq.read_metadata(self.path).num_rows)
+        except (OSError, pa.ArrowException) as error:
+            raise ArtefactError(f"cannot read {self.path}: {error}") from None
+
+
+def _lies_below(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _to_arrow(values: Array | Sequence[bytes]) -> pa.Array:

@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +11,10 @@ from ssl_photoz.embeddings.store import (
     Embeddings,
     Reject,
     finish,
+    finish_shards,
     read_account,
+    shard_table,
+    write_accounted,
     write_embeddings,
     write_shard,
 )
@@ -115,4 +119,39 @@ def test_damage_is_named(tmp_path):
         Embeddings.open(folder)
     (folder / "card.json").unlink()
     with pytest.raises(ArtefactError, match=r"no card\.json"):
+        Embeddings.open(folder)
+
+
+def test_shards_in_folders_below_are_read_in_order_and_one_at_a_time(tmp_path):
+    rng = np.random.default_rng(5)
+    names = ["dataset/Norder=1/Dir=0/Npix=11.parquet", "dataset/Norder=0/Dir=0/Npix=3.parquet"]
+    parts = {name: columns(n, rng) for name, n in zip(names, (5, 3), strict=True)}
+    for name, part in parts.items():
+        vectors = rng.normal(size=(len(part["id"]), 4)).astype("f2")
+        part["embedding"] = vectors
+        write_accounted(tmp_path / name, shard_table(part))
+    shards = [tmp_path / name for name in names]
+    finish_shards(tmp_path, shards, {"encoder": "e"}, rows_in=8, config={}, parents={})
+    stored = Embeddings.open(tmp_path)
+    assert len(stored) == 8
+    assert [shard.name for shard in stored.shards] == sorted(names)
+    assert [len(shard) for shard in stored.shards] == [3, 5]
+    np.testing.assert_array_equal(
+        stored.column("id"), np.concatenate([parts[name]["id"] for name in sorted(names)])
+    )
+    for shard in stored.shards:
+        assert Embeddings.open(shard) is shard
+        assert shard.path == tmp_path / shard.name
+        np.testing.assert_array_equal(shard.column("dec"), parts[shard.name]["dec"])
+        np.testing.assert_array_equal(shard.vectors(), parts[shard.name]["embedding"])
+
+
+@pytest.mark.parametrize("name", ["../stolen.parquet", "/etc/stolen.parquet", "a/../../b", ""])
+def test_a_card_that_names_a_shard_elsewhere_is_refused(tmp_path, name):
+    folder = tmp_path / "e"
+    write_embeddings(folder, columns(5, np.random.default_rng(0)), np.ones((5, 2), np.float16))
+    (folder / "part-00000.parquet").rename(tmp_path / "stolen.parquet")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "shards": {name: "0"}}))
+    with pytest.raises(ArtefactError, match="expected a path below"):
         Embeddings.open(folder)
