@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.similarity.index import Index
 
-CHANGEABLE = ("out", "embeddings", "hide", "hide_listed", "memory_gb")
+CHANGEABLE = ("out", "embeddings", "hide", "hide_listed", "memory_gb", "rows_per_shard")
 RENAMED = {"quality_k": "quality.k", "quality_bin_width": "quality.bin_width"}
 
 
@@ -115,4 +115,4 @@ def _grow(out: Path, store: Embeddings, search: IndexConfig) -> Index:
     from ssl_photoz.similarity.index_building import grow_index
 
     print(f"adding to {out}")
-    return grow_index(out, store, seed=search.seed)
+    return grow_index(out, store, search)

@@ -34,6 +34,7 @@ from ssl_photoz.similarity.index_files import (
     ids_of,
     index_file,
     integers_or_text,
+    note_checked,
     open_searcher,
     read_hidden,
     read_ids,
@@ -179,7 +180,7 @@ class Index:
             return folder
         folder = Path(folder)
         card = IndexCard(artefact.read_card(folder, "index"))
-        check_files(folder, card.files)
+        check_files(folder, card)
         return cls.open(folder, card, sha256=artefact.sha256_of(folder))
 
     @classmethod
@@ -213,12 +214,14 @@ class Index:
         known["hidden"] = 0 if self.hidden is None else int(self.hidden.sum())
         files |= write_ids(folder, self.ids, known=files) | write_hidden(folder, self.hidden)
         parents = self.card.parents
+        known["sizes"] = {name: (folder / name).stat().st_size for name in files}
         self.card = IndexCard(
             artefact.write_card(
                 folder, "index", config=config, parents=parents, files=files, **known, **facts
             )
         )
         self.sha256 = artefact.sha256_of(folder)
+        note_checked(folder, files)
         delete_strays(folder, self.card.files)
         return self.card
 

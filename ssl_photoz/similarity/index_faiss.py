@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,8 +112,111 @@ def read_faiss(path: Path, *, mapped: bool) -> Faiss:
         raise ArtefactError(f"{path} is not an index that FAISS reads ({said})") from None
     core = core_of(index)
     if isinstance(core, faiss.IndexIVF):
-        _check_lists(faiss.downcast_InvertedLists(core.invlists), path)
+        _check_lists(_lists_of(core), path)
     return index
+
+
+def write_lists(index: Faiss, path: Path) -> None:
+    """Write the inverted lists of an index, without its centroids; atomically."""
+    lists = core_of(index).invlists
+    size, count = int(lists.code_size), int(lists.nlist)
+    none = faiss.IndexFlatL2(size)
+    shell = faiss.IndexIVFScalarQuantizer(none, size, count, faiss.ScalarQuantizer.QT_8bit_direct)
+    shell.replace_invlists(lists, False)
+    shell.ntotal, shell.is_trained = lists.compute_ntotal(), True
+    write_faiss(shell, path)
+
+
+def is_divided(index: Faiss) -> bool:
+    """Whether vectors are kept in lists around centroids, which shards can share."""
+    return isinstance(core_of(index), faiss.IndexIVF)
+
+
+class ListShards:
+    """The inverted lists of an index's shards, each mapped when it is first searched.
+
+    An index over some of them is FAISS's own over their lists stacked: it finds what it would
+    find if they were one.
+
+    Attributes:
+        first_rows: First catalogue row of each shard, increasing, shape (S,).
+    """
+
+    def __init__(self, trained: Faiss, paths: Sequence[Path], rows: Sequence[int]) -> None:
+        """Name some shards.
+
+        Args:
+            trained: The index without vectors that all of them were filled from.
+            paths: Their files, in the order of the catalogue.
+            rows: Rows of each.
+        """
+        self.first_rows = np.cumsum([0, *rows[:-1]])
+        self._trained = trained
+        self._paths = list(paths)
+        self._rows = list(rows)
+        self._mapped: dict[int, Faiss] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def opened(self) -> list[int]:
+        """Numbers of the shards that were searched so far."""
+        return sorted(self._mapped)
+
+    def holding(self, visible: Bools) -> Ints:
+        """Numbers of the shards that hold a visible row, increasing; visible: shape (N,)."""
+        return np.flatnonzero(np.logical_or.reduceat(visible, self.first_rows))
+
+    def over(self, numbers: Ints) -> Faiss:
+        """FAISS index over some shards; ids are catalogue rows.
+
+        Raises:
+            ArtefactError: If a shard cannot be read, or is not the one that was written.
+        """
+        index = faiss.clone_index(self._trained)
+        core = core_of(index)
+        owners = [self._owner(number) for number in numbers.tolist()]
+        parts = [_lists_of(one) for one in owners]
+        stack = parts[0] if len(parts) == 1 else _stacked(parts)
+        core.replace_invlists(stack, False)
+        core.ntotal = index.ntotal = sum(self._rows[number] for number in numbers.tolist())
+        index.__dict__["referenced_objects"] = (stack, owners)  # C++ holds addresses only
+        return index
+
+    def _owner(self, number: int) -> Faiss:
+        with self._lock:
+            if number not in self._mapped:
+                self._mapped[number] = self._map(number)
+            return self._mapped[number]
+
+    def _map(self, number: int) -> Faiss:
+        """FAISS index that owns the lists of a shard, and unmaps them when it goes."""
+        path, core = self._paths[number], core_of(self._trained)
+        owner = read_faiss(path, mapped=True)
+        if not is_divided(owner):
+            raise ArtefactError(f"{path} is no shard of an index; run index again")
+        lists = _lists_of(owner)
+        got = (int(lists.nlist), int(lists.code_size), int(lists.compute_ntotal()))
+        expected = (int(core.nlist), int(core.code_size), self._rows[number])
+        if got != expected:
+            raise ArtefactError(
+                f"{path} holds {got[2]} codes of {got[1]} bytes in {got[0]} lists, expected "
+                f"{expected[2]} of {expected[1]} in {expected[0]}; run index again"
+            )
+        return owner
+
+
+def _lists_of(index: Faiss) -> Faiss:
+    return faiss.downcast_InvertedLists(core_of(index).invlists)
+
+
+def _stacked(parts: Sequence[Faiss]) -> Faiss:
+    addresses = faiss.InvertedListsPtrVector()
+    for part in parts:
+        addresses.push_back(part)
+    return faiss.HStackInvertedLists(len(parts), addresses.data())
 
 
 def _check_lists(lists: Faiss, path: Path) -> None:
@@ -191,31 +296,51 @@ class Approximate:
     """Looks through the likeliest part of a catalogue; re-ranks by the stored vectors.
 
     Implements `Searcher`. Rows that are left out are skipped while searching, and more is looked
-    through in proportion.
+    through in proportion; of an index in shards, those that hold no such row are not opened.
 
     Attributes:
-        faiss_index: The index that is searched.
         effort: Lists visited, or candidates kept while walking a graph, for a few neighbours.
     """
 
     def __init__(
         self,
-        faiss_index: Faiss,
+        source: Faiss | ListShards,
         vectors: Vectors,
         *,
         effort: int,
         shortlist: int,
         visible: Bools | None = None,
     ) -> None:
-        self.faiss_index = faiss_index
+        """Search a FAISS index, or one in shards.
+
+        Args:
+            source: What is searched.
+            vectors: Vectors of all rows.
+            effort: See the class.
+            shortlist: Candidates re-ranked per neighbour asked; 0: none.
+            visible: Rows among which it searches, shape (N,); None: all.
+        """
         self.effort = effort
+        self._source = source
         self._vectors = vectors
         self._shortlist = shortlist
         self._visible = visible
         self._rows = len(vectors) if visible is None else int(visible.sum())
-        self._core = core_of(faiss_index)
         self._selector: dict[str, Faiss] = {} if visible is None else {"sel": _selector(visible)}
         self._made: dict[int, Faiss] = {}
+
+    @cached_property
+    def faiss_index(self) -> Faiss:
+        """The index that is searched; of one in shards, over those that hold visible rows."""
+        source = self._source
+        if not isinstance(source, ListShards):
+            return source
+        all_of_them = np.arange(len(source))
+        return source.over(all_of_them if self._visible is None else source.holding(self._visible))
+
+    @property
+    def _core(self) -> Faiss:
+        return core_of(self.faiss_index)
 
     def __len__(self) -> int:
         return self._rows
@@ -284,13 +409,16 @@ class Approximate:
         return np.take_along_axis(cosines, best, axis=1), np.take_along_axis(found, best, axis=1)
 
     def _changed(self, effort: int, visible: Bools | None) -> Approximate:
-        return Approximate(
-            self.faiss_index,
+        changed = Approximate(
+            self._source,
             self._vectors,
             effort=effort,
             shortlist=self._shortlist,
             visible=visible,
         )
+        if visible is self._visible:
+            changed.faiss_index = self.faiss_index
+        return changed
 
 
 class FlatVectors:

@@ -62,7 +62,9 @@ class IndexType:
     bytes_per_row: int
 
 
-def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> IndexType:
+def choose_type(
+    asked: str, *, rows: int, dim: int, memory_bytes: float, shared: bool = False
+) -> IndexType:
     """Choose the index for a catalogue.
 
     Args:
@@ -70,6 +72,7 @@ def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> Inde
         rows: Vectors to index.
         dim: Length of a vector.
         memory_bytes: Memory that ``auto`` keeps to when searching, where a type does.
+        shared: Whether ``auto`` must choose a type whose centroids shards can share.
 
     Returns:
         For ``auto`` the first type that is quick at this size and fits the memory, or else the
@@ -80,7 +83,7 @@ def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> Inde
     """
     types = {one.name: one for one in _types(rows, dim)}
     if asked == "auto":
-        limits = {"flat": FLAT_ROWS, "hnsw": HNSW_ROWS}
+        limits = {"flat": 0, "hnsw": 0} if shared else {"flat": FLAT_ROWS, "hnsw": HNSW_ROWS}
         for one in types.values():
             if rows <= limits.get(one.name, rows) and rows * one.bytes_per_row <= memory_bytes:
                 return one
@@ -128,7 +131,10 @@ def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
 def type_for(config: IndexConfig, *, rows: int, dim: int) -> IndexType:
     """Type that a config asks for; see `choose_type`."""
     memory_bytes = available_bytes() if config.memory_gb is None else config.memory_gb * 1e9
-    return choose_type(config.index_type, rows=rows, dim=dim, memory_bytes=memory_bytes)
+    shared = rows > config.rows_per_shard
+    return choose_type(
+        config.index_type, rows=rows, dim=dim, memory_bytes=memory_bytes, shared=shared
+    )
 
 
 def card_of(
