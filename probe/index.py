@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.similarity.index import Index
 
-CHANGEABLE = ("out", "embeddings", "hide", "hide_listed", "memory_gb", "rows_per_shard")
+CHANGEABLE = ("out", "embeddings", "hide", "hide_listed", "memory_gb")
 RENAMED = {"quality_k": "quality.k", "quality_bin_width": "quality.bin_width"}
 
 
@@ -68,7 +68,7 @@ def index(
         "out": out,
         "hide": hide,
         "hide_listed": listed,
-        **asdict(search),
+        **{name: value for name, value in asdict(search).items() if name != "rows_per_shard"},
         **{
             f"quality_{name}": value
             for name, value in asdict(quality).items()

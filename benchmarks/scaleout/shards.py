@@ -1,7 +1,7 @@
 """A sharded index of SYNTHETIC vectors: time to build, to open and to answer; recall; memory.
 
     python -m benchmarks.scaleout.shards 1000000
-    python -m benchmarks.scaleout.shards 10000000 shards=10 threads=1 work=/tmp/shards
+    python -m benchmarks.scaleout.shards 10000000 index_type=IVF8192,SQ8 threads=1 work=/tmp/shards
 
 Every stage is a process of its own and keeps what it measured in ``work``; killed, the same
 command goes on. When all are done, ``results/shards-<rows>.json`` beside this file and SHARDS.md
@@ -64,7 +64,7 @@ def make_store(folder: Path, rows: int) -> Embeddings:
     return Embeddings.open(folder)
 
 
-def store(folder: Path, rows: int, shards: int) -> dict[str, Any]:
+def store(folder: Path, rows: int, asked: IndexConfig) -> dict[str, Any]:
     """Write the vectors."""
     started = time.perf_counter()
     made = make_store(folder / "embeddings", rows)
@@ -72,7 +72,7 @@ def store(folder: Path, rows: int, shards: int) -> dict[str, Any]:
     return {"rows": len(made), "store_s": time.perf_counter() - started, "store_bytes": size}
 
 
-def build(folder: Path, rows: int, shards: int) -> dict[str, Any]:
+def build(folder: Path, rows: int, asked: IndexConfig) -> dict[str, Any]:
     """Build the index; the times of its shards are kept as they come."""
     times, fill = folder / "times.json", index_building.fill_shard
 
@@ -83,11 +83,8 @@ def build(folder: Path, rows: int, shards: int) -> dict[str, Any]:
         write_json(times, {"shard_s": [*known, time.perf_counter() - started]})
 
     index_building.fill_shard = timed
-    config = IndexConfig(
-        index_type="auto", recall=RECALL, memory_gb=MEMORY_GB, rows_per_shard=-(-rows // shards)
-    )
     out, started = folder / "index", time.time()
-    index = index_building.build_index(out, Embeddings.open(folder / "embeddings"), config)
+    index = index_building.build_index(out, Embeddings.open(folder / "embeddings"), asked)
     card = index.save(out)
     trained_s = (out / "trained.faiss").stat().st_mtime - started
     return {
@@ -107,7 +104,7 @@ def build(folder: Path, rows: int, shards: int) -> dict[str, Any]:
     }
 
 
-def truth(folder: Path, rows: int, shards: int) -> dict[str, Any]:
+def truth(folder: Path, rows: int, asked: IndexConfig) -> dict[str, Any]:
     """Exact neighbours, among the stored vectors, of queries that are none of them."""
     index = Index.load(folder / "index")
     started = time.perf_counter()
@@ -116,17 +113,17 @@ def truth(folder: Path, rows: int, shards: int) -> dict[str, Any]:
     return {"exact_s": time.perf_counter() - started, "queries": len(found)}
 
 
-def search(folder: Path, rows: int, shards: int) -> dict[str, Any]:
+def search(folder: Path, rows: int, asked: IndexConfig) -> dict[str, Any]:
     """Open the index and ask it."""
     (folder / "index" / "checked.json").unlink(missing_ok=True)
     before = resident_mb()
     first = _timed(lambda: Index.load(folder / "index"))[1]
     index, again = _timed(lambda: Index.load(folder / "index"))
     opened = resident_mb()
-    asked = queries()
-    cold = _singles(index, asked)
-    found = index.nearest_rows(asked, K)[1]
-    warm = _singles(index, asked)
+    wanted = queries()
+    cold = _singles(index, wanted)
+    found = index.nearest_rows(wanted, K)[1]
+    warm = _singles(index, wanted)
     return {
         "open_checked_s": first,
         "open_s": again,
@@ -139,7 +136,7 @@ def search(folder: Path, rows: int, shards: int) -> dict[str, Any]:
         "first_p95_ms": cold[1],
         "p50_ms": warm[0],
         "p95_ms": warm[1],
-        "batch_per_s": batch_per_s(lambda some: index.nearest_rows(some, K)[1], asked),
+        "batch_per_s": batch_per_s(lambda some: index.nearest_rows(some, K)[1], wanted),
     }
 
 
@@ -162,13 +159,20 @@ def main(arguments: list[str]) -> None:
     given = dict(one.split("=", 1) for one in arguments if "=" in one)
     sizes = [int(float(one)) for one in arguments if "=" not in one] or [1_000_000]
     os.environ["OMP_NUM_THREADS"] = given.get("threads", str(os.cpu_count()))  # for every stage
+    shards = int(given.get("shards", 10))
     for rows in sizes:
+        asked = IndexConfig(
+            index_type=given.get("index_type", "auto"),
+            recall=RECALL,
+            memory_gb=MEMORY_GB,
+            rows_per_shard=-(-rows // shards),
+        )
         folder = Path(given.get("work", "runs/shards")) / str(rows)
         kept = folder / "measured.json"
         measured = read_json(kept) if kept.exists() else {}
         for stage in STAGES:
             if stage.__name__ not in measured:
-                found = apart(stage, folder, rows, int(given.get("shards", 10)))
+                found = apart(stage, folder, rows, asked)
                 measured[stage.__name__] = found
                 write_json(kept, measured)
                 print(f"{rows} {stage.__name__}: {found}", flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -179,12 +179,31 @@ def rows_where(text: str, column: Columns) -> Ints:
         ConfigError: If the text is no filter, or compares a column with what it does not hold.
         DataError: If no galaxy is left; says how many fulfil each condition alone.
     """
+    return rows_where_in(text, [(0, column)])
+
+
+def rows_where_in(text: str, parts: Iterable[tuple[int, Columns]]) -> Ints:
+    """Rows of some parts of a catalogue that fulfil a filter, increasing; a part at a time.
+
+    Args:
+        text: Filter, as `parse_where` takes it.
+        parts: First row of each part, increasing, and what gives its columns.
+
+    Raises:
+        ConfigError: If the text is no filter, or compares a column with what it does not hold.
+        DataError: If no galaxy is left; says how many fulfil each condition alone.
+    """
     conditions = parse_where(text)
-    masks = [condition.mask(column) for condition in conditions]
-    rows = np.flatnonzero(np.logical_and.reduce(masks))
+    passed, looked_at, alone = [np.empty(0, np.int64)], 0, np.zeros(len(conditions), np.int64)
+    for first, column in parts:
+        masks = [condition.mask(column) for condition in conditions]
+        passed.append(first + np.flatnonzero(np.logical_and.reduce(masks)))
+        looked_at += len(masks[0])
+        alone += [int(mask.sum()) for mask in masks]
+    rows = np.concatenate(passed)
     if not len(rows):
-        alone = (f"{mask.sum()} have {one}" for one, mask in zip(conditions, masks, strict=True))
-        raise DataError(f"no galaxy of {len(masks[0])} passes where={text!r}: {', '.join(alone)}")
+        have = (f"{n} have {one}" for one, n in zip(conditions, alone.tolist(), strict=True))
+        raise DataError(f"no galaxy of {looked_at} passes where={text!r}: {', '.join(have)}")
     return rows
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ssl_photoz.catalog.sky import CELLS, cells_of
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import MismatchError
-from ssl_photoz.core.types import Array, Floats, Ints
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import (
@@ -45,6 +45,7 @@ from ssl_photoz.similarity.index_files import (
     part_file,
     vectors_file,
     vectors_writer,
+    write_columns,
     write_vectors,
 )
 from ssl_photoz.similarity.index_types import (
@@ -93,7 +94,7 @@ def build_index(folder: Path, embeddings: Embeddings, config: IndexConfig = Inde
         keep, each = kind.name != "flat", min(config.rows_per_shard, PART_ROWS)
         write_whole(folder, embeddings, reduction, trained, keep=keep, part_rows=each)
     card = card_of(embeddings, reduction, kind, config)
-    return _opened(folder, card, shards, ids=ids_of(embeddings), seed=config.seed)
+    return _opened(folder, card, shards, embeddings, seed=config.seed)
 
 
 def grow_index(folder: Path, embeddings: Embeddings, config: IndexConfig = IndexConfig()) -> Index:
@@ -135,7 +136,7 @@ def grow_index(folder: Path, embeddings: Embeddings, config: IndexConfig = Index
         keep, each = card.index_type != "flat", min(config.rows_per_shard, PART_ROWS)
         write_whole(folder, embeddings, reduction, whole, keep=keep, part_rows=each)
     facts = IndexCard({**card, **facts_of(embeddings, reduction, whiten=card.whiten)})
-    grown = _opened(folder, facts, shards, ids=ids_of(embeddings), seed=config.seed)
+    grown = _opened(folder, facts, shards, embeddings, seed=config.seed)
     if index.hidden is None:
         return grown
     more = np.zeros(len(embeddings) - len(index.hidden), bool)
@@ -365,7 +366,12 @@ def write_whole(
 
 
 def _opened(
-    folder: Path, card: IndexCard, shards: tuple[Shard, ...], *, ids: Array | None, seed: int
+    folder: Path,
+    card: IndexCard,
+    shards: tuple[Shard, ...],
+    embeddings: Embeddings,
+    *,
+    seed: int,
 ) -> Index:
     """Open a filled index, checksums taken, effort set."""
     names = [one.lists for one in shards] or [index_file(card.rows)]
@@ -376,9 +382,13 @@ def _opened(
     names += [TRAINED] if (folder / TRAINED).exists() else []
     known = card.files
     files = {one: known.get(one) or artefact.sha256_of(folder / one) for one in names}
-    facts = {**card, "files": files, "index_shards": [asdict(one) for one in shards]}
+    facts = {**card, "files": files}
+    if shards:
+        facts["index_shards"] = [asdict(one) for one in shards]
+        files |= write_columns(folder, embeddings)
     if card.index_type != "flat":
         facts["effort"] = 1
     index = Index.open(folder, facts)
-    index.ids = ids
+    if not shards:
+        index.ids = ids_of(embeddings)
     return index.tuned(seed=seed)

@@ -2,8 +2,9 @@
 
 ``index-<rows>.faiss``, ``reduction.safetensors``, card; of an approximate index also
 ``vectors-<first row>.npy`` and ``trained.faiss``. An index in shards, which the card lists, has
-``shard-<first row>.faiss`` for each in place of ``index-<rows>.faiss``. Of one that names its rows
-``ids-<rows>.npy``, of one that hides some ``hidden-<sha>.npy``.
+``shard-<first row>.faiss`` for each in place of ``index-<rows>.faiss``, and what a query needs of
+the catalogue: ``ra-<rows>.npy`` and other columns. Of one that names its rows ``ids-<rows>.npy``,
+of one that hides some ``hidden-<sha>.npy``.
 No file is changed once a card names it: growing or hiding writes others beside it, then the
 card, then deletes what the new card does not name.
 """
@@ -41,8 +42,10 @@ REDUCTION = "reduction.safetensors"
 TRAINED = "trained.faiss"
 PLAN = "plan.json"
 GROWING = "growing.json"
+COLUMNS = {"id": "ids", "ra": "ra", "dec": "dec", "z": "z", "split": "split"}
 OURS = (
-    *("index*.faiss", "shard-*.faiss", "part-*.faiss", "vectors-*.npy", "hidden*.npy", "ids-*.npy"),
+    *(f"{name}-*.npy" for name in COLUMNS.values()),
+    *("index*.faiss", "shard-*.faiss", "part-*.faiss", "vectors-*.npy", "hidden*.npy"),
     *(".*.partial.faiss", ".*.partial.npy", PLAN, GROWING),
     "lists-*.faiss",  # what an interrupted build of version 0.1 left
 )
@@ -305,13 +308,46 @@ def write_ids(folder: Path, ids: Array | None, *, known: Mapping[str, str]) -> d
     return {name: known[name] if name in known else _write_rows(folder / name, ids)}
 
 
-def read_ids(folder: Path, files: Iterable[str], *, rows: int) -> Array | None:
-    """Name of each row, mapped; None if the card names no such file.
+def write_columns(folder: Path, embeddings: Embeddings) -> dict[str, str]:
+    """Write the columns that a query needs, read a shard at a time; return names and sha256.
+
+    Those that are there, of so many rows, are not written again.
+    """
+    files = {}
+    for column, name in COLUMNS.items():
+        path = folder / f"{name}-{len(embeddings):012d}.npy"
+        if column not in embeddings.columns:
+            continue
+        if not path.exists():
+            kinds = [_plain(shard.column(column)).dtype for shard in embeddings.shards]
+            with atomic_path(path) as scratch:
+                shape = (len(embeddings),)
+                kept = np.lib.format.open_memmap(scratch, "w+", np.result_type(*kinds), shape)
+                first = 0
+                for shard in embeddings.shards:
+                    values = _plain(shard.column(column))
+                    kept[first : first + len(values)] = values
+                    first += len(values)
+                kept.flush()
+        files[path.name] = artefact.sha256_of(path)
+    return files
+
+
+def read_columns(folder: Path, files: Iterable[str], *, rows: int) -> dict[str, Array]:
+    """The columns that `write_columns` wrote, mapped, by name; none of a card without them.
 
     Raises:
-        ArtefactError: If it is not one name per row.
+        ArtefactError: If one is not a value per row.
     """
-    return _read_rows(folder, files, "ids-", rows=rows, mapped=True)
+    found = {
+        column: _read_rows(folder, files, f"{name}-", rows=rows, mapped=True)
+        for column, name in COLUMNS.items()
+    }
+    return {column: values for column, values in found.items() if values is not None}
+
+
+def _plain(values: Array) -> Array:
+    return values if values.dtype.kind in "biuf" else values.astype(str)
 
 
 def write_hidden(folder: Path, hidden: Bools | None) -> dict[str, str]:
@@ -362,7 +398,7 @@ def _read_rows(
             f"{path} holds {values.dtype} of shape {values.shape}, expected {expected} of shape "
             f"({rows},)"
         )
-    return values
+    return np.asarray(values)  # what is mapped stays mapped
 
 
 def delete_strays(folder: Path, files: Iterable[str]) -> None:
@@ -420,11 +456,19 @@ class StoredVectors:
         Raises:
             ArtefactError: If a file was cut short while it was in use.
         """
+        if not len(rows):
+            return np.empty((0, self.dim), np.float32)
         shard = np.searchsorted(self._ends, rows, side="right")
-        size = 2 * self.dim
-        places = self._offsets[shard] + (rows - self._ends[shard] + self._rows[shard]) * size
-        files = self._files[shard].tolist()
-        pieces = [os.pread(f, size, at) for f, at in zip(files, places.tolist(), strict=True)]
+        # Rows that follow each other are read at once.
+        follows = (np.diff(rows) == 1) & (np.diff(shard) == 0)
+        starts = np.flatnonzero(np.concatenate([[True], ~follows]))
+        counts, size = np.diff(np.append(starts, len(rows))), 2 * self.dim
+        shard, first = shard[starts], rows[starts]
+        places = self._offsets[shard] + (first - self._ends[shard] + self._rows[shard]) * size
+        spans = zip(
+            self._files[shard].tolist(), (counts * size).tolist(), places.tolist(), strict=True
+        )
+        pieces = [os.pread(*span) for span in spans]
         content = b"".join(pieces)
         if len(content) != size * len(rows):
             raise ArtefactError(f"{self._paths[0].parent} lost vectors while it was in use")
