@@ -158,6 +158,7 @@ def _densities(
         by[str(sample.magnitude)] = test.magnitude
     if seeing is not None:
         by[str(densities.seeing)] = seeing
+    density_table.save_calibrated(out, fitted)
     density, scores = score_calibrated(fitted, test, by=by)
     facts = {
         **facts,

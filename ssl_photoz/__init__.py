@@ -26,7 +26,8 @@ Verbs
     too: ``ssl_photoz.embed(...)`` is ``ssl-photoz embed ...``.
 
     From a catalogue to cutouts: `select`, `fetch`, `simulate`, `inspect`, `convert`.
-    From cutouts to embeddings: `pretrain`, `align`, `supervise`, `transfer`, `embed`, `adopt`.
+    From cutouts to embeddings: `pretrain`, `align`, `supervise`, `transfer`, `embed`, `adopt`,
+    and on many machines `distribute`.
     From embeddings to answers: `probe`, `predict`, `correct`, `harmonize`, `index`, `query`,
     `dwarfs`, `map`, `explore`, `report`, `join`. Several, from one YAML: `run`.
 
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from ssl_photoz.qa.settings import CheckConfig as CheckConfig
     from ssl_photoz.recipes.pretrain.adopt import adopt as adopt
     from ssl_photoz.recipes.pretrain.align import align as align
+    from ssl_photoz.recipes.pretrain.distribute import distribute as distribute
     from ssl_photoz.recipes.pretrain.embed import embed as embed
     from ssl_photoz.recipes.pretrain.pretrain import pretrain as pretrain
     from ssl_photoz.recipes.pretrain.supervise import supervise as supervise
@@ -97,6 +99,8 @@ if TYPE_CHECKING:
     from ssl_photoz.recipes.survey.inspect import inspect as inspect
     from ssl_photoz.recipes.survey.select import select as select
     from ssl_photoz.recipes.survey.simulate import simulate as simulate
+    from ssl_photoz.scaleout.settings import RunnerConfig as RunnerConfig
+    from ssl_photoz.scaleout.settings import TilesConfig as TilesConfig
     from ssl_photoz.similarity.index import Index as Index
     from ssl_photoz.similarity.settings import FeedbackConfig as FeedbackConfig
     from ssl_photoz.similarity.settings import IndexConfig as IndexConfig
@@ -118,7 +122,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = {
     "survey": ("select", "fetch", "simulate", "inspect", "convert"),
-    "pretrain": ("pretrain", "align", "supervise", "transfer", "embed", "adopt"),
+    "pretrain": ("pretrain", "align", "supervise", "transfer", "embed", "adopt", "distribute"),
     "probe": (
         *("probe", "predict", "correct", "harmonize", "index", "query", "dwarfs", "map"),
         *("explore", "report", "join"),
@@ -173,6 +177,8 @@ CONFIGS = {
     "DwarfConfig": "nearby.settings",
     "ClassifierConfig": "nearby.settings",
     "EvaluationConfig": "nearby.settings",
+    "TilesConfig": "scaleout.settings",
+    "RunnerConfig": "scaleout.settings",
 }
 HOMES = {**OBJECTS, **CONFIGS, **VERBS}
 

@@ -384,15 +384,19 @@ def begin(
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes from working in a folder, which is made, whatever cards are written.
+
+    Args:
+        folder: The folder.
+        shared: Whether other processes that share it may work there too: those of one run.
 
     Raises:
         ConfigError: If nothing can be written there.
         ArtefactError: If another process is at work in the folder.
     """
     require_place(folder, folder=True)
-    _claim(folder)
+    _claim(folder, shared=shared)
     key = folder.resolve()
     _KEPT.add(key)
     try:
@@ -406,7 +410,7 @@ _CLAIMED: dict[Path, int] = {}
 _KEPT: set[Path] = set()  # claimed beyond the card
 
 
-def _claim(folder: Path) -> None:
+def _claim(folder: Path, *, shared: bool = False) -> None:
     """Lock a folder for this process; where its file system knows no locks, go without."""
     try:
         import fcntl
@@ -418,7 +422,7 @@ def _claim(folder: Path) -> None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise ArtefactError(

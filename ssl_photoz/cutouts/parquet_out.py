@@ -1,4 +1,4 @@
-"""Cutouts of any format as Parquet, laid out as the Multimodal Universe's version 2 is.
+"""Cutouts of any format as Parquet, laid out as release 1.5 of the Multimodal Universe is.
 
 A folder of ``part-00000.parquet`` ... with ``object_id``, ``ra``, ``dec``, ``z_spec``, ``image`` (a
 struct of ``band``, ``flux``, ``psf_fwhm`` and ``scale``) and every other column; rows keep their
@@ -70,7 +70,7 @@ def write_parquet(
     _require_same_source(folder, cutouts)
     if not artefact.begin(folder, "cutouts", ignore=("data", "out"), **given):
         return None
-    columns, left_out = _columns(cutouts)
+    columns, left_out = parquet_columns(cutouts)
     with tqdm(total=len(cutouts), desc="convert", unit="cutout") as bar:
         for number, start in enumerate(range(0, len(cutouts), shard_rows)):
             rows = np.arange(start, min(start + shard_rows, len(cutouts)))
@@ -114,7 +114,7 @@ def _require_same_source(folder: Path, cutouts: Cutouts) -> None:
             )
 
 
-def _columns(cutouts: Cutouts) -> tuple[dict[str, str], tuple[str, ...]]:
+def parquet_columns(cutouts: Cutouts) -> tuple[dict[str, str], tuple[str, ...]]:
     """Map names in Parquet to columns, and name what has no place."""
     stored, left_out = stored_columns(cutouts)
     columns: dict[str, str] = {"ra": "ra", "dec": "dec"}
@@ -137,8 +137,8 @@ def _write_part(
     writer: pq.ParquetWriter | None = None
     with artefact.atomic_path(path) as scratch:
         try:
-            for some in _groups(cutouts, rows, size_px):
-                table = _table(cutouts, columns, some, size_px)
+            for some in row_groups(cutouts, rows, size_px):
+                table = cutout_table(cutouts, columns, some, size_px)
                 if writer is None:
                     writer = pq.ParquetWriter(scratch, table.schema, compression="zstd")
                 writer.write_table(table)
@@ -147,14 +147,23 @@ def _write_part(
                 writer.close()
 
 
-def _groups(cutouts: Cutouts, rows: Ints, size_px: int) -> Iterator[Ints]:
+def row_groups(cutouts: Cutouts, rows: Ints, size_px: int) -> Iterator[Ints]:
+    """Yield as many rows at a time as are held in memory while they are written."""
     source = cutouts.source
     row_bytes = len(source.bands) * size_px**2 * np.dtype(source.dtype).itemsize
     at_once = max(GROUP_BYTES // row_bytes, 1)
     return (rows[start : start + at_once] for start in range(0, len(rows), at_once))
 
 
-def _table(cutouts: Cutouts, columns: dict[str, str], rows: Ints, size_px: int) -> pa.Table:
+def cutout_table(cutouts: Cutouts, columns: dict[str, str], rows: Ints, size_px: int) -> pa.Table:
+    """Rows as Parquet has them, pixels in ``image``.
+
+    Args:
+        cutouts: The cutouts.
+        columns: Result of `parquet_columns`.
+        rows: Rows to read, shape (n,).
+        size_px: Side of the central crop.
+    """
     arrays = {name: _arrow(cutouts.column(column)[rows]) for name, column in columns.items()}
     arrays["image"] = _images(cutouts, rows, size_px)
     about = {METADATA: json.dumps(_about(cutouts)).encode()}

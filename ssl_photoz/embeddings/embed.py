@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -84,28 +84,44 @@ def embed_cutouts(
     with tqdm(total=source.rows, initial=done, unit="cutout", desc="embed") as bar:
         for number, runs_of_shard in runs_of.items():
             some = islice(stream, len(runs_of_shard))
-            columns, rejects = _shard(encoder, cutouts, some, split, readout, bar=bar)
+            columns, rejects = embed_stream(
+                encoder, cutouts, some, split, readout, progress=bar.update
+            )
             write_shard(folder, number, columns, rejects=rejects)
     return finish(
         folder,
         rows_in=source.rows,
         config=config,
         parents=parents,
-        encoder=encoder.sha256,
-        simulated=source.simulated,
-        calibrated=source.calibrated,
-        bands=list(source.bands),
-        pixscale_arcsec=source.pixscale_arcsec,
-        crop_px=encoder.input_shape[-1],
-        split=card.split,
-        stages=encoder.read_out_of(readout.stages),
-        blocks=encoder.blocks(readout.stages),
-        orientations=readout.orientations,
-        trained_steps=card.steps,
-        extinction_corrected=encoder.extinction_corrected,
+        **card_facts(encoder, taken, readout),
+    )
+
+
+def card_facts(encoder: Encoder, taken: Cutouts, readout: ReadOutConfig) -> dict[str, Any]:
+    """What a card says of embeddings, besides their number.
+
+    Args:
+        encoder: The encoder.
+        taken: Result of `as_encoder_takes`.
+        readout: What is read from the network.
+    """
+    source, card = taken.source, encoder.card
+    return {
+        "encoder": encoder.sha256,
+        "simulated": source.simulated,
+        "calibrated": source.calibrated,
+        "bands": list(source.bands),
+        "pixscale_arcsec": source.pixscale_arcsec,
+        "crop_px": encoder.input_shape[-1],
+        "split": card.split,
+        "stages": encoder.read_out_of(readout.stages),
+        "blocks": encoder.blocks(readout.stages),
+        "orientations": readout.orientations,
+        "trained_steps": card.steps,
+        "extinction_corrected": encoder.extinction_corrected,
         **({"ebv_typical_mag": ebv_mag} if (ebv_mag := typical_ebv(taken)) is not None else {}),
         **({"labels_seen": card.labels_seen} if "labels_seen" in card else {}),
-    )
+    }
 
 
 def embed_cutout(
@@ -164,15 +180,28 @@ def as_encoder_takes(
     return taken
 
 
-def _shard(
+def embed_stream(
     encoder: Encoder,
     cutouts: Cutouts,
     stream: Iterable[Examined],
     split: Array,
     readout: ReadOutConfig,
     *,
-    bar: Any,  # noqa: ANN401 (tqdm has no types)
+    progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[dict[str, Any], list[Reject]]:
+    """Embed what is streamed.
+
+    Args:
+        encoder: The encoder.
+        cutouts: The cutouts as they are seen, for their columns.
+        stream: Some of their rows, as the encoder takes them.
+        split: Split of every row of the cutouts.
+        readout: What is read from the network.
+        progress: Called with the number of rows that are done, after each batch.
+
+    Returns:
+        Columns of a shard, only ``row`` and that empty if nothing could be embedded; and rejects.
+    """
     ids = cutouts.column("id")
     kept: list[Examined] = []
     vectors: list[Array] = []
@@ -182,7 +211,7 @@ def _shard(
         if len(some.rows):
             vectors.append(embed_crops(encoder, some.crops, readout, some.conditions))
             kept.append(replace(some, crops=some.crops[:0]))
-        bar.update(len(some.rows) + len(some.rejects))
+        progress(len(some.rows) + len(some.rejects))
     if not kept:
         return {"row": np.empty(0, np.int64)}, rejects
     row = np.concatenate([some.rows for some in kept])

@@ -193,7 +193,7 @@ def read_account(shard: Path) -> tuple[int, list[Reject]]:
         ArtefactError: If the shard is damaged or was not written by `write_shard`.
     """
     try:
-        metadata = pq.read_schema(shard).metadata or {}
+        metadata = pq.read_metadata(shard).metadata or {}
         account = json.loads(metadata[ACCOUNT])
         return int(account["rows_in"]), [Reject(*r) for r in account["rejects"]]
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
@@ -231,22 +231,33 @@ def finish(
         DataError: If every row was rejected.
     """
     shards = sorted(folder.glob("part-*.parquet"))
-    return finish_shards(folder, shards, rows_in=rows_in, config=config, parents=parents, **facts)
+    return finish_shards(folder, shards, facts, rows_in=rows_in, config=config, parents=parents)
 
 
 def finish_shards(
     folder: Path,
     shards: Sequence[Path],
+    facts: Mapping[str, object],
     *,
     rows_in: int,
     config: object,
     parents: Mapping[str, str],
-    **facts: object,
+    others: Sequence[Reject] = (),
 ) -> EmbeddingsCard:
-    """Do what `finish` does, for shards of any names in the folder or below it."""
+    """Do what `finish` does, for shards of any names in the folder or below it.
+
+    Args:
+        folder: The embeddings folder.
+        shards: Files of the shards, those without rows too.
+        facts: For the card.
+        rows_in: Rows of the cutout file.
+        config: Settings, for the card.
+        parents: Checksums of what they were made from.
+        others: Rejects that no shard accounts for.
+    """
     accounts = [read_account(shard) for shard in shards]
-    rejects = [reject for _, some in accounts for reject in some]
-    accounted = sum(rows for rows, _ in accounts)
+    rejects = [*others, *(reject for _, some in accounts for reject in some)]
+    accounted = sum(rows for rows, _ in accounts) + len(others)
     if accounted != rows_in:
         raise ArtefactError(
             f"{folder} accounts for {accounted} rows, the cutout file has {rows_in}"

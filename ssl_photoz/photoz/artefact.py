@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,7 @@ PROBES: dict[str, type[Probe]] = {
 }
 DENSITIES: dict[str, type[Probe]] = {"neighbours": NeighbourDensity, "mixture": Mixture}
 EVERY_PROBE = PROBES | DENSITIES
+FittedProbe = TypeVar("FittedProbe", bound=Probe)
 
 
 class ProbeCard(artefact.Card):
@@ -92,10 +93,7 @@ def save_probe(
         **facts: Facts for the card: ``encoder``, ``features``, ``simulated``, ``calibrated`` ...
     """
     for name, probe in probes.items():
-        arrays = {key: np.ascontiguousarray(array) for key, array in probe.arrays().items()}
-        given = {key: _plain(value) for key, value in probe.get_params(deep=False).items()}
-        with artefact.atomic_path(folder / f"{name}.safetensors") as scratch:
-            scratch.write_bytes(save(arrays, {"hyper_parameters": json.dumps(given)}))
+        save_fitted(folder / f"{name}.safetensors", probe)
     with artefact.atomic_path(folder / "predictions.parquet") as scratch:
         columns = {k: to_arrow(k, v) for k, v in predictions.items()}
         pq.write_table(pa.table(columns), scratch)
@@ -104,6 +102,32 @@ def save_probe(
         folder, "probe", config=config, parents=parents, probes=list(probes), **facts
     )
     return ProbeCard(card)
+
+
+def save_fitted(path: Path, probe: Probe) -> None:
+    """Write one fitted probe to a file."""
+    arrays = {key: np.ascontiguousarray(array) for key, array in probe.arrays().items()}
+    given = {key: _plain(value) for key, value in probe.get_params(deep=False).items()}
+    with artefact.atomic_path(path) as scratch:
+        scratch.write_bytes(save(arrays, {"hyper_parameters": json.dumps(given)}))
+
+
+def load_fitted(path: Path, kind: type[FittedProbe]) -> FittedProbe:
+    """Read the probe that `save_fitted` wrote.
+
+    Raises:
+        ArtefactError: If the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            given = json.loads((file.metadata() or {}).get("hyper_parameters", "{}"))
+            probe = kind.from_arrays({k: file.get_tensor(k) for k in file.keys()})
+        probe.set_params(**{key: _as_given(value) for key, value in given.items()})
+        return probe
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ArtefactError(
+            f"cannot read {path} ({type(error).__name__}); delete {path.parent} and run probe again"
+        ) from None
 
 
 def load_probe(folder: PathLike, which: str) -> tuple[ProbeCard, Probe]:
@@ -116,16 +140,7 @@ def load_probe(folder: PathLike, which: str) -> tuple[ProbeCard, Probe]:
     card = read_probe_card(folder)
     if which not in card.probes:
         raise ArtefactError(f"{folder} holds no probe {which!r}; it holds {', '.join(card.probes)}")
-    path = folder / f"{which}.safetensors"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            given = json.loads((file.metadata() or {}).get("hyper_parameters", "{}"))
-            probe = EVERY_PROBE[which].from_arrays({k: file.get_tensor(k) for k in file.keys()})
-        return card, probe.set_params(**{key: _as_given(value) for key, value in given.items()})
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ArtefactError(
-            f"cannot read {path} ({type(error).__name__}); delete {folder} and run probe again"
-        ) from None
+    return card, load_fitted(folder / f"{which}.safetensors", EVERY_PROBE[which])
 
 
 def read_predictions(folder: PathLike) -> dict[str, Array]:

@@ -17,16 +17,19 @@ from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from ssl_photoz.catalog.writable import to_arrow
-from ssl_photoz.core.artefact import atomic_path
+from ssl_photoz.core.artefact import atomic_path, read_card
 from ssl_photoz.core.errors import ArtefactError
 from ssl_photoz.core.types import Array, Bools, Doubles
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz.artefact import load_fitted, save_fitted
 from ssl_photoz.photoz.calibration import Calibration
 from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.diagnostics import diagnose
 from ssl_photoz.photoz.experiment import Calibrated
+from ssl_photoz.photoz.knn import NeighbourDensity
 from ssl_photoz.photoz.labels import Labelled, in_step
+from ssl_photoz.photoz.networks import Mixture
 from ssl_photoz.photoz.scores import NEARBY
 from ssl_photoz.photoz.settings import Features
 
@@ -116,7 +119,7 @@ def write_densities(
     with atomic_path(path) as scratch:
         try:
             for columns, density in parts:
-                table = _table({**columns, **summary(density)}, density, simulated=simulated)
+                table = density_rows(columns, density, simulated=simulated)
                 if writer is None:
                     writer = pq.ParquetWriter(scratch, table.schema, compression="zstd")
                 writer.write_table(table)
@@ -147,8 +150,16 @@ def read_densities(path: Path) -> tuple[dict[str, Array], Density]:
     return columns, Density.of(grid, values)
 
 
-def _table(columns: Mapping[str, Array], density: Density, *, simulated: bool) -> pa.Table:
-    plain = {name: to_arrow(name, values) for name, values in columns.items()}
+def density_rows(columns: Mapping[str, Array], density: Density, *, simulated: bool) -> pa.Table:
+    """Rows of a table of densities, see `write_densities`, with what `summary` says of each.
+
+    Args:
+        columns: Other columns of the same n galaxies, shape (n,).
+        density: Their densities.
+        simulated: Value of the column ``simulated``.
+    """
+    named = {**columns, **summary(density)}
+    plain = {name: to_arrow(name, values) for name, values in named.items()}
     pdf = pa.array(density.values.astype(np.float32).ravel())
     table = pa.table(
         {
@@ -203,6 +214,7 @@ def write_qp(path: Path, density: Density, *, id: Array, z_phot: Array) -> None:
 
 STEP = 1e-6
 CALIBRATION = "densities.safetensors"
+PROBE = "density_probe.safetensors"
 AT_ONCE = 8_192
 
 
@@ -243,14 +255,47 @@ def save_densities(
     density = calibration.apply(before)
     parts = iter([(test.columns(), density)])
     write_densities(folder / "pdfs.parquet", parts, simulated=simulated)
-    with atomic_path(folder / CALIBRATION) as scratch:
-        arrays = {name: np.ascontiguousarray(array) for name, array in asdict(calibration).items()}
-        scratch.write_bytes(save(arrays))
+    save_calibration(folder, calibration)
     return {"test": diagnose(density, test.z), "test_uncalibrated": diagnose(before, test.z)}
 
 
+def save_calibration(folder: Path, calibration: Calibration) -> None:
+    """Write a calibration into a folder."""
+    with atomic_path(folder / CALIBRATION) as scratch:
+        arrays = {name: np.ascontiguousarray(array) for name, array in asdict(calibration).items()}
+        scratch.write_bytes(save(arrays))
+
+
+def save_calibrated(folder: Path, fitted: Calibrated) -> None:
+    """Write a calibrated probe into a folder, to give densities to other galaxies later."""
+    save_fitted(folder / PROBE, fitted.probe)
+    save_calibration(folder, fitted.calibration)
+
+
+def load_calibrated(folder: Path) -> Calibrated:
+    """Read what `save_calibrated` wrote.
+
+    Raises:
+        ArtefactError: If the folder is unfinished, damaged, or of a version that kept no probe.
+    """
+    card = read_card(folder, "densities")
+    if not (folder / PROBE).is_file():
+        raise ArtefactError(
+            f"{folder} has no {PROBE}: its version kept the densities and not what gave them; run "
+            f"probe density=true again, into another folder"
+        )
+    kind: type[Any] = {"knn": NeighbourDensity, "mlp": Mixture}[card["method"]]
+    said = card.get("calibrators", {})
+    return Calibrated(
+        load_fitted(folder / PROBE, kind),
+        load_calibration(folder),
+        str(said.get("which", "")),
+        int(said.get("n", 0)),
+    )
+
+
 def load_calibration(folder: Path) -> Calibration:
-    """Read the calibration that `save_densities` fitted.
+    """Read the calibration that `save_calibration` wrote.
 
     Raises:
         ArtefactError: If it is missing or damaged.

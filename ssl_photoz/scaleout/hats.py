@@ -50,6 +50,11 @@ class Cell(NamedTuple):
         return f"Norder={self.order}/Dir={directory}/Npix={self.pixel}"
 
     @property
+    def word(self) -> str:
+        """Name without slashes: HATS takes ``Norder=3/Dir=0/Npix=12`` anywhere for a tile."""
+        return f"Norder={self.order}_Npix={self.pixel}"
+
+    @property
     def path(self) -> str:
         """Path of its file in a catalogue."""
         return f"{DATASET}/{self.name}.parquet"
@@ -154,19 +159,19 @@ def finish_hats(
     _without_others(folder, cells)
     rows = int(write_parquet_metadata(folder))
     PartitionInfo.from_healpix(pixels).write_to_file(catalog_path=folder)
-    said: dict[str, Any] = {f"ssl_photoz_{k}": _one_line(v) for k, v in provenance.items()}
-    TableProperties(
-        catalog_name=name,
-        catalog_type="object",
-        total_rows=rows,
-        ra_column="ra",
-        dec_column="dec",
-        healpix_column=INDEX,
-        healpix_order=FINEST,
-        hats_order=max(cell.order for cell in cells),
-        default_columns=[column for column in schema.names if column not in (INDEX, *LARGE)],
-        **said,
-    ).to_properties_file(folder)
+    properties: dict[str, Any] = {
+        "catalog_name": name,
+        "catalog_type": "object",
+        "total_rows": rows,
+        "ra_column": "ra",
+        "dec_column": "dec",
+        "healpix_column": INDEX,
+        "healpix_order": FINEST,
+        "hats_order": max(cell.order for cell in cells),
+        "default_columns": [one for one in schema.names if one not in (INDEX, *LARGE)],
+        **{f"ssl_photoz_{key}": _one_line(value) for key, value in provenance.items()},
+    }
+    TableProperties(**properties).to_properties_file(folder)
     return rows
 
 
@@ -199,7 +204,7 @@ def write_hats_embeddings(
     facts = {"simulated": False, "calibrated": True, "encoder": "", **facts}
     finish_hats(folder, list(cells), name=folder.name, provenance=facts)
     shards = [folder / cell.path for cell in cells]
-    finish_shards(folder, shards, rows_in=len(vectors), config={}, parents=parents or {}, **facts)
+    finish_shards(folder, shards, facts, rows_in=len(vectors), config={}, parents=parents or {})
     return Embeddings.open(folder)
 
 

@@ -131,7 +131,7 @@ def test_shards_in_folders_below_are_read_in_order_and_one_at_a_time(tmp_path):
         part["embedding"] = vectors
         write_accounted(tmp_path / name, shard_table(part))
     shards = [tmp_path / name for name in names]
-    finish_shards(tmp_path, shards, rows_in=8, config={}, parents={}, encoder="e")
+    finish_shards(tmp_path, shards, {"encoder": "e"}, rows_in=8, config={}, parents={})
     stored = Embeddings.open(tmp_path)
     assert len(stored) == 8
     assert [shard.name for shard in stored.shards] == sorted(names)

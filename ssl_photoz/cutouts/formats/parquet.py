@@ -1,4 +1,4 @@
-"""Parquet: HATS catalogues such as the Multimodal Universe, version 2; folders of files; one file.
+"""Parquet: HATS, such as release 1.5 of the Multimodal Universe; folders of files; one file.
 
 ``image`` is ``struct<band, flux, psf_fwhm, scale>``, each a list with one entry per band, and
 ``flux`` nested lists (band, side, side). HATS keeps a file per cell of the sky; margin catalogues
@@ -43,6 +43,7 @@ from ssl_photoz.cutouts.schema import Overrides, Source, describe, require_image
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 TILE = re.compile(r"(^|/)Npix=\d+(/|\.)")
+WHOLE_TILE = re.compile(r"^(.*/)?Norder=\d+/Dir=\d+/Npix=\d+(/|\.[^/]*$)")
 THUMBNAIL = "data_thumbnail.parquet"  # HATS repeats a row of each tile in it
 PRIMARY = re.compile(r"^hats_primary_table_url\s*[=:]\s*([\w-][\w.-]*)\s*$", re.MULTILINE)
 PROPERTIES_BYTES = 1 << 16
@@ -215,6 +216,25 @@ def _files(path: Path) -> tuple[list[Path], str]:
     tiles = [name for name in listed.names if TILE.search(name)]
     names = tiles or [name for name in listed.names if not name.endswith(THUMBNAIL)]
     return [path / name for name in names], listed.identity
+
+
+def tile_paths(path: Path) -> dict[str, list[str]]:
+    """Tiles of a HATS catalogue of cutouts, in the order of their rows.
+
+    Returns:
+        Path of each tile, a file or a folder of files, to its files, relative to ``path``; empty
+        for any other data.
+    """
+    found: dict[str, list[str]] = {}
+    if not path.is_dir():
+        return found
+    for one in _files(path)[0]:
+        name = one.relative_to(path).as_posix()
+        tile = WHOLE_TILE.search(name)
+        if tile is None:
+            return {}
+        found.setdefault(tile[0], []).append(name)
+    return found
 
 
 def _describe(path: Path, groups: Groups, pixels: Pixels, overrides: Overrides) -> Source:
