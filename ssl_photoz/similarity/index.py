@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -351,19 +352,21 @@ class Index:
         how = f"{self.card.index_type} ({self.card.factory})"
         return f"{how}, which finds {recall:.1%} of the ten nearest"
 
+    def searched_by(self, searcher: Searcher) -> Index:
+        """The same index, searched by something else."""
+        changed = copy(self)
+        changed.searcher = searcher
+        return changed
+
     def _among(self, rows: Ints, hidden: Bools | None, *, exact: bool) -> Index:
         searcher: Searcher
         if isinstance(self.searcher, Approximate) and not exact:
             searcher = self.searcher.among(rows)
         else:
             searcher = Exact.among(self.stored, rows, dim=self.reduction.dim)
-        return Index(
-            *(self.reduction, self.stored, searcher, self.card),
-            ids=self.ids,
-            columns=self.columns,
-            hidden=hidden,
-            sha256=self.sha256,
-        )
+        changed = self.searched_by(searcher)
+        changed.hidden = hidden
+        return changed
 
     def search(
         self,

@@ -252,7 +252,7 @@ def open_searcher(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, 
         ArtefactError: If the files do not fit the card or each other.
     """
     if card.index_shards:
-        return _open_shards(folder, card, dim=dim)
+        return _open_sharded(folder, card, dim=dim)
     names = sorted(card.files)
     flat = card.index_type == "flat"
     path = folder / _only(name for name in names if name.startswith("index"))
@@ -264,16 +264,26 @@ def open_searcher(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, 
     return stored, Approximate(index, stored, effort=card.effort, shortlist=card.shortlist)
 
 
-def _open_shards(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, Searcher]:
+def open_shards(folder: Path, card: IndexCard) -> ListShards:
+    """Name the shards of an index; none is opened yet.
+
+    Raises:
+        ArtefactError: If they do not follow each other, or share no centroids.
+    """
     trained = read_faiss(folder / TRAINED, mapped=False)
     if not is_divided(trained):
         raise ArtefactError(f"{folder / TRAINED} is no index that shards share; run index again")
-    stored, shards = _open_vectors(folder, card), card.index_shards
+    shards = card.index_shards
     rows = [one.rows for one in shards]
     if [one.first_row for one in shards] != [0, *np.cumsum(rows[:-1]).tolist()]:
         raise ArtefactError(f"the card of {folder} lists shards that do not follow each other")
-    _require_same_rows(folder, card, sum(rows), int(trained.d), len(stored), dim=dim)
-    lists = ListShards(trained, [folder / one.lists for one in shards], rows)
+    return ListShards(trained, [folder / one.lists for one in shards], rows)
+
+
+def _open_sharded(folder: Path, card: IndexCard, *, dim: int) -> tuple[Vectors, Searcher]:
+    lists, stored = open_shards(folder, card), _open_vectors(folder, card)
+    rows = sum(one.rows for one in card.index_shards)
+    _require_same_rows(folder, card, rows, int(lists.trained.d), len(stored), dim=dim)
     return stored, Approximate(lists, stored, effort=card.effort, shortlist=card.shortlist)
 
 

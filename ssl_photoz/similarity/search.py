@@ -221,7 +221,8 @@ class Search:
 
     def _stored(self, name: str, start: int, end: int | None) -> Array:
         """Some rows of a column of the store, reading only the files that hold them."""
-        end, parts, first = len(self.embeddings) if end is None else end, [], 0
+        end = len(self.embeddings) if end is None else end
+        parts, first = [self.embeddings.shards[0].column(name)[:0]] if start >= end else [], 0
         for shard in self.embeddings.shards:
             last = first + len(shard)
             if first < end and last > start:
