@@ -70,9 +70,9 @@ def test_a_worker_that_dies_is_replaced_by_another(store, index):
 
 
 def test_what_workers_cannot_search_is_refused(store, index, client, tmp_path):
+    flat = Index.build(store)
+    flat.save(tmp_path / "flat")
     with pytest.raises(ConfigError, match="expected one in shards"):
-        flat = Index.build(store)
-        flat.save(tmp_path / "flat")
         on_workers(flat, tmp_path / "flat", client)
     write_index(tmp_path / "other", store, rows_per_shard=700)
     with pytest.raises(MismatchError, match="another index"):
