@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ import numpy as np
 from benchmarks.similarity.measure import apart, batch_per_s, bytes_of, resident_mb, seconds
 from benchmarks.similarity.vectors import draw, queries
 from ssl_photoz.catalog.where import cells_where
-from ssl_photoz.core.artefact import read_json, write_json
+from ssl_photoz.core.artefact import atomic_path, read_json, write_json
 from ssl_photoz.embeddings.store import Embeddings, finish, write_shard
 from ssl_photoz.similarity import index_building
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_files import IndexCard
-from ssl_photoz.similarity.index_types import exact_rows, recall_of
+from ssl_photoz.similarity.index_types import GRAPH_LISTS, exact_rows, lists_for, recall_of
 from ssl_photoz.similarity.search import Search
 from ssl_photoz.similarity.settings import IndexConfig
 
@@ -175,6 +176,106 @@ def region(folder: Path, rows: int, asked: IndexConfig) -> dict[str, Any]:
 STAGES = (store, build, truth, search, region)
 
 
+MEASURED = """# An index in shards: what was measured
+
+SYNTHETIC clustered vectors of 128 dimensions, queries that are not among them. Written by
+`python -m benchmarks.scaleout.shards`; README.md says how each figure is taken."""
+
+EXTRAPOLATED = """
+## What follows for more vectors
+
+EXTRAPOLATED from the largest size above, not measured. Disk: the same bytes a vector. Mapped: the
+lists, if queries touch them all; the system may drop them again. Tables: 24 bytes a list and shard
+of 10^7 vectors, held once a shard is opened. Training grows as the square of the number of lists
+(4 sqrt(N)), filling as vectors times lists; from 65,536 lists on a graph finds the nearest in about
+the time that the measured number took, which is assumed here. Hours are of one core as it was."""
+
+
+def write_page(results: Path) -> None:
+    """Write SHARDS.md beside the folder of results."""
+    sizes = [read_json(path) for path in sorted(results.glob("shards-*.json"))]
+    with atomic_path(results.parent / "SHARDS.md") as scratch:
+        scratch.write_text("\n".join(_lines(sizes)) + "\n", encoding="utf-8")
+
+
+def _lines(sizes: list[dict[str, Any]]) -> Iterator[str]:
+    yield MEASURED
+    for size in sorted(sizes, key=lambda one: int(one["rows"])):
+        build, search, region = (size[name] for name in ("build", "search", "region"))
+        rows = size["rows"]
+        held, stored = build["lists_bytes"] / rows, build["vectors_bytes"] / rows
+        yield ""
+        yield f"## {rows:,} vectors in {build['shards']} shards of {build['factory']}"
+        yield ""
+        yield f"{size['cores']} cores, {size['threads']} thread; {size['date']}; one run."
+        yield size.get("remark", "")
+        yield ""
+        yield "| what | measured |"
+        yield "|---|---:|"
+        yield f"| recall@10 ({size['truth']['queries']} queries) | {search['recall_at_10']:.4f} |"
+        yield f"| one query, p50 / p95, ms | {search['p50_ms']:.2f} / {search['p95_ms']:.2f} |"
+        first = f"{search['first_p50_ms']:.2f} / {search['first_p95_ms']:.2f}"
+        yield f"| the first {SINGLES} queries after opening, p50 / p95, ms | {first} |"
+        yield f"| 1,000 queries at once, queries/s | {search['batch_per_s']:.0f} |"
+        opened, used = search["resident_opened_mb"], search["resident_mb"]
+        yield f"| resident: libraries / opened / after all queries, MB | {_memory(search)} |"
+        yield f"| of which the index, MB | {used - search['resident_before_mb']:.0f} |"
+        yield f"| open, checksums taken / known, s | {_opening(search)} |"
+        yield f"| train, s | {_seconds(build['train_s'])} |"
+        yield f"| a shard, median, s | {np.median(build['shard_s']):.0f} |"
+        yield f"| peak memory of the build, MB | {build['build_peak_mb']:.0f} |"
+        yield f"| lists + vectors, bytes a vector | {held:.0f} + {stored:.0f} |"
+        yield f"| lists visited of {_lists(build['factory']):,} | {build['effort']} |"
+        cone = f"{region['cone_seeing_first_s']:.2f} / {region['cone_blind_again_first_s']:.2f}"
+        share = f"{region['cone_shards']} of {build['shards']} shards"
+        yield f"| `{CONE}`: {share} / all looked at, first answer, s | {cone} |"
+        box = f"{region['box_shards']} of {build['shards']} shards, {region['box_rows']:,} galaxies"
+        yield (
+            f"| `{BOX}`: {box}, p50 / p95, ms | "
+            f"{region['box_p50_ms']:.2f} / {region['box_p95_ms']:.2f} |"
+        )
+        assert opened <= used
+    yield from _extrapolated(max(sizes, key=lambda one: int(one["rows"])))
+
+
+def _extrapolated(size: dict[str, Any]) -> Iterator[str]:
+    build, rows = size["build"], size["rows"]
+    each = (build["lists_bytes"] + build["vectors_bytes"]) / rows
+    known = _lists(build["factory"])
+    yield EXTRAPOLATED
+    yield ""
+    yield "| vectors | lists | shards | disk, GB | mapped, GB | tables, GB | train, h | fill, h |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for more in (10**8, 10**9):
+        lists, shards = lists_for(more), -(-more // 10**7)
+        slower = lists / known if lists < GRAPH_LISTS else 1
+        train = (build["train_s"] or 0) * (lists / known) ** 2 / 3600
+        fill = sum(build["shard_s"]) * more / rows * slower / 3600
+        tables = 24 * lists * shards / 1e9
+        mapped = build["lists_bytes"] / rows * more / 1e9
+        yield (
+            f"| {more:,} | {lists:,} | {shards} | {each * more / 1e9:,.0f} | {mapped:,.0f} | "
+            f"{tables:.1f} | {train:,.1f} | {fill:,.0f} |"
+        )
+
+
+def _lists(factory: str) -> int:
+    return int(re.search(r"IVF(\d+)", factory)[1])  # type: ignore[index]
+
+
+def _memory(search: dict[str, Any]) -> str:
+    names = ("resident_before_mb", "resident_opened_mb", "resident_mb")
+    return " / ".join(f"{search[name]:.0f}" for name in names)
+
+
+def _opening(search: dict[str, Any]) -> str:
+    return f"{search['open_checked_s']:.1f} / {search['open_s']:.2f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
+
+
 def _singles(index: Index, asked: Any) -> tuple[float, float]:  # noqa: ANN401
     times = [seconds(lambda one: index.nearest_rows(one, K)[1], q[None]) for q in asked[:SINGLES]]
     p50, p95 = np.percentile(1e3 * np.array(times), [50, 95])
@@ -215,7 +316,9 @@ def main(arguments: list[str]) -> None:
             "date": f"{datetime.date.today()}",
             "simulated": True,
         }
-        write_json(HERE / "results" / f"shards-{rows}.json", {**facts, **measured})
+        remark = {"remark": given["remark"]} if "remark" in given else {}
+        write_json(HERE / "results" / f"shards-{rows}.json", {**facts, **remark, **measured})
+        write_page(HERE / "results")
         if given.get("clean") == "yes":
             shutil.rmtree(folder)
 
