@@ -28,6 +28,8 @@ from ssl_photoz.similarity.index_files import IndexCard, open_shards
 if TYPE_CHECKING:
     from distributed import Client
 
+PATIENCE_S = 120
+
 
 def on_workers(index: Index, folder: PathLike, client: Client) -> Index:
     """Index that is searched by the workers of a cluster; its answers are the same.
@@ -83,7 +85,7 @@ class WorkerShards:
         """Cosines (B, count) by the codes, and rows, of the nearest in some shards; -1 for none.
 
         Raises:
-            ArtefactError: If a worker cannot read its shards.
+            ArtefactError: If a worker cannot read its shards, or none answers in two minutes.
             MismatchError: If it sees another index in the folder.
         """
         workers = self._workers()
@@ -101,11 +103,21 @@ class WorkerShards:
                         retries=1,
                     )
                 )
+        return merge(self._gathered(tasks), count)
+
+    def _gathered(self, tasks: list[Any]) -> list[tuple[Floats, Ints]]:
+        from distributed import wait
+
         try:
-            found = self._client.gather(tasks)
+            wait(tasks, timeout=PATIENCE_S)
         except TimeoutError:
-            raise ArtefactError("the workers do not answer; look at the cluster") from None
-        return merge(found, count)
+            self._client.cancel(tasks)
+            raise ArtefactError(
+                f"the workers did not search {self._folder} within {PATIENCE_S:g} s; look whether "
+                f"the cluster has workers, and whether they see that folder"
+            ) from None
+        found: list[tuple[Floats, Ints]] = self._client.gather(tasks)
+        return found
 
     def _bits_of(self, visible: Visible | None) -> Any:  # noqa: ANN401 - a future
         if visible is None:

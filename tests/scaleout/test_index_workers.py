@@ -1,9 +1,14 @@
 """An index in shards that workers of Dask search, each some of them."""
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 
-from ssl_photoz.core.errors import ConfigError, MismatchError
+from ssl_photoz.core.errors import ArtefactError, ConfigError, MismatchError
+from ssl_photoz.scaleout import index_workers
 from ssl_photoz.scaleout.index_workers import merge, on_workers
 from ssl_photoz.similarity import index as index_module
 from ssl_photoz.similarity.index import Index
@@ -62,11 +67,19 @@ def test_a_worker_that_dies_is_replaced_by_another(store, index):
         there = on_workers(index, store.folder.parent / "index", client)
         queries = store.vectors()[:5]
         expected = index.nearest_rows(queries, 4)
-        for _ in range(2):
-            np.testing.assert_array_equal(there.nearest_rows(queries, 4)[1], expected[1])
-            pids = client.run(__import__("os").getpid)
-            __import__("os").kill(next(iter(pids.values())), 9)
         np.testing.assert_array_equal(there.nearest_rows(queries, 4)[1], expected[1])
+        os.kill(min(client.run(os.getpid).values()), signal.SIGKILL)
+        np.testing.assert_array_equal(there.nearest_rows(queries, 4)[1], expected[1])
+
+
+def test_workers_that_do_not_answer_are_not_waited_for_without_end(
+    store, index, client, monkeypatch
+):
+    there = on_workers(index, store.folder.parent / "index", client)
+    monkeypatch.setattr(index_workers, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(index_workers, "_candidates", lambda *_: time.sleep(1))
+    with pytest.raises(ArtefactError, match=r"did not search .* within 0\.2 s"):
+        there.nearest_rows(store.vectors()[:1], 3)
 
 
 def test_what_workers_cannot_search_is_refused(store, index, client, tmp_path):
