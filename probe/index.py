@@ -68,7 +68,7 @@ def index(
         "out": out,
         "hide": hide,
         "hide_listed": listed,
-        **asdict(search),
+        **{name: value for name, value in asdict(search).items() if name != "rows_per_shard"},
         **{
             f"quality_{name}": value
             for name, value in asdict(quality).items()
@@ -115,4 +115,4 @@ def _grow(out: Path, store: Embeddings, search: IndexConfig) -> Index:
     from ssl_photoz.similarity.index_building import grow_index
 
     print(f"adding to {out}")
-    return grow_index(out, store, seed=search.seed)
+    return grow_index(out, store, search)

@@ -50,7 +50,7 @@ ONLY_IN = {
     "hats": ("scaleout.hats",),
     "lsdb": (),
     "dask": ("scaleout.runners",),
-    "distributed": ("scaleout.runners",),
+    "distributed": ("scaleout.runners", "scaleout.index_workers"),
     "dask_jobqueue": ("scaleout.runners",),
 }
 HEAVY = {

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ssl_photoz.core.artefact import atomic_path, read_json
-from ssl_photoz.similarity.index_building import SHARD_ROWS
 from ssl_photoz.similarity.index_types import lists_for
+from ssl_photoz.similarity.settings import IndexConfig
 
 FOR = (10**8, 10**9)
+SHARD_ROWS = IndexConfig().rows_per_shard
 MACHINE_GB = 64
 SHARE = 0.75  # of a machine's memory for the index
 
@@ -25,10 +26,10 @@ EXTRAPOLATED = f"""# What follows for 10^8 and 10^9 galaxies
 EXTRAPOLATED, not measured: bytes per vector are those of the files that were measured, for 128
 dimensions, at the size named; they hardly depend on it (the centroids are 512 bytes a list).
 Memory is what lists and graph take; re-ranking reads the stored vectors from disk, 256 bytes
-each, a few dozen a query, and holds at most 0.5 GiB of them. A shard is {SHARD_ROWS:,} rows,
-the step at which a build can be interrupted. A machine has {MACHINE_GB} GB, of which
-{SHARE:.0%} are for the index; several machines hold a part of the sky each, are asked at the
-same time, and their answers are merged by distance. That merging is not part of this package."""
+each, a few dozen a query, and holds at most 0.5 GiB of them. A shard is {SHARD_ROWS:,} rows where
+rows_per_shard is not given. A machine has {MACHINE_GB} GB, of which {SHARE:.0%} are for the index;
+several machines hold some shards each, are asked at the same time, and their answers are merged.
+What an index in shards took at 10^7 is measured in ../scaleout."""
 
 TIME = """
 ## Time
@@ -39,8 +40,8 @@ halve it or better. From the largest size measured, on the machine of RESULTS.md
 """
 
 GRAPH = """
-Centroids that are searched through a graph (`index_type=IVF65536_HNSW32,SQ8`) make the time grow as
-N; parts that are indexed on machines of their own have fewer centroids to compare with."""
+From 65,536 lists on (1.4 10^8 galaxies) centroids are found through a graph, and the time to fill
+lists grows as N: the two last columns are then an upper limit, of which training keeps its part."""
 
 
 def write_pages(results: Path) -> None:

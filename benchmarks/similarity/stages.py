@@ -52,7 +52,7 @@ def build(folder: Path, rows: int, index_type: str) -> dict[str, Any]:
     return {
         "build_s": time.perf_counter() - started,
         "build_peak_mb": resident_mb("VmHWM"),
-        "index_bytes": bytes_of(out, "index-*"),
+        "index_bytes": bytes_of(out, "index-*") + bytes_of(out, "shard-*"),
         "vectors_bytes": bytes_of(out, "vectors-*"),
         **{f"card_{name}": card.get(name) for name in names},
     }

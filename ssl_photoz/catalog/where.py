@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ssl_photoz.catalog.sky import chord_of, sphere_points
+from ssl_photoz.catalog.sky import (
+    CELL_RADIUS_DEG,
+    CELLS,
+    cell_centres,
+    chord_of,
+    sphere_points,
+)
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Ints
 
@@ -102,6 +108,11 @@ class Cone(NamedTuple):
         inside: Bools = np.linalg.norm(points - centre, axis=1) <= chord_of(3600 * self.radius)
         return inside
 
+    def cells(self) -> Bools:
+        """Which cells of the sky it may touch, shape (`CELLS`,)."""
+        wider = Cone(self.ra, self.dec, min(self.radius + CELL_RADIUS_DEG, 180))
+        return wider.mask(dict(zip(("ra", "dec"), cell_centres(), strict=True)).__getitem__)
+
 
 class Box(NamedTuple):
     """From ra_min eastwards to ra_max, also across RA 0, and between declinations; degrees."""
@@ -121,6 +132,20 @@ class Box(NamedTuple):
         east = np.full(len(ra), True) if width >= 360 else (ra - self.ra_min) % 360 <= width % 360
         inside: Bools = east & (dec >= self.dec_min) & (dec <= self.dec_max)
         return inside
+
+    def cells(self) -> Bools:
+        """Which cells of the sky it may touch, shape (`CELLS`,)."""
+        ra, dec = cell_centres()
+        touched = (dec >= self.dec_min - CELL_RADIUS_DEG) & (dec <= self.dec_max + CELL_RADIUS_DEG)
+        width = (self.ra_max - self.ra_min) % 360
+        if self.ra_max - self.ra_min >= 360:
+            return touched
+        # How far a cell reaches in RA; one that reaches over a pole lies at every RA.
+        with np.errstate(invalid="ignore"):
+            sine = np.sin(np.radians(CELL_RADIUS_DEG)) / np.cos(np.radians(dec))
+            reach = np.where(sine < 1, np.degrees(np.arcsin(np.minimum(sine, 1))), 360)
+        inside: Bools = (ra - self.ra_min + reach) % 360 <= width + 2 * reach
+        return touched & inside
 
 
 REGIONS = {"cone": Cone, "box": Box}
@@ -154,13 +179,45 @@ def rows_where(text: str, column: Columns) -> Ints:
         ConfigError: If the text is no filter, or compares a column with what it does not hold.
         DataError: If no galaxy is left; says how many fulfil each condition alone.
     """
+    return rows_where_in(text, [(0, column)])
+
+
+def rows_where_in(text: str, parts: Iterable[tuple[int, Columns]]) -> Ints:
+    """Rows of some parts of a catalogue that fulfil a filter, increasing; a part at a time.
+
+    Args:
+        text: Filter, as `parse_where` takes it.
+        parts: First row of each part, increasing, and what gives its columns.
+
+    Raises:
+        ConfigError: If the text is no filter, or compares a column with what it does not hold.
+        DataError: If no galaxy is left; says how many fulfil each condition alone.
+    """
     conditions = parse_where(text)
-    masks = [condition.mask(column) for condition in conditions]
-    rows = np.flatnonzero(np.logical_and.reduce(masks))
+    passed, looked_at, alone = [np.empty(0, np.int64)], 0, np.zeros(len(conditions), np.int64)
+    for first, column in parts:
+        masks = [condition.mask(column) for condition in conditions]
+        passed.append(first + np.flatnonzero(np.logical_and.reduce(masks)))
+        looked_at += len(masks[0])
+        alone += [int(mask.sum()) for mask in masks]
+    rows = np.concatenate(passed)
     if not len(rows):
-        alone = (f"{mask.sum()} have {one}" for one, mask in zip(conditions, masks, strict=True))
-        raise DataError(f"no galaxy of {len(masks[0])} passes where={text!r}: {', '.join(alone)}")
+        have = (f"{n} have {one}" for one, n in zip(conditions, alone.tolist(), strict=True))
+        raise DataError(f"no galaxy of {looked_at} passes where={text!r}: {', '.join(have)}")
     return rows
+
+
+def cells_where(text: str) -> Bools:
+    """Cells of the sky that galaxies which fulfil a filter may lie in, shape (`CELLS`,).
+
+    Raises:
+        ConfigError: If the text is no filter.
+    """
+    touched = np.ones(CELLS, bool)
+    for condition in parse_where(text):
+        if isinstance(condition, Cone | Box):
+            touched &= condition.cells()
+    return touched
 
 
 class _Reader:

@@ -320,7 +320,8 @@ def open_run(folder: Path) -> Run:
             f"{folder} holds no finished index of {store.name}; run: ssl-photoz index "
             f"embeddings={store.folder} out={folder}/index"
         )
-    catalogue = Catalogue.read(embeddings)
+    opened = Index.load(index.folder)
+    catalogue = Catalogue.read(embeddings, opened.columns)
     density = _first(found, "densities", parent=parent)
     encoder = _first(found, "encoder", sha256=embeddings.card.encoder)
     return Run(
@@ -328,7 +329,7 @@ def open_run(folder: Path) -> Run:
         embeddings=embeddings,
         catalogue=catalogue,
         places=read_places(layout.folder / "map.parquet", rows=len(embeddings)),
-        index=Index.load(index.folder),
+        index=opened,
         densities=density and Densities.open(density.folder / "pdfs.parquet", catalogue),
         encoder=encoder and encoder.folder,
     )

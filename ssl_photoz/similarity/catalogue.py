@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,13 @@ from ssl_photoz.catalog.identity import (
 )
 from ssl_photoz.catalog.ids import exact_ids
 from ssl_photoz.catalog.redshifts import numbers_of
-from ssl_photoz.catalog.sky import Sky, chord_of, sphere_points
+from ssl_photoz.catalog.sky import (
+    PART_ROWS,
+    chord_of,
+    nearest_rows,
+    sphere_points,
+    within_radius,
+)
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
@@ -54,10 +61,15 @@ class Catalogue:
     photoz: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
 
     @classmethod
-    def read(cls, embeddings: Embeddings) -> Catalogue:
-        """Read the columns from a store."""
+    def read(cls, embeddings: Embeddings, mapped: Mapping[str, Array] = {}) -> Catalogue:
+        """Read the columns from a store.
+
+        Args:
+            embeddings: The store.
+            mapped: Columns that are at hand, as those that an index in shards keeps.
+        """
         names = ("id", "ra", "dec", "z", "split")
-        return cls(*(embeddings.column(name) for name in names))
+        return cls(*(mapped[one] if one in mapped else embeddings.column(one) for one in names))
 
     def with_photoz(self, path: Path) -> Catalogue:
         """Catalogue with the predictions of a table that ``ssl-photoz predict`` wrote.
@@ -92,11 +104,6 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.id)
 
-    @cached_property
-    def sky(self) -> Sky:
-        """The positions, arranged at first use."""
-        return Sky(self.ra, self.dec)
-
     def rows_where(self, split: str, *, labelled: bool) -> Ints:
         """Rows of one split that have a redshift, or that have none."""
         return np.flatnonzero((self.split == split) & (np.isfinite(self.z) == labelled))
@@ -118,6 +125,22 @@ class Catalogue:
     def points(self) -> Doubles:
         """Positions on the unit sphere, (N, 3); NaN where there are none."""
         return sphere_points(self.ra, self.dec)
+
+    def rows_of(self, ids: Array) -> Ints:
+        """Rows that have one of some ids, increasing, found a part of the catalogue at a time.
+
+        Args:
+            ids: Integers or text, shape (m,); compared as text, without the spaces around it,
+                unless both are integers.
+        """
+        rows = [np.empty(0, np.int64)]
+        numbers = self.id.dtype.kind in "iu" and ids.dtype.kind in "iu"
+        wanted = ids if numbers else np.char.strip(ids.astype(str))
+        for start in range(0, len(self), PART_ROWS):
+            part = self.id[start : start + PART_ROWS]
+            part = part if numbers else np.char.strip(part.astype(str))
+            rows.append(start + np.flatnonzero(np.isin(part, wanted)))
+        return np.concatenate(rows)
 
     def is_any_of(self, others: Catalogue) -> Bools:
         """Which galaxies are one of the others, shape (N,).
@@ -162,11 +185,13 @@ def find_id(embeddings: Embeddings, catalogue: Catalogue, wanted: str) -> int:
         DataError: If there is none, which says so if its cutout was rejected when embedding, or if
             several galaxies share the id.
     """
-    if catalogue.id.dtype.kind in "iu":
-        plain = re.fullmatch(r"0|-?[1-9][0-9]*", wanted.strip())  # 0123 is not galaxy 123
-        matches = np.flatnonzero(catalogue.id == int(wanted)) if plain else np.empty(0, np.int64)
-    else:
-        matches = np.flatnonzero(catalogue.id.astype(str) == wanted)
+    matches = np.empty(0, np.int64)
+    if catalogue.id.dtype.kind not in "iu":
+        matches = catalogue.rows_of(np.array([wanted]))
+        matches = matches[catalogue.id[matches].astype(str) == wanted]
+    elif re.fullmatch(r"0|-?[1-9][0-9]*", wanted.strip()):  # 0123 is not galaxy 123
+        with suppress(OverflowError):
+            matches = catalogue.rows_of(np.array([int(wanted)], catalogue.id.dtype))
     if len(matches):
         galaxies = len(np.unique(same_galaxy(*catalogue.take(matches).identity)))
         if galaxies > 1:
@@ -201,10 +226,11 @@ def find_position(
         raise ConfigError(f"RA {ra}, Dec {dec}: expected degrees, 0 to 360 and -90 to 90")
     if not radius_arcsec > 0:
         raise ConfigError(f"radius_arcsec is {radius_arcsec}, expected more than 0")
-    rows, away = catalogue.sky.within(ra, dec, radius_arcsec=radius_arcsec)
+    place = catalogue.ra, catalogue.dec
+    rows, away = within_radius(*place, ra, dec, radius_arcsec=radius_arcsec)
     if len(rows):
         return rows, away
-    (nearest,), (arcsec,) = catalogue.sky.nearest(np.array([ra]), np.array([dec]))
+    (nearest,), (arcsec,) = nearest_rows(*place, np.array([ra]), np.array([dec]))
     if nearest < 0:
         raise DataError(f"none of these {len(catalogue)} galaxies has a position; query by id")
     raise DataError(

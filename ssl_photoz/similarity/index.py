@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +23,27 @@ from ssl_photoz.similarity.index_faiss import (
     Searcher,
     Vectors,
     exact_neighbours,
+    is_divided,
     write_empty,
     write_faiss,
+    write_lists,
 )
 from ssl_photoz.similarity.index_files import (
     REDUCTION,
     TRAINED,
     IndexCard,
+    Shard,
     StoredVectors,
     check_files,
     delete_strays,
     ids_of,
     index_file,
     integers_or_text,
+    lists_file,
+    note_checked,
     open_searcher,
+    read_columns,
     read_hidden,
-    read_ids,
     vectors_file,
     write_hidden,
     write_ids,
@@ -79,6 +86,7 @@ class Index:
         searcher: Exact or approximate search, over all rows or some.
         card: Card: what was indexed and how.
         ids: Name of each row, shape (N,); None: rows are named by their numbers.
+        columns: Columns of the catalogue that an index in shards keeps, mapped, shape (N,) each.
         hidden: Rows that no search returns, shape (N,); None: there are none.
         sha256: Checksum of the card, by which children name it; empty if it was never saved.
     """
@@ -91,6 +99,7 @@ class Index:
         card: Mapping[str, Any],
         *,
         ids: Array | None = None,
+        columns: Mapping[str, Array] = {},
         hidden: Bools | None = None,
         sha256: str = "",
     ) -> None:
@@ -99,6 +108,7 @@ class Index:
         self.searcher = searcher
         self.card = IndexCard(card)
         self.ids = ids
+        self.columns = columns
         self.hidden = hidden
         self.sha256 = sha256
 
@@ -179,7 +189,7 @@ class Index:
             return folder
         folder = Path(folder)
         card = IndexCard(artefact.read_card(folder, "index"))
-        check_files(folder, card.files)
+        check_files(folder, card)
         return cls.open(folder, card, sha256=artefact.sha256_of(folder))
 
     @classmethod
@@ -187,8 +197,9 @@ class Index:
         """Open the files that a card names, unchecked."""
         card, reduction = IndexCard(card), Reduction.load(folder / REDUCTION)
         stored, searcher = open_searcher(folder, card, dim=reduction.dim)
-        ids = read_ids(folder, card.files, rows=len(stored))
-        index = cls(reduction, stored, searcher, card, ids=ids, sha256=sha256)
+        columns = read_columns(folder, card.files, rows=len(stored))
+        ids = columns.get("id")
+        index = cls(reduction, stored, searcher, card, ids=ids, columns=columns, sha256=sha256)
         return index.hiding(read_hidden(folder, card.files, rows=len(stored)))
 
     def save(self, folder: PathLike, *, config: object = None, **facts: object) -> IndexCard:
@@ -213,12 +224,14 @@ class Index:
         known["hidden"] = 0 if self.hidden is None else int(self.hidden.sum())
         files |= write_ids(folder, self.ids, known=files) | write_hidden(folder, self.hidden)
         parents = self.card.parents
+        known["sizes"] = {name: (folder / name).stat().st_size for name in files}
         self.card = IndexCard(
             artefact.write_card(
                 folder, "index", config=config, parents=parents, files=files, **known, **facts
             )
         )
         self.sha256 = artefact.sha256_of(folder)
+        note_checked(folder, files)
         delete_strays(folder, self.card.files)
         return self.card
 
@@ -227,10 +240,17 @@ class Index:
         if isinstance(self.stored, FlatVectors):
             write_faiss(self.stored.faiss_index, folder / names[0])
         elif isinstance(self.stored, MemoryVectors) and isinstance(self.searcher, Approximate):
+            index, rows = self.searcher.faiss_index, len(self.stored)
             names += [vectors_file(0), TRAINED]
-            write_faiss(self.searcher.faiss_index, folder / names[0])
             write_vectors(folder / vectors_file(0), self.stored.values)
-            write_empty(self.searcher.faiss_index, folder / TRAINED)
+            write_empty(index, folder / TRAINED)
+            if is_divided(index):
+                names[0] = lists_file(0)
+                write_lists(index, folder / names[0])
+                shard = asdict(Shard(names[0], 0, rows, None))
+                self.card = IndexCard({**self.card, "index_shards": [shard]})
+            else:
+                write_faiss(index, folder / names[0])
         else:
             raise ConfigError(
                 f"an approximate index lives in the folder it was built in; copy that folder to "
@@ -309,6 +329,21 @@ class Index:
             return self.hidden is None and not wanted.any()
         return np.array_equal(self.hidden, wanted)
 
+    def spans(self, cells: Bools) -> list[tuple[int, int]]:
+        """First row, and row behind the last, of each shard that may hold galaxies in some cells.
+
+        Args:
+            cells: Shape (`ssl_photoz.catalog.sky.CELLS`,).
+
+        Returns:
+            All rows, where the index is not in shards.
+        """
+        shards = self.card.index_shards
+        touched = [
+            (one.first_row, one.first_row + one.rows) for one in shards if one.touches(cells)
+        ]
+        return touched if shards else [(0, len(self.stored))]
+
     def describe(self) -> str:
         """How it searches and how much it finds."""
         recall = self.card.recall_at_10
@@ -317,18 +352,21 @@ class Index:
         how = f"{self.card.index_type} ({self.card.factory})"
         return f"{how}, which finds {recall:.1%} of the ten nearest"
 
+    def searched_by(self, searcher: Searcher) -> Index:
+        """The same index, searched by something else."""
+        changed = copy(self)
+        changed.searcher = searcher
+        return changed
+
     def _among(self, rows: Ints, hidden: Bools | None, *, exact: bool) -> Index:
         searcher: Searcher
         if isinstance(self.searcher, Approximate) and not exact:
             searcher = self.searcher.among(rows)
         else:
             searcher = Exact.among(self.stored, rows, dim=self.reduction.dim)
-        return Index(
-            *(self.reduction, self.stored, searcher, self.card),
-            ids=self.ids,
-            hidden=hidden,
-            sha256=self.sha256,
-        )
+        changed = self.searched_by(searcher)
+        changed.hidden = hidden
+        return changed
 
     def search(
         self,

@@ -1,30 +1,33 @@
 """Build an index of any type on disk, and grow it; killed half way, the same call goes on.
 
-Trained on a sample; then, shard by shard, vectors are reduced, kept and indexed; the shards
-are merged; last, how much of the index a search looks through is set so that its recall,
-measured against exact search of this very catalogue, is what was asked.
+Trained once on a sample of all rows; then, shard by shard, vectors are reduced, kept and sorted
+into lists around the centroids that all shards share. Last, how much of the index a search looks
+through is set so that its recall, measured against exact search of this very catalogue, is what
+was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ssl_photoz.catalog.sky import CELLS, cells_of
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import MismatchError
-from ssl_photoz.core.types import Array, Floats
+from ssl_photoz.core.types import Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.similarity.index import Index
 from ssl_photoz.similarity.index_faiss import (
     Faiss,
-    core_of,
-    faiss,
+    is_divided,
     read_faiss,
     write_faiss,
+    write_lists,
 )
 from ssl_photoz.similarity.index_files import (
     GROWING,
@@ -32,12 +35,17 @@ from ssl_photoz.similarity.index_files import (
     REDUCTION,
     TRAINED,
     IndexCard,
+    Shard,
+    StoredVectors,
     delete_strays,
     facts_of,
     ids_of,
     index_file,
     lists_file,
+    part_file,
     vectors_file,
+    vectors_writer,
+    write_columns,
     write_vectors,
 )
 from ssl_photoz.similarity.index_types import (
@@ -47,70 +55,60 @@ from ssl_photoz.similarity.index_types import (
     train_on_sample,
     type_for,
 )
-from ssl_photoz.similarity.reduction import (
-    BATCH,
-    Reduction,
-)
+from ssl_photoz.similarity.reduction import BATCH, Reduction
 from ssl_photoz.similarity.settings import IndexConfig
 
-if TYPE_CHECKING:
-    pass
+PART_ROWS = 1 << 19  # rows of an index of one file between two points to go on from
+LAYOUT = 2  # of the files of unfinished work
 
 
-SHARD_ROWS = 1 << 19
-
-
-def build_index(
-    folder: Path,
-    embeddings: Embeddings,
-    config: IndexConfig = IndexConfig(),
-    *,
-    shard_rows: int = SHARD_ROWS,
-) -> Index:
+def build_index(folder: Path, embeddings: Embeddings, config: IndexConfig = IndexConfig()) -> Index:
     """Write the files of an index of every row of a store; `Index.save` finishes it.
 
     Args:
         folder: The index folder; what an interrupted call left there is gone on with.
         embeddings: Store to index.
         config: How vectors are reduced and searched.
-        shard_rows: Rows indexed between two points that an interrupted call can go on from.
 
     Raises:
         ConfigError: If the type is unknown to FAISS or unsuited.
         DataError: If there are fewer than two embeddings or some are not finite.
     """
     asked = {
+        "layout": LAYOUT,
         "embeddings": embeddings.sha256,
         "index_type": config.index_type,
         "pca_dim": config.pca_dim,
         "whiten": config.whiten,
         "seed": config.seed,
+        "rows_per_shard": config.rows_per_shard,
     }
     _clear_other_work(folder, asked)
     reduction = _reduction(folder, embeddings, config)
     kind = _chosen_type(folder, config, rows=len(embeddings), dim=reduction.dim)
-    if not (folder / index_file(len(embeddings))).exists():
-        empty = empty_index(folder, kind.factory, dim=reduction.dim)
-        train(folder, empty, embeddings, reduction, seed=config.seed)
-        whole = empty_index(folder, kind.factory, dim=reduction.dim)
-        _fill(folder, embeddings, reduction, empty, whole, kind.name, shard_rows=shard_rows)
+    trained = _trained(folder, embeddings, reduction, kind.factory, seed=config.seed)
+    if is_divided(trained):
+        shards = write_shards(folder, embeddings, reduction, trained, config.rows_per_shard)
+    else:
+        shards = ()
+        keep, each = kind.name != "flat", min(config.rows_per_shard, PART_ROWS)
+        write_whole(folder, embeddings, reduction, trained, keep=keep, part_rows=each)
     card = card_of(embeddings, reduction, kind, config)
-    return _opened(folder, card, ids=ids_of(embeddings), seed=config.seed)
+    return _opened(folder, card, shards, embeddings, seed=config.seed)
 
 
-def grow_index(
-    folder: Path, embeddings: Embeddings, *, shard_rows: int = SHARD_ROWS, seed: int = 0
-) -> Index:
+def grow_index(folder: Path, embeddings: Embeddings, config: IndexConfig = IndexConfig()) -> Index:
     """Add the rows that a store has gained; `Index.save` finishes it.
 
-    Nothing is trained again and no indexed row is touched. Until the new card is written the old
-    index stays as it is. Rows that were hidden stay hidden.
+    Nothing is trained again and no indexed row is touched: what was gained becomes shards of its
+    own. Until the new card is written the old index stays as it is. Rows that were hidden stay
+    hidden.
 
     Args:
         folder: A finished index.
         embeddings: Begins with the shards that were indexed, and goes on.
-        shard_rows: Rows indexed between two points that an interrupted call can go on from.
-        seed: Seed of the sample that the recall is measured with.
+        config: Rows of a shard, and seed of the sample that the recall is measured with; the rest
+            is as it was.
 
     Raises:
         MismatchError: If the embeddings do not begin with the indexed shards, or another encoder
@@ -119,22 +117,30 @@ def grow_index(
     index = Index.load(folder)
     check_continues(index, embeddings)
     card, reduction = index.card, index.reduction
-    growing = {"embeddings": embeddings.sha256}
+    growing: dict[str, Any] = {"layout": LAYOUT, "embeddings": embeddings.sha256}
+    growing["rows_per_shard"] = config.rows_per_shard
     if not (folder / GROWING).exists() or artefact.read_json(folder / GROWING) != growing:
         delete_strays(folder, card.files)
         artefact.write_json(folder / GROWING, growing)
-    if not (folder / index_file(len(embeddings))).exists():
-        (old,) = (one for one in card.files if one.startswith("index"))
+    trained = _empty(folder, card.factory, dim=reduction.dim)
+    old = next((one for one in card.files if one.startswith("index")), "")
+    if is_divided(trained):
+        before = card.index_shards or (Shard(old, 0, card.rows, None),)
+        gained = write_shards(
+            folder, embeddings, reduction, trained, config.rows_per_shard, first_row=card.rows
+        )
+        shards = (*before, *gained)
+    else:
+        shards = ()
         whole = read_faiss(folder / old, mapped=False)
-        empty = empty_index(folder, card.factory, dim=reduction.dim)
-        kind = card.index_type
-        _fill(folder, embeddings, reduction, empty, whole, kind, shard_rows=shard_rows)
-    facts = {**card, **facts_of(embeddings, reduction, whiten=card.whiten)}
-    grown = _opened(folder, IndexCard(facts), ids=ids_of(embeddings), seed=seed)
+        keep, each = card.index_type != "flat", min(config.rows_per_shard, PART_ROWS)
+        write_whole(folder, embeddings, reduction, whole, keep=keep, part_rows=each)
+    facts = IndexCard({**card, **facts_of(embeddings, reduction, whiten=card.whiten)})
+    grown = _opened(folder, facts, shards, embeddings, seed=config.seed)
     if index.hidden is None:
         return grown
-    gained = np.zeros(len(embeddings) - len(index.hidden), bool)
-    return grown.hiding(np.concatenate([index.hidden, gained]))
+    more = np.zeros(len(embeddings) - len(index.hidden), bool)
+    return grown.hiding(np.concatenate([index.hidden, more]))
 
 
 def check_continues(index: Index, embeddings: Embeddings) -> None:
@@ -175,31 +181,6 @@ def _chosen_type(folder: Path, config: IndexConfig, *, rows: int, dim: int) -> I
     return kind
 
 
-def _fill(
-    folder: Path,
-    embeddings: Embeddings,
-    reduction: Reduction,
-    empty: Faiss,
-    whole: Faiss,
-    name: str,
-    *,
-    shard_rows: int,
-) -> None:
-    """Index the rows that come after those of ``whole``, and write both together."""
-    rows_before = int(whole.ntotal)
-    write_shards(
-        folder,
-        embeddings,
-        reduction,
-        empty=empty,
-        whole=whole,
-        keep=name != "flat",
-        shard_rows=shard_rows,
-    )
-    path = folder / index_file(len(embeddings))
-    merge_shards(folder, whole, path, rows_before=rows_before)
-
-
 def _reduction(folder: Path, embeddings: Embeddings, config: IndexConfig) -> Reduction:
     if (folder / REDUCTION).exists():
         return Reduction.load(folder / REDUCTION)
@@ -210,22 +191,7 @@ def _reduction(folder: Path, embeddings: Embeddings, config: IndexConfig) -> Red
     return reduction
 
 
-def _opened(folder: Path, card: IndexCard, *, ids: Array | None, seed: int) -> Index:
-    """Open a merged index, checksums taken, effort set."""
-    vectors = sorted(path.name for path in folder.glob("vectors-*.npy"))
-    names = [index_file(card.rows), REDUCTION, *vectors]
-    names += [TRAINED] if (folder / TRAINED).exists() else []
-    known = card.files
-    files = {one: known.get(one) or artefact.sha256_of(folder / one) for one in names}
-    facts = {**card, "files": files}
-    if card.index_type != "flat":
-        facts["effort"] = 1
-    index = Index.open(folder, facts)
-    index.ids = ids
-    return index.tuned(seed=seed)
-
-
-def empty_index(folder: Path, factory: str, *, dim: int) -> Faiss:
+def _empty(folder: Path, factory: str, *, dim: int) -> Faiss:
     """Index without vectors: the trained one of the folder, or else an untrained one.
 
     Raises:
@@ -236,107 +202,193 @@ def empty_index(folder: Path, factory: str, *, dim: int) -> Faiss:
     return new_index(factory, dim=dim)
 
 
-def train(
-    folder: Path, empty: Faiss, embeddings: Embeddings, reduction: Reduction, *, seed: int
-) -> None:
-    """Train an index on a sample, and keep it as ``trained.faiss``; see `train_on_sample`."""
+def _trained(
+    folder: Path, embeddings: Embeddings, reduction: Reduction, factory: str, *, seed: int
+) -> Faiss:
+    """Index without vectors, trained once on a sample of all rows; kept as ``trained.faiss``."""
+    empty = _empty(folder, factory, dim=reduction.dim)
     if train_on_sample(empty, embeddings, reduction, seed=seed):
         write_faiss(empty, folder / TRAINED)
+    return empty
 
 
 def write_shards(
     folder: Path,
     embeddings: Embeddings,
     reduction: Reduction,
+    trained: Faiss,
+    rows_per_shard: int,
     *,
-    empty: Faiss,
-    whole: Faiss,
-    keep: bool,
-    shard_rows: int,
-) -> None:
-    """Reduce and index the rows of a store that come after those of an index.
+    first_row: int = 0,
+) -> tuple[Shard, ...]:
+    """Index the rows of a store from one on, shard by shard; those that are there are kept.
 
     Args:
-        folder: Folder that the shards go to.
+        folder: The index folder.
         embeddings: The store.
         reduction: Reduction to unit vectors.
-        empty: A trained index without vectors, filled anew for every shard.
-        whole: The index of the rows before, in memory; grown here if it cannot be merged.
-        keep: Whether the unit vectors are written too.
-        shard_rows: Rows of a shard.
+        trained: Index without vectors, whose centroids all shards share; filled anew for each.
+        rows_per_shard: Rows of a shard; the last may have fewer.
+        first_row: Row to begin with.
+
+    Returns:
+        The shards.
     """
-    merges = can_merge(whole)
-    written = _written(folder, whole.ntotal)
-    if written and not merges:
-        whole = read_faiss(folder / lists_file(written[-1]), mapped=False)
-    end = written[-1] if written else int(whole.ntotal)
-    for unit in _reduced(embeddings, reduction, first_row=end, shard_rows=shard_rows):
-        before, end = end, end + len(unit)
-        if keep:
-            write_vectors(folder / vectors_file(before), unit)
-        part = empty if merges else whole
-        part.add(unit)
-        write_faiss(part, folder / lists_file(end))
-        if merges:
-            empty.reset()
-        else:
-            (folder / lists_file(before)).unlink(missing_ok=True)
+    total = len(embeddings)
+    starts = range(first_row, total, rows_per_shard)
+    spans = [(start, min(start + rows_per_shard, total)) for start in starts]
+    with tqdm(total=total, initial=first_row, desc="indexing", unit="galaxy") as progress:
+        for start, end in spans:
+            if not _is_there(folder, start, end):
+                trained.reset()
+                fill_shard(folder, embeddings, reduction, trained, start, end)
+            progress.update(end - start)
+    cells = _cells_touched(embeddings, spans)
+    return tuple(
+        Shard(lists_file(start), start, end - start, touched)
+        for (start, end), touched in zip(spans, cells, strict=True)
+    )
 
 
-def merge_shards(folder: Path, whole: Faiss, path: Path, *, rows_before: int) -> None:
-    """Merge the written shards into an index of the rows before, and write it.
+def fill_shard(
+    folder: Path, embeddings: Embeddings, reduction: Reduction, empty: Faiss, start: int, end: int
+) -> None:
+    """Write the vectors, then the lists of one shard: some rows of a store, its ids their numbers.
 
     Args:
-        folder: Folder of the shards.
-        whole: The index of the rows before, in memory; changed.
-        path: File of the merged index.
-        rows_before: How many rows were indexed before the shards.
+        folder: The index folder.
+        embeddings: The store.
+        reduction: Reduction to unit vectors.
+        empty: Trained index without vectors; holds the shard afterwards.
+        start: First row.
+        end: Row behind the last.
     """
-    written = _written(folder, rows_before)
-    if not can_merge(whole):
-        (folder / lists_file(written[-1])).replace(path)
-        return
-    has_ids = isinstance(core_of(whole), faiss.IndexIVF)
-    for end in tqdm(written, desc="merging", unit="shard"):
-        part = read_faiss(folder / lists_file(end), mapped=False)
-        whole.merge_from(part, whole.ntotal if has_ids else 0)
-    write_faiss(whole, path)
-    for end in written:
-        (folder / lists_file(end)).unlink()
+    at = start
+    with vectors_writer(folder / vectors_file(start), end - start, reduction.dim) as write:
+        for batch in _rows_between(embeddings, start, end):
+            unit = reduction.apply(batch)
+            empty.add_with_ids(unit, np.arange(at, at + len(unit)))
+            write(unit)
+            at += len(unit)
+    write_lists(empty, folder / lists_file(start))
 
 
-def can_merge(index: Faiss) -> bool:
-    """Whether FAISS can merge two indexes of this type."""
-    try:
-        index.check_compatible_for_merge(index)
-    except RuntimeError:
-        return False
-    return True
+def _is_there(folder: Path, start: int, end: int) -> bool:
+    lists, vectors = folder / lists_file(start), folder / vectors_file(start)
+    return lists.exists() and vectors.exists() and len(StoredVectors([vectors])) == end - start
 
 
-def _written(folder: Path, rows: int) -> list[int]:
-    """Where the finished shards after some rows end, increasing."""
-    ends = [int(path.stem.removeprefix("lists-")) for path in folder.glob("lists-*.faiss")]
-    return sorted(end for end in ends if end > rows)
+def _rows_between(embeddings: Embeddings, start: int, end: int) -> Iterator[Floats]:
+    """Embeddings of the rows from start to end, reading only the shards they lie in."""
+    first = 0
+    for shard in embeddings.shards:
+        last = first + len(shard)
+        if first < end and last > start:
+            at = first
+            for batch in shard.batches(BATCH):
+                taken = batch[max(0, start - at) : max(0, end - at)]
+                at += len(batch)
+                if len(taken):
+                    yield taken
+        first = last
 
 
-def _reduced(
-    embeddings: Embeddings, reduction: Reduction, *, first_row: int, shard_rows: int
-) -> Iterator[Floats]:
-    """Unit vectors of all rows from first_row on, ``shard_rows`` at a time."""
-    seen, held, count = 0, [np.empty((0, reduction.dim), np.float32)], 0
+def _cells_touched(
+    embeddings: Embeddings, spans: list[tuple[int, int]]
+) -> list[tuple[tuple[int, int], ...] | None]:
+    """Ranges of cells of the sky that the rows of each span lie in; None without positions."""
+    if not {"ra", "dec"} <= set(embeddings.columns):
+        return [None] * len(spans)
+    touched = np.zeros((len(spans), CELLS), bool)
+    first = 0
+    for shard in embeddings.shards:
+        last = first + len(shard)
+        held = [number for number, (start, end) in enumerate(spans) if first < end and last > start]
+        if held:
+            cells = cells_of(shard.column("ra"), shard.column("dec"))
+            for number in held:
+                start, end = spans[number]
+                some = cells[max(0, start - first) : end - first]
+                touched[number, some[some >= 0]] = True
+        first = last
+    return [_ranges(np.flatnonzero(one)) for one in touched]
+
+
+def _ranges(numbers: Ints) -> tuple[tuple[int, int], ...]:
+    """First and last of each run of increasing numbers.
+
+    >>> _ranges(np.array([3, 4, 5, 9]))
+    ((3, 5), (9, 9))
+    """
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return tuple((int(run[0]), int(run[-1])) for run in runs if len(run))
+
+
+def write_whole(
+    folder: Path,
+    embeddings: Embeddings,
+    reduction: Reduction,
+    whole: Faiss,
+    *,
+    keep: bool,
+    part_rows: int,
+) -> None:
+    """Write an index of one file: a flat one, a graph, or another that has no lists to share.
+
+    What there is so far is written anew each time, so that an interrupted call goes on from there.
+
+    Args:
+        folder: The index folder.
+        embeddings: The store.
+        reduction: Reduction to unit vectors.
+        whole: The index of the rows before, in memory; grown here.
+        keep: Whether the unit vectors are written too.
+        part_rows: Rows added between two writes.
+    """
     total = len(embeddings)
-    with tqdm(total=total, initial=first_row, desc="indexing", unit="galaxy") as progress:
-        for batch in embeddings.batches(BATCH):
-            fresh = batch[max(0, first_row - seen) :]
-            seen += len(batch)
-            while len(fresh):
-                taken, fresh = fresh[: shard_rows - count], fresh[shard_rows - count :]
-                held.append(reduction.apply(taken))
-                count += len(taken)
-                progress.update(len(taken))
-                if count == shard_rows:
-                    yield np.concatenate(held)
-                    held, count = held[:1], 0
-        if count:
-            yield np.concatenate(held)
+    if (folder / index_file(total)).exists():
+        return
+    parts = sorted(folder.glob("part-*.faiss"))
+    if parts:
+        whole = read_faiss(parts[-1], mapped=False)
+    with tqdm(total=total, initial=whole.ntotal, desc="indexing", unit="galaxy") as progress:
+        for start in range(int(whole.ntotal), total, part_rows):
+            end = min(start + part_rows, total)
+            unit = np.concatenate(
+                [reduction.apply(batch) for batch in _rows_between(embeddings, start, end)]
+            )
+            if keep:
+                write_vectors(folder / vectors_file(start), unit)
+            whole.add(unit)
+            write_faiss(whole, folder / (index_file(end) if end == total else part_file(end)))
+            (folder / part_file(start)).unlink(missing_ok=True)
+            progress.update(end - start)
+
+
+def _opened(
+    folder: Path,
+    card: IndexCard,
+    shards: tuple[Shard, ...],
+    embeddings: Embeddings,
+    *,
+    seed: int,
+) -> Index:
+    """Open a filled index, checksums taken, effort set."""
+    names = [one.lists for one in shards] or [index_file(card.rows)]
+    vectors = {path.name for path in folder.glob("vectors-*.npy")}
+    if shards:
+        vectors &= {*card.files, *(vectors_file(one.first_row) for one in shards)}
+    names += [REDUCTION, *sorted(vectors)]
+    names += [TRAINED] if (folder / TRAINED).exists() else []
+    known = card.files
+    files = {one: known.get(one) or artefact.sha256_of(folder / one) for one in names}
+    facts = {**card, "files": files}
+    if shards:
+        facts["index_shards"] = [asdict(one) for one in shards]
+        files |= write_columns(folder, embeddings)
+    if card.index_type != "flat":
+        facts["effort"] = 1
+    index = Index.open(folder, facts)
+    if not shards:
+        index.ids = ids_of(embeddings)
+    return index.tuned(seed=seed)

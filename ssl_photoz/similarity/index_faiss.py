@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,7 @@ Faiss = Any
 WRITTEN_BYTES = 1 << 20
 GPU_MAX_K = 2048  # faiss refuses more neighbours than this on a GPU
 LISTED_PER_NEIGHBOUR = 8  # many neighbours asked: look through at least so many rows for each
+INDEXES_KEPT = 4
 RERANKED_VALUES = 1 << 24  # floats gathered at a time: 64 MiB
 
 
@@ -110,8 +113,167 @@ def read_faiss(path: Path, *, mapped: bool) -> Faiss:
         raise ArtefactError(f"{path} is not an index that FAISS reads ({said})") from None
     core = core_of(index)
     if isinstance(core, faiss.IndexIVF):
-        _check_lists(faiss.downcast_InvertedLists(core.invlists), path)
+        _check_lists(_lists_of(core), path)
     return index
+
+
+def write_lists(index: Faiss, path: Path) -> None:
+    """Write the inverted lists of an index, without its centroids; atomically."""
+    lists = core_of(index).invlists
+    size, count = int(lists.code_size), int(lists.nlist)
+    none = faiss.IndexFlatL2(size)
+    shell = faiss.IndexIVFScalarQuantizer(none, size, count, faiss.ScalarQuantizer.QT_8bit_direct)
+    shell.replace_invlists(lists, False)
+    shell.ntotal, shell.is_trained = lists.compute_ntotal(), True
+    write_faiss(shell, path)
+
+
+def is_divided(index: Faiss) -> bool:
+    """Whether vectors are kept in lists around centroids, which shards can share."""
+    return isinstance(core_of(index), faiss.IndexIVF)
+
+
+class Visible:
+    """Which catalogue rows a search may return.
+
+    Attributes:
+        rows: Shape (N,).
+        count: How many.
+    """
+
+    def __init__(self, rows: Bools) -> None:
+        self.rows = rows
+        self.count = int(rows.sum())
+
+    @cached_property
+    def packed(self) -> Array:
+        """A bit a row, as FAISS reads them."""
+        return np.packbits(self.rows, bitorder="little")
+
+    @cached_property
+    def selector(self) -> Faiss:
+        """FAISS's selector of them."""
+        return faiss.IDSelectorBitmap(self.packed)
+
+
+class Shards(Protocol):
+    """Shards of an index on shared centroids, wherever they are searched."""
+
+    trained: Faiss
+    first_rows: Ints
+
+    def candidates(
+        self, numbers: Ints, unit: Floats, count: int, *, probes: int, visible: Visible | None
+    ) -> tuple[Floats, Ints]:
+        """Cosines (B, count) by the codes, and rows, of the nearest in some shards; -1 for none."""
+        ...
+
+
+class ListShards:
+    """The inverted lists of an index's shards, each mapped when it is first searched.
+
+    An index over some of them is FAISS's own over their lists stacked: it finds what it would
+    find if they were one.
+
+    Implements `Shards`.
+
+    Attributes:
+        trained: The index without vectors that all of them were filled from.
+        first_rows: First catalogue row of each shard, increasing, shape (S,).
+    """
+
+    def __init__(self, trained: Faiss, paths: Sequence[Path], rows: Sequence[int]) -> None:
+        """Name some shards.
+
+        Args:
+            trained: The index without vectors that all of them were filled from.
+            paths: Their files, in the order of the catalogue.
+            rows: Rows of each.
+        """
+        self.first_rows = np.cumsum([0, *rows[:-1]])
+        self.trained = trained
+        self._paths = list(paths)
+        self._rows = list(rows)
+        self._mapped: dict[int, Faiss] = {}
+        self._lock = threading.Lock()
+        self._index_over = lru_cache(INDEXES_KEPT)(self._over)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def opened(self) -> list[int]:
+        """Numbers of the shards that were searched so far."""
+        return sorted(self._mapped)
+
+    def candidates(
+        self, numbers: Ints, unit: Floats, count: int, *, probes: int, visible: Visible | None
+    ) -> tuple[Floats, Ints]:
+        """Cosines (B, count) by the codes, and rows, of the nearest in some shards; -1 for none."""
+        index = self.over(numbers)
+        selector = {} if visible is None else {"sel": visible.selector}
+        parameters = list_parameters(index, probes, selector)
+        return search_faiss(index, unit, count, parameters=parameters)
+
+    def over(self, numbers: Ints) -> Faiss:
+        """FAISS index over some shards; ids are catalogue rows.
+
+        Raises:
+            ArtefactError: If a shard cannot be read, or is not the one that was written.
+        """
+        return self._index_over(tuple(numbers.tolist()))
+
+    def _over(self, numbers: tuple[int, ...]) -> Faiss:
+        index = faiss.clone_index(self.trained)
+        core = core_of(index)
+        owners = [self._owner(number) for number in numbers]
+        parts = [_lists_of(one) for one in owners]
+        stack = parts[0] if len(parts) == 1 else _stacked(parts)
+        core.replace_invlists(stack, False)
+        core.ntotal = index.ntotal = sum(self._rows[number] for number in numbers)
+        index.__dict__["referenced_objects"] = (stack, owners)  # C++ holds addresses only
+        return index
+
+    def _owner(self, number: int) -> Faiss:
+        with self._lock:
+            if number not in self._mapped:
+                self._mapped[number] = self._map(number)
+            return self._mapped[number]
+
+    def _map(self, number: int) -> Faiss:
+        """FAISS index that owns the lists of a shard, and unmaps them when it goes."""
+        path, core = self._paths[number], core_of(self.trained)
+        owner = read_faiss(path, mapped=True)
+        if not is_divided(owner):
+            raise ArtefactError(f"{path} is no shard of an index; run index again")
+        lists = _lists_of(owner)
+        got = (int(lists.nlist), int(lists.code_size), int(lists.compute_ntotal()))
+        expected = (int(core.nlist), int(core.code_size), self._rows[number])
+        if got != expected:
+            raise ArtefactError(
+                f"{path} holds {got[2]} codes of {got[1]} bytes in {got[0]} lists, expected "
+                f"{expected[2]} of {expected[1]} in {expected[0]}; run index again"
+            )
+        return owner
+
+
+def list_parameters(index: Faiss, probes: int, selector: Mapping[str, Faiss]) -> Faiss:
+    """FAISS's parameters of a search through so many lists."""
+    made = faiss.SearchParametersIVF(nprobe=probes, **selector)
+    if isinstance(index, faiss.IndexPreTransform):
+        made = faiss.SearchParametersPreTransform(index_params=made)
+    return made
+
+
+def _lists_of(index: Faiss) -> Faiss:
+    return faiss.downcast_InvertedLists(core_of(index).invlists)
+
+
+def _stacked(parts: Sequence[Faiss]) -> Faiss:
+    addresses = faiss.InvertedListsPtrVector()
+    for part in parts:
+        addresses.push_back(part)
+    return faiss.HStackInvertedLists(len(parts), addresses.data())
 
 
 def _check_lists(lists: Faiss, path: Path) -> None:
@@ -191,31 +353,52 @@ class Approximate:
     """Looks through the likeliest part of a catalogue; re-ranks by the stored vectors.
 
     Implements `Searcher`. Rows that are left out are skipped while searching, and more is looked
-    through in proportion.
+    through in proportion; of an index in shards, those that hold no such row are not opened.
 
     Attributes:
-        faiss_index: The index that is searched.
         effort: Lists visited, or candidates kept while walking a graph, for a few neighbours.
     """
 
     def __init__(
         self,
-        faiss_index: Faiss,
+        source: Faiss | Shards,
         vectors: Vectors,
         *,
         effort: int,
         shortlist: int,
-        visible: Bools | None = None,
+        visible: Visible | None = None,
     ) -> None:
-        self.faiss_index = faiss_index
+        """Search a FAISS index, or one in shards.
+
+        Args:
+            source: What is searched.
+            vectors: Vectors of all rows.
+            effort: See the class.
+            shortlist: Candidates re-ranked per neighbour asked; 0: none.
+            visible: Rows among which it searches; None: all.
+        """
         self.effort = effort
+        self._source: Any = source
+        self._in_shards = not isinstance(source, faiss.Index)
         self._vectors = vectors
         self._shortlist = shortlist
         self._visible = visible
-        self._rows = len(vectors) if visible is None else int(visible.sum())
-        self._core = core_of(faiss_index)
-        self._selector: dict[str, Faiss] = {} if visible is None else {"sel": _selector(visible)}
+        self._rows = len(vectors) if visible is None else visible.count
+        self._core = core_of(self._source.trained if self._in_shards else source)
         self._made: dict[int, Faiss] = {}
+
+    @property
+    def faiss_index(self) -> Faiss:
+        """The index that is searched; of one in shards here, over those that hold visible rows."""
+        return self._source.over(self._held) if self._in_shards else self._source
+
+    @cached_property
+    def _held(self) -> Ints:
+        """Numbers of the shards that hold visible rows."""
+        first_rows: Ints = self._source.first_rows
+        if self._visible is None:
+            return np.arange(len(first_rows))
+        return np.flatnonzero(np.logical_or.reduceat(self._visible.rows, first_rows))
 
     def __len__(self) -> int:
         return self._rows
@@ -224,23 +407,32 @@ class Approximate:
         """Search among some rows only."""
         visible = np.zeros(len(self._vectors), bool)
         visible[rows] = True
-        return self._changed(self.effort, visible)
+        return self._changed(visible=Visible(visible))
 
     def with_effort(self, effort: int) -> Approximate:
         """Search the same rows, looking through more or less of them."""
-        return self._changed(effort, self._visible)
+        return self._changed(effort=effort)
+
+    def searching(self, shards: Shards) -> Approximate:
+        """Search the same shards elsewhere."""
+        return self._changed(source=shards)
 
     def efforts(self) -> list[int]:
         """Efforts that make a difference to this index, increasing."""
-        if isinstance(self._core, faiss.IndexIVF):
+        if is_divided(self._core):
             return _steps(1, int(self._core.nlist))
         return _steps(16, 2048) if isinstance(self._core, faiss.IndexHNSW) else [1]
 
     def search(self, unit: Floats, k: int) -> tuple[Floats, Ints]:
         """Cosines (B, K), decreasing along K, and catalogue rows (B, K); -1 for none."""
         asked = self.shortlisted(k)
-        parameters = self.parameters(asked)
-        cosines, found = search_faiss(self.faiss_index, unit, asked, parameters=parameters)
+        if self._in_shards:
+            cosines, found = self._source.candidates(
+                *(self._held, unit, asked), probes=self._probes(asked), visible=self._visible
+            )
+        else:
+            parameters = self.parameters(asked)
+            cosines, found = search_faiss(self._source, unit, asked, parameters=parameters)
         return self._rerank(unit, found, k) if self._shortlist else (cosines, found)
 
     def shortlisted(self, k: int) -> int:
@@ -254,23 +446,30 @@ class Approximate:
         return self._made[asked]
 
     def _make_parameters(self, asked: int) -> Faiss:
-        share = max(self._rows, 1) / max(len(self._vectors), 1)
-        effort = math.ceil(self.effort / share)
-        if isinstance(self._core, faiss.IndexIVF):
-            lists = int(self._core.nlist)
-            least = math.ceil(LISTED_PER_NEIGHBOUR * asked * lists / max(self._rows, 1))
-            probes = min(max(effort, least), lists)
-            made = faiss.SearchParametersIVF(nprobe=probes, **self._selector)
-        elif isinstance(self._core, faiss.IndexHNSW):
-            effort = min(max(effort, 2 * asked), len(self._vectors))
-            made = faiss.SearchParametersHNSW(efSearch=effort, **self._selector)
-        elif self._selector:
-            made = faiss.SearchParameters(**self._selector)
+        selector = {} if self._visible is None else {"sel": self._visible.selector}
+        if is_divided(self._core):
+            return list_parameters(self.faiss_index, self._probes(asked), selector)
+        if isinstance(self._core, faiss.IndexHNSW):
+            effort = min(max(self._scaled_effort, 2 * asked), len(self._vectors))
+            made = faiss.SearchParametersHNSW(efSearch=effort, **selector)
+        elif selector:
+            made = faiss.SearchParameters(**selector)
         else:
             return None
-        if isinstance(self.faiss_index, faiss.IndexPreTransform):
+        if isinstance(self._source, faiss.IndexPreTransform):
             made = faiss.SearchParametersPreTransform(index_params=made)
         return made
+
+    @property
+    def _scaled_effort(self) -> int:
+        share = max(self._rows, 1) / max(len(self._vectors), 1)
+        return math.ceil(self.effort / share)
+
+    def _probes(self, asked: int) -> int:
+        """How many lists a search for some number of candidates looks through."""
+        lists = int(self._core.nlist)
+        least = math.ceil(LISTED_PER_NEIGHBOUR * asked * lists / max(self._rows, 1))
+        return min(max(self._scaled_effort, least), lists)
 
     def _rerank(self, unit: Floats, found: Ints, k: int) -> tuple[Floats, Ints]:
         cosines = np.empty(found.shape, np.float32)
@@ -283,14 +482,9 @@ class Approximate:
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(cosines, best, axis=1), np.take_along_axis(found, best, axis=1)
 
-    def _changed(self, effort: int, visible: Bools | None) -> Approximate:
-        return Approximate(
-            self.faiss_index,
-            self._vectors,
-            effort=effort,
-            shortlist=self._shortlist,
-            visible=visible,
-        )
+    def _changed(self, **changes: Any) -> Approximate:  # noqa: ANN401 - arguments of __init__
+        same = {"effort": self.effort, "shortlist": self._shortlist, "visible": self._visible}
+        return Approximate(**{"source": self._source, "vectors": self._vectors, **same, **changes})
 
 
 class FlatVectors:
@@ -344,10 +538,6 @@ def exact_neighbours(queries: Floats, vectors: Floats, k: int) -> tuple[Floats, 
     """
     cosines, found = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     return np.clip(1 - cosines, 0, 2).astype(np.float32), found
-
-
-def _selector(visible: Bools) -> Faiss:
-    return faiss.IDSelectorBitmap(np.packbits(visible, bitorder="little"))
 
 
 def _steps(least: int, most: int) -> list[int]:

@@ -34,6 +34,7 @@ HNSW_ROWS = 500_000  # a graph of more takes many minutes to build on two cores
 HNSW_LINKS = 32
 HNSW_LINK_BYTES = 2 * HNSW_LINKS * 4 + 24  # lowest layer, and what the upper layers add on average
 ID_BYTES = 8
+GRAPH_LISTS = 65_536  # the nearest of so many centroids are found sooner by a graph of them
 POINTS_PER_CENTROID = 39  # k-means in FAISS warns below this
 PQ_LEAST_ROWS = 256  # centroids of one byte
 MEMORY_SHARE = 0.5
@@ -62,7 +63,9 @@ class IndexType:
     bytes_per_row: int
 
 
-def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> IndexType:
+def choose_type(
+    asked: str, *, rows: int, dim: int, memory_bytes: float, shared: bool = False
+) -> IndexType:
     """Choose the index for a catalogue.
 
     Args:
@@ -70,6 +73,7 @@ def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> Inde
         rows: Vectors to index.
         dim: Length of a vector.
         memory_bytes: Memory that ``auto`` keeps to when searching, where a type does.
+        shared: Whether ``auto`` must choose a type whose centroids shards can share.
 
     Returns:
         For ``auto`` the first type that is quick at this size and fits the memory, or else the
@@ -80,7 +84,7 @@ def choose_type(asked: str, *, rows: int, dim: int, memory_bytes: float) -> Inde
     """
     types = {one.name: one for one in _types(rows, dim)}
     if asked == "auto":
-        limits = {"flat": FLAT_ROWS, "hnsw": HNSW_ROWS}
+        limits = {"flat": 0, "hnsw": 0} if shared else {"flat": FLAT_ROWS, "hnsw": HNSW_ROWS}
         for one in types.values():
             if rows <= limits.get(one.name, rows) and rows * one.bytes_per_row <= memory_bytes:
                 return one
@@ -113,13 +117,15 @@ def available_bytes() -> float:
 
 
 def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
-    lists = lists_for(rows)
+    count = lists_for(rows)
+    lists = f"{count}_HNSW{HNSW_LINKS}" if count >= GRAPH_LISTS else f"{count}"
     # np: no polysemous training, which takes minutes and serves a search that is not used here.
     codes, pad = (dim + 1) // 2, f"Pad{dim + 1}," if dim % 2 else ""  # a byte codes two numbers
     return (
         IndexType("flat", "Flat", 0, 4 * dim),
         IndexType("hnsw", f"HNSW{HNSW_LINKS}", 0, 4 * dim + HNSW_LINK_BYTES),
-        IndexType("ivf_flat", f"IVF{lists},Flat", 0, 4 * dim + ID_BYTES),
+        # Re-ranked too: the vectors as stored, in half precision, are what recall is measured by.
+        IndexType("ivf_flat", f"IVF{lists},Flat", 2, 4 * dim + ID_BYTES),
         IndexType("ivf_sq8", f"IVF{lists},SQ8", 4, dim + ID_BYTES),
         IndexType("ivf_pq", f"{pad}IVF{lists},PQ{codes}np", 10, codes + ID_BYTES),
     )
@@ -128,7 +134,10 @@ def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
 def type_for(config: IndexConfig, *, rows: int, dim: int) -> IndexType:
     """Type that a config asks for; see `choose_type`."""
     memory_bytes = available_bytes() if config.memory_gb is None else config.memory_gb * 1e9
-    return choose_type(config.index_type, rows=rows, dim=dim, memory_bytes=memory_bytes)
+    shared = rows > config.rows_per_shard
+    return choose_type(
+        config.index_type, rows=rows, dim=dim, memory_bytes=memory_bytes, shared=shared
+    )
 
 
 def card_of(

@@ -11,6 +11,7 @@ import numpy as np
 from ssl_photoz.catalog.identity import find_galaxies, find_ids
 from ssl_photoz.catalog.ids import exact_ids, refuse_rows
 from ssl_photoz.catalog.redshifts import numbers_of
+from ssl_photoz.catalog.sky import nearest_rows
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Ints
@@ -105,10 +106,15 @@ def match_ids(
     if not len(ids):
         raise DataError("the list of galaxies is empty; give at least one id")
     nowhere = np.full(len(ids), np.nan)
-    rows = find_galaxies(catalogue.identity, (ids, nowhere, nowhere))
-    if place is not None:
-        rows = np.where(rows < 0, find_galaxies(catalogue.identity, (ids, *place)), rows)
-    shared = (rows < 0) & (find_ids(catalogue.id, ids) >= 0)
+    namesakes = catalogue.rows_of(ids)
+    among = catalogue.take(namesakes)
+    places = np.full(len(ids), -1, np.int64)
+    if len(among):
+        places = find_galaxies(among.identity, (ids, nowhere, nowhere))
+    if place is not None and len(among):
+        places = np.where(places < 0, find_galaxies(among.identity, (ids, *place)), places)
+    rows = np.where(places < 0, -1, np.append(namesakes, -1)[places])
+    shared = (rows < 0) & (find_ids(among.id, ids) >= 0)
     if shared.any():
         raise DataError(
             f"{int(shared.sum())} of {len(ids)} listed galaxies have an id that several galaxies "
@@ -131,7 +137,7 @@ def match_positions(
         DataError: If some have no galaxy within the radius: how many, and which.
     """
     radius_arcsec = config.radius_arcsec
-    rows, away = catalogue.sky.nearest(ra, dec)
+    rows, away = nearest_rows(catalogue.ra, catalogue.dec, ra, dec)
     far = away > radius_arcsec
     absent = tuple(f"({a:.6f}, {d:.6f})" for a, d in zip(ra[far], dec[far], strict=True))
     what = f'have no galaxy within {radius_arcsec:g}" of their position (RA, Dec)'

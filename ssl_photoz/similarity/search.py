@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ssl_photoz.catalog.where import rows_where
+from ssl_photoz.catalog.where import cells_where, rows_where_in
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import Array, Floats, Ints, PathLike
 from ssl_photoz.embeddings.store import Embeddings
@@ -48,7 +49,7 @@ class Search:
         index.check_belongs(embeddings)
         self.index = index
         self.embeddings = embeddings
-        catalogue = Catalogue.read(embeddings)
+        catalogue = Catalogue.read(embeddings, index.columns)
         self.catalogue = catalogue if photoz is None else catalogue.with_photoz(Path(photoz))
         self._filtered: dict[str, Index] = {}
 
@@ -200,25 +201,43 @@ class Search:
         """Write an answer as a table, and its pictures beside it; return the pictures' path."""
         return save_answer(Path(out), self.embeddings, answer)
 
-    def column(self, name: str) -> Array:
-        """Column that a filter may name, shape (N,): the store's, z_spec, z_phot ...
+    def column(self, name: str, start: int = 0, end: int | None = None) -> Array:
+        """Column that a filter may name, shape (n,): the store's, z_spec, z_phot ...
+
+        Args:
+            name: Name of it.
+            start: First row.
+            end: Row behind the last; all by default.
 
         Raises:
             ArtefactError: If there is no such column.
             ConfigError: If it holds more than one value per galaxy.
         """
-        own = {"z_spec": self.catalogue.z, **self.catalogue.photoz}
-        values = own[name] if name in own else self.embeddings.column(name)
+        own = {"z_spec": self.catalogue.z, **self.catalogue.photoz, **self.index.columns}
+        values = own[name][start:end] if name in own else self._stored(name, start, end)
         if values.ndim != 1:
             raise ConfigError(f"where: column {name} holds {values.shape[1]} values per galaxy")
         return values
+
+    def _stored(self, name: str, start: int, end: int | None) -> Array:
+        """Some rows of a column of the store, reading only the files that hold them."""
+        end = len(self.embeddings) if end is None else end
+        parts, first = [self.embeddings.shards[0].column(name)[:0]] if start >= end else [], 0
+        for shard in self.embeddings.shards:
+            last = first + len(shard)
+            if first < end and last > start:
+                parts.append(shard.column(name)[max(0, start - first) : end - first])
+            first = last
+        return np.concatenate(parts)
 
     def _among(self, where: str | None) -> Index:
         """Index over the galaxies that pass; the last one is kept."""
         if where is None:
             return self.index
         if where not in self._filtered:
-            self._filtered = {where: self.index.restricted_to(rows_where(where, self.column))}
+            spans = self.index.spans(cells_where(where)) or [(0, 0)]
+            parts = ((start, partial(self.column, start=start, end=end)) for start, end in spans)
+            self._filtered = {where: self.index.restricted_to(rows_where_in(where, parts))}
         return self._filtered[where]
 
     def _noted(self, answer: LookAlikes, where: str | None) -> LookAlikes:

@@ -24,6 +24,8 @@ class IndexConfig:
             string such as OPQ32,IVF4096,PQ32np; auto goes by catalogue size and memory.
         recall: Fraction of the 10 nearest that a search should find; sets how hard it looks.
         memory_gb: Memory that auto may take when searching, 10^9 bytes; null: half of what is free.
+        rows_per_shard: Galaxies of a shard; more of them become several shards, except where the
+            type is flat or hnsw, which auto then does not choose.
         seed: Seed of the samples drawn.
     """
 
@@ -32,9 +34,12 @@ class IndexConfig:
     index_type: str = "auto"
     recall: float = 0.99
     memory_gb: float | None = None
+    rows_per_shard: int = 2_000_000
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.rows_per_shard < 1:
+            raise ConfigError(f"rows_per_shard is {self.rows_per_shard}, expected at least 1")
         if self.pca_dim < 2:
             raise ConfigError(f"pca_dim is {self.pca_dim}, expected at least 2")
         if not 0 < self.recall <= 1:

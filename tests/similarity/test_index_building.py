@@ -42,7 +42,7 @@ def made(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("indexes")
     for name in (*TYPES, CUSTOM):
         build_index(
-            folder / name, store, IndexConfig(index_type=name, pca_dim=16), shard_rows=1500
+            folder / name, store, IndexConfig(index_type=name, pca_dim=16, rows_per_shard=1500)
         ).save(folder / name)
     return folder
 
@@ -165,7 +165,7 @@ def test_all_rows_come_back_when_all_are_asked_for(store, made):
 @pytest.mark.parametrize("name", TYPES)
 def test_a_killed_build_goes_on_to_the_same_answers(store, made, tmp_path, name, monkeypatch):
     whole = Index.load(made / name)
-    add, calls = faiss.Index.add, []
+    calls = []
     target = {
         "flat": faiss.IndexFlatIP,
         "hnsw": faiss.IndexHNSWFlat,
@@ -173,17 +173,18 @@ def test_a_killed_build_goes_on_to_the_same_answers(store, made, tmp_path, name,
         "ivf_sq8": faiss.IndexIVFScalarQuantizer,
         "ivf_pq": faiss.IndexIVFPQ,
     }[name]
-    add = target.add
+    adds = "add_with_ids" if name.startswith("ivf") else "add"
+    add = getattr(target, adds)
 
-    def dies_at_the_third(self, vectors):
+    def dies_at_the_third(self, vectors, *ids):
         if type(self) is target and len(vectors) in (1500, 1000):
             calls.append(len(vectors))
             if len(calls) == 3:
                 raise KeyboardInterrupt
-        return add(self, vectors)
+        return add(self, vectors, *ids)
 
-    monkeypatch.setattr(target, "add", dies_at_the_third)
-    build = {"config": IndexConfig(index_type=name, pca_dim=16), "shard_rows": 1500}
+    monkeypatch.setattr(target, adds, dies_at_the_third)
+    build = {"config": IndexConfig(index_type=name, pca_dim=16, rows_per_shard=1500)}
     with pytest.raises(KeyboardInterrupt):
         build_index(tmp_path / "i", store, **build)
     with pytest.raises(ArtefactError, match=r"no card\.json"):
@@ -193,7 +194,7 @@ def test_a_killed_build_goes_on_to_the_same_answers(store, made, tmp_path, name,
     assert calls[3:] == [1000], "only the last shard was left to do"
     resumed = Index.load(tmp_path / "i")
     names = {path.name.split("-")[0] for path in (tmp_path / "i").iterdir()}
-    assert not {"lists", "plan.json"} & names
+    assert not {"part", "plan.json"} & names
     same = (
         whole.nearest_rows(store.vectors()[:100], 5)[1]
         == resumed.nearest_rows(store.vectors()[:100], 5)[1]
@@ -204,9 +205,9 @@ def test_a_killed_build_goes_on_to_the_same_answers(store, made, tmp_path, name,
 def test_other_work_in_the_folder_is_not_gone_on_with(store, made, tmp_path):
     """What another build of other settings left is cleared away."""
     folder = tmp_path / "i"
-    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8), shard_rows=1500)
+    build_index(folder, store, IndexConfig(index_type="ivf_sq8", pca_dim=8, rows_per_shard=1500))
     index = build_index(
-        folder, store, IndexConfig(index_type="ivf_flat", pca_dim=16), shard_rows=2500
+        folder, store, IndexConfig(index_type="ivf_flat", pca_dim=16, rows_per_shard=2500)
     )
     index.save(folder)
     loaded = Index.load(folder)

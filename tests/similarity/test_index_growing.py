@@ -64,9 +64,9 @@ def make_shards(tmp_path):
 def test_a_grown_index_finds_old_and_new_rows(make_shards, tmp_path, name):
     old, new = make_shards("old", 2), make_shards("new", 3)
     folder = tmp_path / "index"
-    build_index(folder, old, IndexConfig(index_type=name), shard_rows=500).save(folder)
+    build_index(folder, old, IndexConfig(index_type=name, rows_per_shard=500)).save(folder)
     before = {path.name for path in folder.iterdir()}
-    grow_index(folder, new, shard_rows=500).save(folder)
+    grow_index(folder, new, IndexConfig(rows_per_shard=500)).save(folder)
     index = Index.load(folder)
     index.check_belongs(new)
     assert len(index) == 3 * SHARD
@@ -75,17 +75,27 @@ def test_a_grown_index_finds_old_and_new_rows(make_shards, tmp_path, name):
     unit = index.reduction.apply(new.vectors())
     true = np.argsort(-unit @ unit.T, axis=1)[:, :10]
     assert recall_of(index.nearest_rows(new.vectors(), 10)[1], true) >= 0.95
-    untouched = {"reduction.safetensors", "trained.faiss", "vectors-000000000000.npy"} & before
-    assert untouched <= {path.name for path in folder.iterdir()}
-    assert len(list(folder.glob("index-*"))) == 1
+    after = {path.name for path in folder.iterdir()}
+    columns = {f"{one}-000000001200.npy" for one in ("ids", "ra", "dec", "z", "split")}
+    assert before - after <= {"index-000000001200.faiss", *columns}
+    if name.startswith("ivf"):
+        firsts = (0, 500, 1000, 1200, 1700)
+        assert {one for one in after if one.startswith(("shard-", "index-", "part-"))} == {
+            f"shard-{first:012d}.faiss" for first in firsts
+        }
+    else:
+        assert len(list(folder.glob("index-*"))) == 1
 
 
 def test_growing_trains_nothing_again(make_shards, tmp_path, monkeypatch):
     old, new = make_shards("old", 2), make_shards("new", 3)
     folder = tmp_path / "index"
     build_index(folder, old, IndexConfig(index_type="ivf_sq8")).save(folder)
-    kept = {path: artefact.sha256_of(path) for path in folder.glob("[rtv]*")}
-    monkeypatch.setattr(index_building, "train", None)
+    patterns = ("reduction*", "trained*", "vectors-*", "shard-*")
+    made = [path for pattern in patterns for path in folder.glob(pattern)]
+    assert len(made) == 4
+    kept = {path: artefact.sha256_of(path) for path in made}
+    monkeypatch.setattr(index_building, "train_on_sample", None)
     grow_index(folder, new).save(folder)
     assert kept == {path: artefact.sha256_of(path) for path in kept}
 
@@ -102,21 +112,22 @@ def test_growth_cut_short_leaves_the_old_index_and_goes_on(
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    for step in ("merge_shards", "tune", "_opened"):
+    for step in ("_cells_touched", "tune", "_opened"):
         with monkeypatch.context() as patch:
             patch.setattr(index_module if step == "tune" else index_building, step, fail)
-            if not (step == "tune" and name == "flat"):
+            exact, one_file = name == "flat", not name.startswith("ivf")
+            if not (step == "tune" and exact) and not (step == "_cells_touched" and one_file):
                 with pytest.raises(KeyboardInterrupt):
-                    grow_index(folder, new, shard_rows=500)
+                    grow_index(folder, new, IndexConfig(rows_per_shard=500))
         index = Index.load(folder)
         index.check_belongs(old)
         np.testing.assert_array_equal(index.nearest_rows(old.vectors()[:50], 5)[1], before)
-    monkeypatch.setattr(index_building, "write_shards", fail)  # they are there
-    grow_index(folder, new, shard_rows=500).save(folder)
+    monkeypatch.setattr(index_building, "_rows_between", fail)  # they are there
+    grow_index(folder, new, IndexConfig(rows_per_shard=500)).save(folder)
     index = Index.load(folder)
     assert len(index) == 4 * SHARD
     assert (index.nearest_rows(new.vectors(), 1)[1][:, 0] == np.arange(4 * SHARD)).mean() >= 0.98
-    assert not list(folder.glob("lists-*"))
+    assert not list(folder.glob("part-*"))
     assert not (folder / "growing.json").exists()
 
 
@@ -129,7 +140,7 @@ def test_growth_that_was_begun_with_other_embeddings_is_not_gone_on_with(
     with monkeypatch.context() as patch:
         patch.setattr(index_module, "tune", None)
         with pytest.raises(TypeError):
-            grow_index(folder, longer, shard_rows=100)
+            grow_index(folder, longer, IndexConfig(rows_per_shard=100))
     grow_index(folder, new).save(folder)
     index = Index.load(folder)
     assert len(index) == 2 * SHARD
@@ -220,10 +231,10 @@ def test_the_same_command_builds_hides_grows_and_then_has_nothing_to_do(
 
     assert "1200 of 1200 galaxies searchable" in run(old)
     assert "already made" in run(old)
-    made = artefact.sha256_of(next(out.glob("index-*")))
+    made = artefact.sha256_of(next(out.glob("shard-*")))
     stars = int(old.column("is_star").sum())
     assert f"{1200 - stars} of 1200 galaxies" in run(old, hide=("is_star",))
-    assert artefact.sha256_of(next(out.glob("index-*"))) == made
+    assert artefact.sha256_of(next(out.glob("shard-*"))) == made
     assert "already made" in run(old, hide=("is_star",))
     assert artefact.read_card(out, "index")["hidden"] == stars
     assert "1200 of 1200 galaxies" in run(old)
@@ -248,27 +259,26 @@ def test_a_build_survives_sigkill(make_shards, tmp_path):
         "from ssl_photoz.embeddings.store import Embeddings\n"
         "from ssl_photoz.similarity import index_building\n"
         "from ssl_photoz.similarity.settings import IndexConfig\n"
-        "write = index_building.write_faiss\n"
-        "index_building.write_faiss = lambda *given: (write(*given), time.sleep(0.05))\n"
+        "write = index_building.write_lists\n"
+        "index_building.write_lists = lambda *given: (write(*given), time.sleep(0.05))\n"
         "out = Path(sys.argv[2])\n"
-        "config = IndexConfig(index_type='ivf_sq8')\n"
+        "config = IndexConfig(index_type='ivf_sq8', rows_per_shard=300)\n"
         "store = Embeddings.open(sys.argv[1])\n"
-        "index_building.build_index(out, store, config, shard_rows=300).save(out)\n"
+        "index_building.build_index(out, store, config).save(out)\n"
     )
     command = [sys.executable, "-c", code, str(store.folder), str(tmp_path / "killed")]
     for shards in (2, 7):
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
         end = time.monotonic() + 60
-        while len(list((tmp_path / "killed").glob("lists-*"))) < shards:
+        while len(list((tmp_path / "killed").glob("shard-*"))) < shards:
             assert process.poll() is None, process.stderr.read().decode()[-2000:]
             assert time.monotonic() < end
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (tmp_path / "killed" / "card.json").exists()
-    build_index(tmp_path / "killed", store, IndexConfig(index_type="ivf_sq8"), shard_rows=300).save(
-        tmp_path / "killed"
-    )
+    config = IndexConfig(index_type="ivf_sq8", rows_per_shard=300)
+    build_index(tmp_path / "killed", store, config).save(tmp_path / "killed")
     build_index(tmp_path / "whole", store, IndexConfig(index_type="ivf_sq8")).save(
         tmp_path / "whole"
     )

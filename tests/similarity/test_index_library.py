@@ -59,7 +59,10 @@ def test_every_type_is_built_in_memory_as_on_disk(make_store, tmp_path, name):
         assert same.mean() >= (0.97 if name == "hnsw" else 1)
         np.testing.assert_allclose(found[1][same], expected[1][same], atol=1e-6)
     ours, theirs = dict(saved.card), dict(Index.load(tmp_path / "there").card)
-    ours.pop("files"), theirs.pop("files")
+    for name_of_fact in ("files", "sizes"):
+        ours.pop(name_of_fact), theirs.pop(name_of_fact)
+    for shard in (*ours.get("index_shards", ()), *theirs.get("index_shards", ())):
+        shard.pop("cells")  # only an index that is built on disk looks at positions
     if name != "hnsw":
         assert ours == theirs
     np.testing.assert_array_equal(saved.ids, store.column("id"))

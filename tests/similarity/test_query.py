@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
+from ssl_photoz.catalog import sky
 from ssl_photoz.catalog.identity import find_ids
+from ssl_photoz.catalog.sky import nearest_rows, within_radius
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.embeddings.store import Embeddings, Reject, finish, write_shard
 from ssl_photoz.similarity.catalogue import Catalogue, find_id, find_position
@@ -116,17 +118,20 @@ def test_galaxies_are_found_by_position(make_store):
         find_position(catalogue, 359.9999, 0.01, radius_arcsec=2.0)
 
 
-def test_the_tree_finds_what_skycoord_finds(make_store):
+@pytest.mark.parametrize("part_rows", [7, 1 << 20])
+def test_positions_are_found_as_skycoord_finds_them(make_store, part_rows, monkeypatch):
+    monkeypatch.setattr(sky, "PART_ROWS", part_rows)
     catalogue = Catalogue.read(make_store(n=400))
     centres = SkyCoord([11.0, 359.5, 200.0], [-33.0, 2.0, 89.7], unit="deg")
     everywhere = SkyCoord(catalogue.ra, catalogue.dec, unit="deg")
     expected, separation, _ = centres.match_to_catalog_sky(everywhere)
-    rows, away = catalogue.sky.nearest(centres.ra.deg, centres.dec.deg)
+    place = catalogue.ra, catalogue.dec
+    rows, away = nearest_rows(*place, centres.ra.deg, centres.dec.deg)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(away, separation.arcsec, rtol=1e-9)
     for centre in centres:
         far = centre.separation(everywhere).arcsec
-        found, distances = catalogue.sky.within(centre.ra.deg, centre.dec.deg, radius_arcsec=7e4)
+        found, distances = within_radius(*place, centre.ra.deg, centre.dec.deg, radius_arcsec=7e4)
         order = np.argsort(far)
         np.testing.assert_array_equal(found, order[: (far <= 7e4).sum()])
         np.testing.assert_allclose(distances, far[found], rtol=1e-9)
