@@ -205,7 +205,7 @@ def _open_again(out: Path, kind: str, **made: Any) -> None:  # noqa: ANN401 - co
     """Take away the card of a catalogue with holes, so that they are filled."""
     if (out / "card.json").exists() and "tiles_missing" in artefact.read_json(out / "card.json"):
         artefact.already_made(out, kind, ignore=PATHS, **made)
-        (out / "card.json").unlink()
+        (out / "card.json").unlink(missing_ok=True)  # ranks do so at once
 
 
 def _failures(out: Path, failed: list[Failed], plan: Plan) -> str:
