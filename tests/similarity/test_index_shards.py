@@ -130,7 +130,7 @@ def test_a_region_without_galaxies_is_named(store, sharded):
             Search(sharded, store).like_rows([0], where=where)
 
 
-def test_a_search_reads_no_column_of_the_whole_store(store, sharded, tmp_path, monkeypatch):
+def test_a_search_reads_no_column_of_the_whole_store(store, sharded, single, tmp_path, monkeypatch):
     ids, ra, dec = (store.column(name) for name in ("id", "ra", "dec"))
     (tmp_path / "like.csv").write_text(f"id\n{ids[4]}\n{ids[700]}\n")
     (tmp_path / "there.csv").write_text(f"ra,dec\n{ra[4]:.9f},{dec[4]:.9f}\n")
@@ -144,7 +144,9 @@ def test_a_search_reads_no_column_of_the_whole_store(store, sharded, tmp_path, m
             search.like_rows([7], k=5, where="split == train and z_spec < 0.3")[0],
         ]
 
-    expected = ask(Search(Index.build(store, config=IndexConfig(pca_dim=8)), store))
+    plain = single.searched_by(single.searcher)
+    plain.columns = {}  # as an index of an earlier version: the catalogue is in memory
+    expected = ask(Search(plain, store))
     whole = Embeddings.column
 
     def guarded(self, name):
@@ -154,10 +156,8 @@ def test_a_search_reads_no_column_of_the_whole_store(store, sharded, tmp_path, m
     monkeypatch.setattr(Embeddings, "column", guarded)
     for one, other in zip(ask(Search(sharded, store)), expected, strict=True):
         np.testing.assert_array_equal(one.rows, other.rows)
-        np.testing.assert_allclose(one.distances, other.distances, atol=2e-3)
         for name, values in other.table().items():
-            if name != "distance":
-                np.testing.assert_array_equal(one.table()[name], values, name)
+            np.testing.assert_array_equal(one.table()[name], values, name)
 
 
 @pytest.mark.parametrize("kind", ["cut short", "missing", "replaced"])
@@ -253,6 +253,7 @@ def test_an_index_of_one_file_of_an_earlier_version_opens_and_grows(tmp_path):
     few, more = (write_store(tmp_path / str(files), files=files) for files in (2, 3))
     folder = tmp_path / "index"
     made = write_index(folder, few, rows_per_shard=2 * FILE_ROWS)
+    expected = made.nearest_rows(few.vectors()[::9], 7)
     whole = faiss.read_index(str(folder / "trained.faiss"))
     whole.add(made.reduction.apply(few.vectors()))
     faiss.write_index(whole, str(folder / "index-000000001000.faiss"))
@@ -266,7 +267,9 @@ def test_an_index_of_one_file_of_an_earlier_version_opens_and_grows(tmp_path):
         folder / "index-000000001000.faiss"
     )
     artefact.write_json(folder / "card.json", card)
-    require_equal(Index.load(folder), made, few.vectors()[::9])
+    found = Index.load(folder).nearest_rows(few.vectors()[::9], 7)
+    for before, now in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(before, now)
     grow_index(folder, more, IndexConfig(rows_per_shard=300)).save(folder)
     grown = Index.load(folder)
     assert [one.lists for one in grown.card.index_shards] == [
