@@ -30,6 +30,9 @@ Verbs
     From embeddings to answers: `probe`, `predict`, `correct`, `harmonize`, `index`, `query`,
     `dwarfs`, `map`, `explore`, `report`, `join`. Several, from one YAML: `run`.
 
+Labels
+    `merge_labels` makes one table of several; `redshift_distribution` is the n(z) of a selection.
+
 Configs
     Frozen dataclasses, ``MoCoConfig(temperature=0.1)``, in which each hyper-parameter is declared.
 

@@ -62,7 +62,7 @@ class LabelConfig:
             40 at most.
     """
 
-    sources: Path | None = None
+    sources: Path | str | None = None
     draw: Draw = "all"
     most_weight: float = 5.0
     smooth: bool = False
