@@ -42,7 +42,7 @@ def test_the_artefact_is_whole_and_about_the_test_galaxies(make, capsys):
     assert card["parents"] == {"embeddings": store.sha256}
     assert card["qp"] == "not asked for"
     figures = ("calibration.png", "quality.png", "residuals.png", "examples.png")
-    files = {"card.json", "metrics.json", "pdfs.parquet", *figures}
+    files = {"card.json", "metrics.json", "pdfs.parquet", "label_coverage.safetensors", *figures}
     assert {path.name for path in folder.iterdir()} == files
     assert "SIMULATED" in capsys.readouterr().out
 
