@@ -104,6 +104,7 @@ def _from_embeddings(
     from ssl_photoz.catalog import tables
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.photoz import artefact
+    from ssl_photoz.photoz.label_coverage import LabelCoverage, outside
 
     tables.require_suffix(out)
     store = Embeddings.open(embeddings)
@@ -112,13 +113,19 @@ def _from_embeddings(
     wanted = artefact.wanted_rows(store, rows)
     ids = store.column("id")
     tables.require_writable(out, {"id": ids if which == "knn" else ids[wanted]})
-    columns = artefact.predict_rows(probe, store, wanted, features=card["features"])
+    coverage = LabelCoverage.load(folder)
+    columns = artefact.predict_rows(
+        probe, store, wanted, features=card["features"], coverage=coverage
+    )
     simulated = card.simulated or store.card.simulated
     tables.write_table(out, columns, simulated=simulated)
     seen = "; those the probe was fitted to are among them" if rows == "all" else ""
+    bare = ""
+    if coverage is not None:
+        bare = f"; {int(outside(columns).sum())} outside of the labels (label_coverage < 0.05)"
     print(
         f"{'SIMULATED: ' if simulated else ''}{len(columns['id'])} of {len(store)} galaxies "
-        f"({rows}) given a redshift by {which}{seen}: {out}"
+        f"({rows}) given a redshift by {which}{seen}{bare}: {out}"
     )
     return out
 

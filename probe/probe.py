@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.types import PathLike
-from ssl_photoz.photoz.settings import DensityConfig, ProbeName, SampleConfig
+from ssl_photoz.photoz.settings import DensityConfig, LabelConfig, ProbeName, SampleConfig
 
 if TYPE_CHECKING:
     from ssl_photoz.embeddings.store import Embeddings
     from ssl_photoz.photoz.folders import DensityFolder, ProbeFolder
+    from ssl_photoz.photoz.label_sources import Labels
 
 
 def probe(
@@ -31,6 +32,7 @@ def probe(
     density: bool = False,
     densities: DensityConfig = DensityConfig(),
     sample: SampleConfig = SampleConfig(),
+    labelling: LabelConfig = LabelConfig(),
 ) -> ProbeFolder | DensityFolder:
     """Fit and score redshift probes, or densities.
 
@@ -46,6 +48,7 @@ def probe(
             write a table of them.
         densities: Options of densities.
         sample: Galaxies and features.
+        labelling: Sources of labels, and how the training labels stand for all galaxies.
 
     Returns:
         The folder: its card, metrics and fitted probes, or its densities.
@@ -53,7 +56,8 @@ def probe(
     Raises:
         ConfigError: If there is nothing to fit.
         ContaminatedError: If the encoder has learnt from redshifts that it would be scored on.
-        DataError: If a split has fewer than 10 usable redshifts.
+        DataError: If a split has fewer than 10 usable redshifts, a source of labels shares no
+            galaxy with the embeddings, or there are more cells than labels.
         MismatchError: If the folder holds work made with other settings.
     """
     from ssl_photoz.photoz.labels import open_embeddings, refuse_contaminated
@@ -63,8 +67,23 @@ def probe(
     store, out = open_embeddings(embeddings), Path(out)
     refuse_contaminated(store, allow=sample.contaminated == "allow")
     if density:
-        return _densities(store, out, densities, sample)
-    return _probes(store, out, probes, tuple(map(Path, versus)), sample)
+        return _densities(store, out, densities, sample, labelling)
+    return _probes(store, out, probes, tuple(map(Path, versus)), sample, labelling)
+
+
+def _changed(labelling: LabelConfig) -> dict[str, Any]:
+    """Settings that are not as they were before there were any, for the card."""
+    before = asdict(LabelConfig())
+    return {name: value for name, value in asdict(labelling).items() if value != before[name]}
+
+
+def _labels(embeddings: Embeddings, labelling: LabelConfig) -> tuple[Labels | None, dict[str, str]]:
+    """Labels of several sources, if there are, and their checksums."""
+    from ssl_photoz.photoz.label_sources import read_labels
+
+    if labelling.sources is None:
+        return None, {}
+    return read_labels(embeddings, labelling.sources)
 
 
 def _probes(
@@ -73,12 +92,14 @@ def _probes(
     probes: tuple[ProbeName, ...],
     versus: tuple[Path, ...],
     sample: SampleConfig,
+    labelling: LabelConfig,
 ) -> ProbeFolder:
     """Fit, score, compare, draw, save."""
     from ssl_photoz.core.artefact import for_json
     from ssl_photoz.photoz.artefact import save_probe
     from ssl_photoz.photoz.experiment import (
         compare_with,
+        cover,
         fit_and_score,
         require_comparable,
     )
@@ -87,28 +108,34 @@ def _probes(
     from ssl_photoz.photoz.labels import read_sample
     from ssl_photoz.photoz.scores import table
 
-    parents = {"embeddings": embeddings.sha256}
+    labels, checksums = _labels(embeddings, labelling)
+    parents = {"embeddings": embeddings.sha256, **checksums}
     parents |= {f"versus {number}": artefact.sha256_of(p) for number, p in enumerate(versus)}
     config = {"embeddings": embeddings.folder, "out": out, "probes": probes, "versus": versus}
-    config |= asdict(sample)
-    paths = ("out", "embeddings", "versus", "contaminated")
+    config |= asdict(sample) | _changed(labelling)
+    paths = ("out", "embeddings", "versus", "contaminated", "sources")
     if artefact.already_made(out, "probe", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return ProbeFolder.open(out)
     require_comparable(probes, versus)
-    splits, facts = read_sample(embeddings, sample)
+    splits, facts = read_sample(embeddings, sample, labels)
     require_comparable(probes, versus, splits["test"])
-    outcome = fit_and_score(splits, ("mean", *probes), seed=sample.seed)
+    coverage, splits["train"] = cover(
+        embeddings, splits, labelling, features=sample.features, seed=sample.seed
+    )
+    outcome = fit_and_score(splits, ("mean", *probes), seed=sample.seed, coverage=coverage)
     metrics = for_json(
         {
             **facts,
             "magnitude": sample.magnitude,
+            "label_coverage": coverage.facts(),
             "probes": outcome.scores,
             "chosen": {name: fitted.chosen_ for name, fitted in outcome.probes.items()},
             "versus": compare_with(outcome.predictions, versus),
         }
     )
     save_figures(out, outcome.predictions, metrics)
+    coverage.save(out)
     save_probe(
         out,
         outcome.probes,
@@ -126,31 +153,42 @@ def _probes(
 
 
 def _densities(
-    embeddings: Embeddings, out: Path, densities: DensityConfig, sample: SampleConfig
+    embeddings: Embeddings,
+    out: Path,
+    densities: DensityConfig,
+    sample: SampleConfig,
+    labelling: LabelConfig,
 ) -> DensityFolder:
     """Fit, calibrate, score, draw, write a table."""
     from ssl_photoz.core.artefact import for_json
     from ssl_photoz.photoz import density_table
-    from ssl_photoz.photoz.experiment import fit_calibrated, score_calibrated
+    from ssl_photoz.photoz.experiment import cover, fit_calibrated, score_calibrated
     from ssl_photoz.photoz.figures import save_density_figures, title_of
     from ssl_photoz.photoz.folders import DensityFolder
     from ssl_photoz.photoz.labels import read_sample
 
-    parents = {"embeddings": embeddings.sha256}
+    labels, checksums = _labels(embeddings, labelling)
+    parents = {"embeddings": embeddings.sha256, **checksums}
     config = {"embeddings": embeddings.folder, "out": out, **asdict(densities), **asdict(sample)}
-    paths = ("out", "embeddings", "contaminated")
+    config |= _changed(labelling)
+    paths = ("out", "embeddings", "contaminated", "sources")
     if artefact.already_made(out, "densities", config=config, parents=parents, ignore=paths):
         print(f"{out} is already made")
         return DensityFolder.open(out)
     seeing = None
     if densities.seeing is not None:
-        seeing = density_table.per_test_galaxy(embeddings, densities.seeing)
-    splits, facts = read_sample(embeddings, sample)
+        seeing = density_table.per_test_galaxy(embeddings, densities.seeing, labels)
+    splits, facts = read_sample(embeddings, sample, labels)
+    coverage, splits["train"] = cover(
+        embeddings, splits, labelling, features=sample.features, seed=sample.seed
+    )
+    # Labels with errors of their own would make densities as wide as these.
+    exact = labels is None or bool(labels.spectroscopic[labels.source >= 0].all())
     fitted = fit_calibrated(
         splits["train"],
         splits["val"],
         method=densities.method,
-        train_calibrates=not facts.get("labels_seen"),
+        train_calibrates=exact and not facts.get("labels_seen"),
         seed=sample.seed,
     )
     test, by = splits["test"], {}
@@ -162,6 +200,7 @@ def _densities(
     density, scores = score_calibrated(fitted, test, by=by)
     facts = {
         **facts,
+        "label_coverage": coverage.facts(),
         "method": densities.method,
         "calibrators": {"which": fitted.calibrators, "n": fitted.n},
         "chosen": fitted.probe.chosen_,
@@ -169,13 +208,15 @@ def _densities(
     metrics = for_json({**facts, **scores})
     save_density_figures(out, density, test.z, metrics)
     artefact.write_json(out / "metrics.json", metrics)
+    coverage.save(out)
     written = density_table.write_densities(
         out / "pdfs.parquet",
         density_table.density_parts(
             fitted,
             embeddings,
-            density_table.wanted_rows(embeddings, densities.rows),
+            density_table.wanted_rows(embeddings, densities.rows, labels),
             features=sample.features,
+            coverage=coverage,
         ),
         simulated=bool(facts["simulated"]),
     )

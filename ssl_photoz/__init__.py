@@ -31,6 +31,9 @@ Verbs
     From embeddings to answers: `probe`, `predict`, `correct`, `harmonize`, `index`, `query`,
     `dwarfs`, `map`, `explore`, `report`, `join`. Several, from one YAML: `run`.
 
+Labels
+    `merge_labels` makes one table of several; `redshift_distribution` is the n(z) of a selection.
+
 Configs
     Frozen dataclasses, ``MoCoConfig(temperature=0.1)``, in which each hyper-parameter is declared.
 
@@ -69,10 +72,13 @@ if TYPE_CHECKING:
     from ssl_photoz.nearby.settings import ClassifierConfig as ClassifierConfig
     from ssl_photoz.nearby.settings import DwarfConfig as DwarfConfig
     from ssl_photoz.nearby.settings import EvaluationConfig as EvaluationConfig
+    from ssl_photoz.photoz.distribution import redshift_distribution as redshift_distribution
     from ssl_photoz.photoz.estimator import PhotoZ as PhotoZ
+    from ssl_photoz.photoz.label_sources import merge_labels as merge_labels
     from ssl_photoz.photoz.metrics import score as score
     from ssl_photoz.photoz.settings import CorrectionConfig as CorrectionConfig
     from ssl_photoz.photoz.settings import DensityConfig as DensityConfig
+    from ssl_photoz.photoz.settings import LabelConfig as LabelConfig
     from ssl_photoz.photoz.settings import SampleConfig as SampleConfig
     from ssl_photoz.pipeline import run as run
     from ssl_photoz.qa.settings import CheckConfig as CheckConfig
@@ -144,6 +150,8 @@ OBJECTS = {
     "Embeddings": "embeddings.store",
     "PhotoZ": "photoz.estimator",
     "score": "photoz.metrics",
+    "merge_labels": "photoz.label_sources",
+    "redshift_distribution": "photoz.distribution",
     "Index": "similarity.index",
 }
 CONFIGS = {
@@ -166,6 +174,7 @@ CONFIGS = {
     "BandsConfig": "training.supervised.settings",
     "AdaptationConfig": "training.transfer.settings",
     "SampleConfig": "photoz.settings",
+    "LabelConfig": "photoz.settings",
     "DensityConfig": "photoz.settings",
     "CorrectionConfig": "photoz.settings",
     "IndexConfig": "similarity.settings",

@@ -24,6 +24,7 @@ from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.base import Prediction, Probe
 from ssl_photoz.photoz.blend import Blend
 from ssl_photoz.photoz.knn import KNN, NeighbourDensity
+from ssl_photoz.photoz.label_coverage import LabelCoverage
 from ssl_photoz.photoz.labels import in_step
 from ssl_photoz.photoz.networks import MLP, Mixture
 from ssl_photoz.photoz.regressors import SVR, Boosting, Mean, Ridge
@@ -199,7 +200,12 @@ def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
 
 
 def predict_rows(
-    probe: Probe, embeddings: Embeddings, mask: Bools, *, features: Features
+    probe: Probe,
+    embeddings: Embeddings,
+    mask: Bools,
+    *,
+    features: Features,
+    coverage: LabelCoverage | None = None,
 ) -> dict[str, Array]:
     """Columns of a prediction table, one row per chosen row, in their order.
 
@@ -208,18 +214,21 @@ def predict_rows(
         embeddings: The store.
         mask: Rows to predict, shape (N,).
         features: Which vectors the probe reads.
+        coverage: Whether labels surround a galaxy, for further columns.
 
     Returns:
-        ``id``, ``ra``, ``dec``, ``z_phot``, ``z_lo``, ``z_hi`` and, where the probe has them,
-        ``neighbours`` (n, K): ids of the labelled galaxies used.
+        ``id``, ``ra``, ``dec``, ``z_phot``, ``z_lo``, ``z_hi``, those of `LabelCoverage.columns`
+        and, where the probe has them, ``neighbours`` (n, K): ids of the labelled galaxies used.
     """
     ids = embeddings.column("id")
     parts: list[Prediction] = []
+    covered: list[dict[str, Array]] = []
     with tqdm(total=int(mask.sum()), desc="predict", unit="galaxy", leave=False) as bar:
         for batch, rows in in_step(embeddings, features, np.arange(len(mask))):
             keep = mask[rows]
             if keep.any():
                 parts.append(probe.estimate(batch[keep], ids=ids[rows[keep]]))
+                covered.append({} if coverage is None else coverage.columns(batch[keep]))
                 bar.update(int(keep.sum()))
     columns: dict[str, Any] = {
         "id": ids[mask],
@@ -230,4 +239,5 @@ def predict_rows(
         values = [getattr(part, name) for part in parts]
         if values[0] is not None:
             columns[name] = np.concatenate(values)
+    columns |= {name: np.concatenate([one[name] for one in covered]) for name in covered[0]}
     return columns

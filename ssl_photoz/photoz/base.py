@@ -5,15 +5,16 @@ Intervals hold the truth 68 % of the time, by split-conformal calibration.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_photoz.core.errors import DataError, ShapeError
+from ssl_photoz.core.errors import ConfigError, DataError, ShapeError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
 
@@ -240,7 +241,14 @@ class Probe(RedshiftEstimator):
     n_features_in_: int
 
     def fit(
-        self, X: Array, z: Array, *, validation: Validation | None = None, ids: Array | None = None
+        self,
+        X: Array,
+        z: Array,
+        *,
+        validation: Validation | None = None,
+        ids: Array | None = None,
+        sample_weight: Array | None = None,
+        z_error: Array | None = None,
     ) -> Self:
         """Fit to labelled galaxies.
 
@@ -250,25 +258,52 @@ class Probe(RedshiftEstimator):
             validation: Features (M, D) and redshifts (M,) of other galaxies, to choose and
                 calibrate on; a random tenth of the N galaxies by default, held out of the fit.
             ids: Identifiers of the N galaxies, shape (N,); row numbers by default.
+            sample_weight: How much each galaxy counts, shape (N,), not negative.
+            z_error: Standard deviations of the redshifts, shape (N,), not negative, for probes
+                that take a label for a Gaussian: ``neighbours`` and ``mixture``.
 
         Returns:
             The probe itself.
 
         Raises:
             ShapeError: If shapes do not fit together.
-            DataError: If a feature or redshift is NaN or infinite.
+            DataError: If a feature or redshift is NaN or infinite, or a weight or error negative.
+            ConfigError: If the probe takes no weights, or no errors.
         """
         X, z = _checked(X, z, "galaxies to fit to")
         if ids is not None and len(ids) != len(z):
             raise ShapeError(f"{len(ids)} ids for {len(z)} galaxies; expected one for each")
+        also = self._also({"sample_weight": sample_weight, "z_error": z_error}, len(z))
         if validation is None:
             out = held_out(len(z), seed=self.seed)
             validation = X[out], z[out]
             X, z, ids = X[~out], z[~out], np.flatnonzero(~out) if ids is None else ids[~out]
+            also = {name: values[~out] for name, values in also.items()}
         val_X, val_z = _checked(validation[0], validation[1], "validation galaxies")
         self.n_features_in_ = X.shape[1]
-        self._fit(X, z, val_X, val_z, ids)
+        fit: Any = self._fit  # those without weights need not know of them
+        fit(X, z, val_X, val_z, ids, **also)
         return self
+
+    def _also(self, given: Mapping[str, Array | None], count: int) -> dict[str, Doubles]:
+        """What is known of each label beside its redshift, checked; it must be usable."""
+        known = inspect.signature(self._fit).parameters
+        also = {}
+        for name, values in given.items():
+            if values is None:
+                continue
+            if name not in known:
+                raise ConfigError(f"{type(self).__name__} takes no {name}; leave it out")
+            also[name] = column = np.asarray(values, dtype=np.float64)
+            if column.shape != (count,):
+                raise ShapeError(f"{name} {column.shape} for {count} galaxies; expected ({count},)")
+            bad = ~(np.isfinite(column) & (column >= 0))
+            if bad.any() or (name == "sample_weight" and not column.any()):
+                raise DataError(
+                    f"{name}: {int(bad.sum())} of {count} are NaN, infinite or negative; expected "
+                    f"numbers from 0 on, and some weights above it"
+                )
+        return also
 
     def arrays(self) -> dict[str, Array]:
         """All that `from_arrays` needs."""

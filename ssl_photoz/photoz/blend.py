@@ -42,9 +42,19 @@ class Blend(PointProbe):
             for key, value in part.chosen_.items()
         }
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         parts = {
-            name: self.KINDS[name](seed=self.seed).fit(X, z, validation=(val_X, val_z), ids=ids)
+            name: self.KINDS[name](seed=self.seed).fit(
+                X, z, validation=(val_X, val_z), ids=ids, sample_weight=sample_weight
+            )
             for name in self.parts
         }
         self._take(parts, val_X, val_z)

@@ -28,6 +28,8 @@ from ssl_photoz.photoz.density import Density
 from ssl_photoz.photoz.diagnostics import diagnose
 from ssl_photoz.photoz.experiment import Calibrated
 from ssl_photoz.photoz.knn import NeighbourDensity
+from ssl_photoz.photoz.label_coverage import LabelCoverage
+from ssl_photoz.photoz.label_sources import Labels
 from ssl_photoz.photoz.labels import Labelled, in_step
 from ssl_photoz.photoz.networks import Mixture
 from ssl_photoz.photoz.scores import NEARBY
@@ -38,27 +40,43 @@ GRID = b"ssl_photoz.grid"
 ROWS_AT_ONCE = 8_192
 
 
-def wanted_rows(embeddings: Embeddings, rows: Rows) -> Bools:
+def wanted_rows(embeddings: Embeddings, rows: Rows, labels: Labels | None = None) -> Bools:
     """Mask of rows to give a density: labelled test galaxies, or those unlabelled too.
 
     Galaxies that a probe was fitted to or calibrated on are never among them.
+
+    Args:
+        embeddings: The store.
+        rows: Which rows.
+        labels: Labels of several sources; the store's own redshifts if None.
     """
     labelled = usable_labels(np.asarray(embeddings.column("z"), dtype=np.float64))
+    if labels is not None:
+        split = embeddings.column("split").astype(str)
+        test = labels.spectroscopic & (split == "test")
+        none = ~usable_labels(labels.z) & ~(labelled & (split != "test"))
+        return np.asarray(test if rows == "test" else test | none)
     test = labelled & (embeddings.column("split").astype(str) == "test")
     return np.asarray(test if rows == "test" else test | ~labelled)
 
 
-def per_test_galaxy(embeddings: Embeddings, name: str) -> Array:
+def per_test_galaxy(embeddings: Embeddings, name: str, labels: Labels | None = None) -> Array:
     """Column of the labelled test galaxies, in the order of `labels.read_labelled`; (N,).
 
     A column with a value per band is averaged over bands.
     """
-    values = np.asarray(embeddings.column(name), dtype=np.float64)[wanted_rows(embeddings, "test")]
+    values = np.asarray(embeddings.column(name), dtype=np.float64)
+    values = values[wanted_rows(embeddings, "test", labels)]
     return values if values.ndim == 1 else values.mean(axis=1)
 
 
 def density_parts(
-    fitted: Calibrated, embeddings: Embeddings, mask: Bools, *, features: Features
+    fitted: Calibrated,
+    embeddings: Embeddings,
+    mask: Bools,
+    *,
+    features: Features,
+    coverage: LabelCoverage | None = None,
 ) -> Iterator[tuple[dict[str, Array], Density]]:
     """Yield ``id``, ``ra``, ``dec``, ``z_spec`` and the densities of chosen rows, in order.
 
@@ -67,6 +85,7 @@ def density_parts(
         embeddings: The store.
         mask: Rows to give a density, shape (N,).
         features: Which vectors the probe reads.
+        coverage: Whether labels surround a galaxy, for further columns.
     """
     names = {"id": "id", "ra": "ra", "dec": "dec", "z_spec": "z"}
     columns = {name: embeddings.column(column) for name, column in names.items()}
@@ -77,6 +96,8 @@ def density_parts(
             keep = mask[rows]
             if keep.any():
                 some = {name: values[rows[keep]] for name, values in columns.items()}
+                if coverage is not None:
+                    some |= coverage.columns(vectors[keep])
                 yield some, fitted.density(vectors[keep], ids=some["id"])
                 bar.update(int(keep.sum()))
 
@@ -205,6 +226,21 @@ def write_qp(path: Path, density: Density, *, id: Array, z_phot: Array) -> None:
     ensemble = qp.Ensemble(
         qp.interp, data={"xvals": density.grid, "yvals": density.values}, ancil=ancillary
     )
+    with atomic_path(path) as scratch:
+        ensemble.write_to(str(scratch))
+
+
+def write_qp_histograms(path: Path, edges: Doubles, values: Array) -> None:
+    """Write an ensemble of histograms.
+
+    Args:
+        path: Ends in .hdf5.
+        edges: Bin edges, shape (B+1,).
+        values: Probability per unit redshift in each bin, shape (N, B).
+    """
+    import qp
+
+    ensemble = qp.Ensemble(qp.hist, data={"bins": edges, "pdfs": values})
     with atomic_path(path) as scratch:
         ensemble.write_to(str(scratch))
 

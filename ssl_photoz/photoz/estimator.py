@@ -80,7 +80,14 @@ class PhotoZ(RedshiftEstimator):
         self.card = ProbeCard()
 
     def fit(
-        self, X: Array, z: Array, *, validation: Validation | None = None, ids: Array | None = None
+        self,
+        X: Array,
+        z: Array,
+        *,
+        validation: Validation | None = None,
+        ids: Array | None = None,
+        sample_weight: Array | None = None,
+        z_error: Array | None = None,
     ) -> Self:
         """Fit to the galaxies that have a redshift.
 
@@ -91,11 +98,15 @@ class PhotoZ(RedshiftEstimator):
                 and calibrate intervals on; a random tenth of the N by default, held out of the
                 fit.
             ids: Identifiers, shape (N,); row numbers by default.
+            sample_weight: How much each galaxy counts, shape (N,).
+            z_error: Standard deviations of the redshifts, shape (N,), for ``neighbours`` and
+                ``mixture``, which take a label for a Gaussian.
 
         Returns:
             The estimator itself.
 
         Raises:
+            ConfigError: If the probe takes no weights, or no errors.
             DataError: If no galaxy has a redshift, or a feature is NaN or infinite.
             ShapeError: If shapes do not fit together.
         """
@@ -105,6 +116,7 @@ class PhotoZ(RedshiftEstimator):
         if validation is not None:
             val_X, val_z, counts["val"] = _labelled(*validation, "validation galaxies")
             held_out = val_X[counts["val"]], val_z[counts["val"]]
+        given_also = {"ids": ids, "sample_weight": sample_weight, "z_error": z_error}
         given = self.estimator
         probe = clone(given) if isinstance(given, Probe) else Regressor(given)
         self.estimator_: Probe = probe
@@ -112,7 +124,10 @@ class PhotoZ(RedshiftEstimator):
             X[kept],
             z[kept],
             validation=held_out,
-            ids=None if ids is None else np.asarray(ids)[kept],
+            **{
+                name: None if values is None else np.asarray(values)[kept]
+                for name, values in given_also.items()
+            },
         )
         self.n_features_in_ = self.estimator_.n_features_in_
         self.card = ProbeCard(

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from ssl_photoz.core.errors import MismatchError
+from ssl_photoz.core.errors import DataError, MismatchError
 from ssl_photoz.core.types import Array, Doubles, Floats
+from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.photoz.artefact import PROBES, read_predictions, read_probe_card
 from ssl_photoz.photoz.base import Probe
 from ssl_photoz.photoz.calibration import Calibration
 from ssl_photoz.photoz.density import Density, DensityProbe, grid_for
 from ssl_photoz.photoz.diagnostics import diagnose
 from ssl_photoz.photoz.knn import NeighbourDensity
-from ssl_photoz.photoz.labels import ENOUGH_TO_CALIBRATE, FOLDS, Labelled
+from ssl_photoz.photoz.label_coverage import LabelCoverage, drawn_labels, outside
+from ssl_photoz.photoz.labels import ENOUGH_TO_CALIBRATE, FOLDS, Labelled, read_rows
 from ssl_photoz.photoz.networks import Mixture
-from ssl_photoz.photoz.scores import compare, score, shared_galaxies
-from ssl_photoz.photoz.settings import Method
+from ssl_photoz.photoz.scores import by_coverage, compare, score, shared_galaxies
+from ssl_photoz.photoz.settings import Features, LabelConfig, Method
+
+MOST_SAMPLED = 100_000  # galaxies of the embeddings whose distribution stands for all
+ESTIMATE_ERROR = 0.02  # of z / (1 + z), what an estimate is off by about
 
 
 class Outcome(NamedTuple):
@@ -38,25 +43,98 @@ class Outcome(NamedTuple):
     predictions: dict[str, Array]
 
 
-def fit_and_score(splits: Mapping[str, Labelled], names: Sequence[str], *, seed: int) -> Outcome:
+def cover(
+    embeddings: Embeddings,
+    splits: Mapping[str, Labelled],
+    config: LabelConfig,
+    *,
+    features: Features,
+    seed: int,
+) -> tuple[LabelCoverage, Labelled]:
+    """How labels cover all galaxies of the embeddings, and the training labels that are used.
+
+    Args:
+        embeddings: The store.
+        splits: Labelled galaxies; ``train`` covers, ``val`` says how well is well enough.
+        config: How training labels are drawn, and whether their errors count.
+        features: Vectors of the galaxies.
+        seed: Seed of every random choice.
+
+    Raises:
+        DataError: If the map has more cells than labels, or errors are to count and there are none.
+    """
+    train, rng = splits["train"], np.random.default_rng(seed)
+    if config.smooth and train.z_error is None:
+        raise DataError(
+            "smooth=true, but the labels have no errors; expected sources= with the errors of "
+            "each source of labels"
+        )
+    rows = np.sort(rng.permutation(len(embeddings))[:MOST_SAMPLED])
+    coverage = LabelCoverage.fit(
+        (train.features, train.z),
+        splits["val"].features,
+        read_rows(embeddings, features, rows),
+        side=config.side,
+        seed=seed,
+    )
+    error = np.zeros(len(train)) if train.z_error is None else train.z_error
+    trust = np.ones(len(train)) if train.trust is None else train.trust
+    used, weight = drawn_labels(coverage, config, trust=trust, z_error=error, seed=seed)
+    drawn = replace(train.take(used), weight=weight)
+    return coverage, drawn if config.smooth else replace(drawn, z_error=None)
+
+
+def weight_of(train: Labelled) -> Doubles | None:
+    """Weights of labels for probes that answer with a number, (N,); None if all are the same.
+
+    A label of error e counts 1 / (1 + (e / 0.02)^2) as much as an exact one, in z / (1 + z): its
+    variance beside that of an estimate.
+    """
+    if train.z_error is None:
+        return train.weight
+    exact = 1 / (1 + (train.z_error / (1 + train.z) / ESTIMATE_ERROR) ** 2)
+    return np.asarray(exact if train.weight is None else exact * train.weight)
+
+
+def fit_and_score(
+    splits: Mapping[str, Labelled],
+    names: Sequence[str],
+    *,
+    seed: int,
+    coverage: LabelCoverage | None = None,
+) -> Outcome:
     """Fit each probe to ``train``, with choices made on ``val``; score on ``val`` and ``test``.
 
     Args:
         splits: ``train``, ``val`` and ``test``.
         names: Keys of `PROBES`.
         seed: Seed of every random choice.
+        coverage: How labels cover the galaxies: test galaxies are scored inside and outside of
+            them too, and the table has its columns.
     """
     train, val, test = (splits[split] for split in ("train", "val", "test"))
     outcome = Outcome({}, {}, test.columns())
+    weight = weight_of(train)
+    covered = {} if coverage is None else coverage.columns(test.features)
+    outcome.predictions.update(covered)
     for name in names:
         probe = PROBES[name](seed=seed)
-        probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
+        probe.fit(
+            train.features,
+            train.z,
+            validation=(val.features, val.z),
+            ids=train.id,
+            sample_weight=weight,
+        )
         tested = probe.estimate(test.features, ids=test.id)
         outcome.probes[name] = probe
         outcome.scores[name] = {
             "test": score(tested, test),
             "val": score(probe.estimate(val.features, ids=val.id), val),
         }
+        if covered:
+            apart = by_coverage(tested.z_phot, test.z, outside(covered))
+            outcome.scores[name]["test"]["label_coverage"] = apart
         outcome.predictions.update(tested.columns(name))
     return outcome
 
@@ -206,7 +284,14 @@ def _fit(
 ) -> DensityProbe:
     kind = Mixture if method == "mlp" else NeighbourDensity
     probe: DensityProbe = kind(grid=grid, seed=seed)
-    return probe.fit(train.features, train.z, validation=(val.features, val.z), ids=train.id)
+    return probe.fit(
+        train.features,
+        train.z,
+        validation=(val.features, val.z),
+        ids=train.id,
+        sample_weight=train.weight,
+        z_error=train.z_error,
+    )
 
 
 def _cross_fitted(

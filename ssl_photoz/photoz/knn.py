@@ -83,6 +83,7 @@ class KNN(Probe):
         catalogue_: Labelled galaxies on those axes, shape (N, P).
         target_: Their ln(1+z), shape (N,).
         ids_: Their identifiers, shape (N,).
+        weight_: How much each counts, shape (N,); None if all count the same.
         recipe_: What was chosen on validation.
         floor_: Least spread of neighbours taken at its word, in ln(1+z).
         interval_: Calibrated half-widths, in units of the neighbours' spread.
@@ -109,13 +110,22 @@ class KNN(Probe):
         """The recipe, name to number."""
         return {name: float(value) for name, value in self.recipe_._asdict().items()}
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         rng = np.random.default_rng(self.seed)
         self.standardise_ = Standardise.fit(X)
         some = _sample(rng, len(z), PCA_ROWS)
         standard, most = self.standardise_.apply(X[some]), min(max(self.dims), *X.shape)
         self.target_ = to_target(z)
         self.ids_ = np.arange(len(z)) if ids is None else np.asarray(ids)
+        self.weight_ = sample_weight
         rows = _sample(rng, len(val_z), TUNING_ROWS)
         asked, truth = val_X[rows], to_target(val_z[rows])
         ks = sorted({min(k, max(1, len(z) // 2)) for k in self.ks})
@@ -143,7 +153,9 @@ class KNN(Probe):
 
     def _estimate(self, X: Floats, ids: Array | None) -> Prediction:
         distance, rows = self.search(self.project(X), self.recipe_, ids)
-        predicted, spread = weigh(distance, self.target_[rows], median=self.recipe_.median)
+        predicted, spread = weigh(
+            distance, self.target_[rows], median=self.recipe_.median, count=self.counts(rows)
+        )
         interval = self.interval_.around(predicted, spread=np.maximum(spread, self.floor_))
         return Prediction(to_redshift(predicted), *interval, self.ids_[rows])
 
@@ -156,6 +168,7 @@ class KNN(Probe):
             "ids": _packed(self.ids_),
             "recipe": np.array(self.recipe_, dtype=np.int64),
             "floor": np.array([self.floor_]),
+            **({} if self.weight_ is None else {"weight": self.weight_}),
             **self.interval_.arrays(),
         }
 
@@ -165,7 +178,7 @@ class KNN(Probe):
         self.axes_, self.catalogue_ = arrays["axes"], arrays["catalogue"]
         self.target_, self.ids_ = arrays["target"], _unpacked(arrays["ids"])
         self.recipe_ = Recipe(k, dim, bool(cosine), bool(median), bool(sum(discriminant)))
-        self.floor_ = float(arrays["floor"][0])
+        self.floor_, self.weight_ = float(arrays["floor"][0]), arrays.get("weight")
         self.interval_ = Interval.from_arrays(arrays)
         self.n_features_in_ = len(self.standardise_.mean)
 
@@ -173,8 +186,12 @@ class KNN(Probe):
         """The same probe with some of its labelled galaxies alone."""
         part = copy(self)
         part.catalogue_, part.target_ = self.catalogue_[rows], self.target_[rows]
-        part.ids_ = self.ids_[rows]
+        part.ids_, part.weight_ = self.ids_[rows], self.counts(rows)
         return part
+
+    def counts(self, rows: Ints) -> Doubles | None:
+        """How much labelled galaxies count, in the shape of the rows; None if all the same."""
+        return None if self.weight_ is None else self.weight_[rows]
 
     def _tune(
         self, queries: Floats, truth: Doubles, *, ks: list[int], dims: tuple[int, ...]
@@ -185,7 +202,10 @@ class KNN(Probe):
             space = Recipe(max(ks), dim, cosine, median=False)
             distance, rows = self.search(queries, space, None)
             for k, median in itertools.product(ks, (False, True)):
-                answer, spread = weigh(distance[:, :k], self.target_[rows[:, :k]], median=median)
+                near = rows[:, :k]
+                answer, spread = weigh(
+                    distance[:, :k], self.target_[near], median=median, count=self.counts(near)
+                )
                 recipe = Recipe(k, dim, cosine, median)
                 trials.append(Trial(tuning_score(answer, truth), recipe, answer, spread))
         return min(trials, key=lambda trial: trial.score)
@@ -253,6 +273,7 @@ class NeighbourDensity(DensityProbe):
         pit_: Their PIT with each k, themselves left out, shape (R, len(ks_)).
         ks_: Numbers of neighbours to choose from.
         floor_: Least spread of neighbours taken at its word, in ln(1+z).
+        error_: Error of ln(1+z) of the labelled galaxies, shape (N,); None if there is none.
         grid_: Redshifts of the densities, shape (G,).
 
     References:
@@ -280,10 +301,20 @@ class NeighbourDensity(DensityProbe):
         chosen = self.knn_.chosen_
         return {name: chosen[name] for name in ("dim", "cosine", "discriminant")}
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+        z_error: Doubles | None = None,
+    ) -> None:
         knn = self.knn_ = KNN(discriminants=self.discriminants, seed=self.seed).fit(
-            X, z, validation=(val_X, val_z), ids=ids
+            X, z, validation=(val_X, val_z), ids=ids, sample_weight=sample_weight
         )
+        self.error_ = None if z_error is None else z_error / (1 + z)
         n = len(z)
         self.ks_ = sorted({min(k, max(1, n // 2)) for k in self.ks})
         self.rows_ = np.sort(np.random.default_rng(self.seed).permutation(n)[: self.most])
@@ -295,8 +326,7 @@ class NeighbourDensity(DensityProbe):
         floor = self.floor_ = 0.5 * float(np.median(spread)) + 1e-6
         truth = self.reference_.target_
         pit = [
-            _pit(truth, *kernels(distance[:, :k], near_target[:, :k], floor=floor))
-            for k in self.ks_
+            _pit(truth, *self._kernels(distance[:, :k], near[:, :k], floor=floor)) for k in self.ks_
         ]
         self.pit_: Doubles = np.stack(pit, axis=1)
         self.grid_ = grid_for(np.expm1(knn.target_)) if self.grid is None else self.grid
@@ -320,10 +350,8 @@ class NeighbourDensity(DensityProbe):
         for which, k in enumerate(self.ks_):
             mine = np.flatnonzero(choice == which)
             for part in np.array_split(mine, max(1, -(-len(mine) // GALAXIES_AT_ONCE))):
-                near = self.knn_.target_[rows[part, :k]]
-                values[part] = _mixture(
-                    target, *kernels(distance[part, :k], near, floor=self.floor_)
-                )
+                near = self._kernels(distance[part, :k], rows[part, :k], floor=self.floor_)
+                values[part] = _mixture(target, *near)
         return Density.of(self.grid_, values / (1 + self.grid_))
 
     def _stored(self) -> dict[str, Array]:
@@ -334,6 +362,7 @@ class NeighbourDensity(DensityProbe):
             "ks": np.array(self.ks_),
             "density_floor": np.array([self.floor_]),
             "grid": self.grid_,
+            **({} if self.error_ is None else {"error": self.error_}),
         }
 
     def _restore(self, arrays: Mapping[str, Array]) -> None:
@@ -341,8 +370,19 @@ class NeighbourDensity(DensityProbe):
         self.reference_ = self.knn_.subset(self.rows_)
         self.pit_, self.grid_ = arrays["pit"], arrays["grid"]
         self.ks_ = arrays["ks"].tolist()
-        self.floor_ = float(arrays["density_floor"][0])
+        self.floor_, self.error_ = float(arrays["density_floor"][0]), arrays.get("error")
         self.n_features_in_ = self.knn_.n_features_in_
+
+    def _kernels(
+        self, distance: Floats, rows: Ints, *, floor: float
+    ) -> tuple[Doubles, Doubles, Doubles]:
+        """Gaussians on neighbours, rows of the catalogue, as wide as their labels' errors too."""
+        count = self.knn_.counts(rows)
+        found = kernels(distance, self.knn_.target_[rows], floor=floor, count=count)
+        weights, centres, width = found
+        return (
+            found if self.error_ is None else (weights, centres, np.hypot(width, self.error_[rows]))
+        )
 
     def _choice(self, places: Floats, ids: Array | None) -> Ints:
         """Which of the numbers of neighbours suits each query, shape (M,)."""
@@ -351,20 +391,21 @@ class NeighbourDensity(DensityProbe):
         return np.asarray(np.argmin(uneven, axis=0))
 
 
-def weigh(distance: Floats, target: Doubles, *, median: bool = False) -> tuple[Doubles, Doubles]:
+def weigh(
+    distance: Floats, target: Doubles, *, median: bool = False, count: Doubles | None = None
+) -> tuple[Doubles, Doubles]:
     """Average neighbours with weights 1 / distance.
 
     Args:
         distance: Shape (M, K); infinite for a neighbour that must not count.
         target: ln(1+z) of the neighbours, shape (M, K).
         median: Return the weighted median, not the mean.
+        count: How much each counts, shape (M, K); all the same if None.
 
     Returns:
         The average and the weighted standard deviation about it, shape (M,) each.
     """
-    # A neighbour at no distance at all outweighs every other, but divides by no zero.
-    weights = 1 / np.maximum(distance.astype(np.float64), 1e-9)
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights = _weights(distance, count)
     centre = np.sum(weights * target, axis=1)
     if median:
         order = np.argsort(target, axis=1)
@@ -388,7 +429,9 @@ def unevenness(pit: Doubles) -> Doubles:
     return np.asarray(np.mean(np.abs(np.sort(pit, axis=1) - even), axis=1))
 
 
-def kernels(distance: Floats, target: Doubles, *, floor: float) -> tuple[Doubles, Doubles, Doubles]:
+def kernels(
+    distance: Floats, target: Doubles, *, floor: float, count: Doubles | None = None
+) -> tuple[Doubles, Doubles, Doubles]:
     """Turn neighbours into Gaussians.
 
     The width is Silverman's robust rule [1] with the number of neighbours that the weights are
@@ -398,6 +441,7 @@ def kernels(distance: Floats, target: Doubles, *, floor: float) -> tuple[Doubles
         distance: Shape (M, K); infinite for a neighbour that must not count.
         target: ln(1+z) of the neighbours, shape (M, K).
         floor: Least spread taken at its word.
+        count: How much each counts, shape (M, K); all the same if None.
 
     Returns:
         Weights that sum to 1 (M, K), centres (M, K) and widths (M, 1).
@@ -405,11 +449,40 @@ def kernels(distance: Floats, target: Doubles, *, floor: float) -> tuple[Doubles
     References:
         [1] Silverman 1986, Density Estimation, eq. 3.31.
     """
-    weights = 1 / np.maximum(distance.astype(np.float64), 1e-9)
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights = _weights(distance, count)
     worth = 1 / np.sum(weights**2, axis=1)
     width = 0.9 * np.maximum(_spread(target), floor) * worth**-0.2
     return weights, target, width[:, None]
+
+
+def _weights(distance: Floats, count: Doubles | None) -> Doubles:
+    """Weights that sum to 1, (M, K): 1 / distance, times how much each counts."""
+    # A neighbour at no distance at all outweighs every other, but divides by no zero.
+    weights = 1 / np.maximum(distance.astype(np.float64), 1e-9)
+    if count is not None:
+        weights *= np.maximum(count, 1e-12)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights)
+
+
+def distances_to(catalogue: Floats, queries: Floats, k: int) -> Floats:
+    """Distances to the k nearest of some places, other than a place itself; (M, k), increasing.
+
+    Args:
+        catalogue: Places, shape (N, P), N above k.
+        queries: Places, shape (M, P).
+        k: Number of neighbours.
+    """
+    index = faiss.IndexFlatL2(catalogue.shape[1])
+    index.add(np.ascontiguousarray(catalogue, np.float32))
+    asked = np.ascontiguousarray(queries, np.float32)
+    starts = range(0, len(asked), QUERIES_AT_ONCE)
+    parts = [index.search(asked[start : start + QUERIES_AT_ONCE], k + 1)[0] for start in starts]
+    squared = np.concatenate(parts) if parts else np.empty((0, k + 1), np.float32)
+    lengths = np.einsum("np,np->n", asked, asked, dtype=np.float64)
+    itself = squared[:, 0] <= SAME_FEATURES**2 * lengths
+    found = np.where(itself[:, None], squared[:, 1:], squared[:, :-1])
+    return np.asarray(np.sqrt(np.maximum(found, 0)), np.float32)
 
 
 def _nearest(knn: KNN, queries: Floats, k: int, ids: Array | None) -> tuple[Floats, Ints]:
@@ -431,6 +504,8 @@ def _pit(truth: Doubles, weights: Doubles, centres: Doubles, width: Doubles) -> 
 
 def _mixture(at: Doubles, weights: Doubles, centres: Doubles, width: Doubles) -> Doubles:
     """Gaussian mixture of each galaxy at (G,), up to a factor; shape (M, G)."""
+    if width.shape[1] > 1:
+        weights = weights / width
     # Single precision halves the time, and is a millionth of a kernel's height.
     scaled = at.astype(np.float32) - centres.astype(np.float32)[:, :, None]
     scaled /= width.astype(np.float32)[:, :, None]

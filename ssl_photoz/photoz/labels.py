@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from ssl_photoz.catalog.identity import means_none
 from ssl_photoz.core.errors import ArtefactError, ContaminatedError, DataError
-from ssl_photoz.core.types import Array, Floats, Ints, PathLike
+from ssl_photoz.core.types import Array, Doubles, Floats, Ints, PathLike
 from ssl_photoz.cutouts.quality import usable_labels
 from ssl_photoz.embeddings.store import Embeddings
+from ssl_photoz.photoz.label_sources import Labels
 from ssl_photoz.photoz.settings import Features, SampleConfig
 
 SPLITS = ("train", "val", "test")
@@ -35,6 +36,9 @@ class Labelled:
         ra: Degrees, shape (N,).
         dec: Degrees, shape (N,).
         magnitude: Magnitudes to bin by, shape (N,); None if no column was asked for.
+        z_error: Errors of the redshifts, shape (N,); None where no source states them.
+        trust: Trust in the labels, shape (N,); None where all are alike.
+        weight: How much each counts in a fit, shape (N,); None if all the same.
     """
 
     features: Floats
@@ -43,6 +47,9 @@ class Labelled:
     ra: Array
     dec: Array
     magnitude: Array | None = None
+    z_error: Doubles | None = None
+    trust: Doubles | None = None
+    weight: Doubles | None = None
 
     def __len__(self) -> int:
         return len(self.z)
@@ -54,14 +61,9 @@ class Labelled:
 
     def take(self, rows: Array) -> Labelled:
         """Some of the galaxies: row numbers or a mask."""
-        return Labelled(
-            features=self.features[rows],
-            z=self.z[rows],
-            id=self.id[rows],
-            ra=self.ra[rows],
-            dec=self.dec[rows],
-            magnitude=None if self.magnitude is None else self.magnitude[rows],
-        )
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        some: dict[str, Any] = {k: None if a is None else a[rows] for k, a in columns.items()}
+        return replace(self, **some)
 
 
 def open_embeddings(embeddings: PathLike | Embeddings) -> Embeddings:
@@ -72,9 +74,14 @@ def open_embeddings(embeddings: PathLike | Embeddings) -> Embeddings:
 
 
 def read_sample(
-    embeddings: Embeddings, sample: SampleConfig
+    embeddings: Embeddings, sample: SampleConfig, labels: Labels | None = None
 ) -> tuple[dict[str, Labelled], dict[str, Any]]:
     """Read the galaxies that are asked for, print how many, say what must be known of them.
+
+    Args:
+        embeddings: The store.
+        sample: Which galaxies, and what of them.
+        labels: Labels of several sources; the store's own redshifts if None.
 
     Returns:
         The labelled galaxies of each split, and facts for metrics and cards: those of
@@ -84,10 +91,12 @@ def read_sample(
         DataError: If a split has fewer than 10 usable redshifts.
         ArtefactError: If a column is missing.
     """
-    splits = read_labelled(embeddings, features=sample.features, magnitude=sample.magnitude)
+    splits = read_labelled(
+        embeddings, features=sample.features, magnitude=sample.magnitude, labels=labels
+    )
     splits["train"] = fewer(splits["train"], sample.labels, seed=sample.seed)
     counts = {split: len(galaxies) for split, galaxies in splits.items()}
-    print(describe_labels(embeddings, counts))
+    print(describe_labels(embeddings, counts) if labels is None else labels.summary())
     return splits, {
         **label_facts(embeddings, splits["train"].id, sample.label),
         "features": sample.features,
@@ -98,17 +107,25 @@ def read_sample(
 
 
 def read_labelled(
-    embeddings: Embeddings, *, features: Features = "embedding", magnitude: str | None = None
+    embeddings: Embeddings,
+    *,
+    features: Features = "embedding",
+    magnitude: str | None = None,
+    labels: Labels | None = None,
 ) -> dict[str, Labelled]:
     """Labelled galaxies of each split, with one column to bin results by.
+
+    Of several sources, all train; what chooses, calibrates and scores is spectroscopic.
 
     Raises:
         DataError: If a split has fewer than 10 usable redshifts.
         ArtefactError: If a column is missing.
     """
-    z = np.asarray(embeddings.column("z"), dtype=np.float64)
-    keep = usable_labels(z)
-    side = embeddings.column("split").astype(str)[keep]
+    z = np.asarray(embeddings.column("z") if labels is None else labels.z, dtype=np.float64)
+    keep, side = usable_labels(z), embeddings.column("split").astype(str)
+    if labels is not None:
+        keep &= (side == "train") | labels.spectroscopic
+    side = side[keep]
     for split in SPLITS:
         if (known := int((side == split).sum())) < FEWEST_LABELS:
             raise DataError(
@@ -126,8 +143,17 @@ def read_labelled(
         ra=embeddings.column("ra")[keep],
         dec=embeddings.column("dec")[keep],
         magnitude=binned,
+        z_error=None if labels is None else labels.z_error[keep],
+        trust=None if labels is None else labels.trust[keep],
     )
     return {split: some.take(side == split) for split in SPLITS}
+
+
+def read_rows(embeddings: Embeddings, features: Features, rows: Ints) -> Floats:
+    """Features of some rows, increasing, shape (n, D); read a part at a time."""
+    wanted = np.zeros(len(embeddings), dtype=bool)
+    wanted[rows] = True
+    return np.concatenate([batch[some] for batch, some in in_step(embeddings, features, wanted)])
 
 
 def describe_labels(embeddings: Embeddings, counts: Mapping[str, int]) -> str:

@@ -128,9 +128,9 @@ class PerceptronProbe(Probe):
         Args:
             network: Perceptrons, trained in place.
             features: Standardised features, shape (N, D).
-            target: Standardised targets, shape (N,).
-            loss: Loss of the answers, (members, B, outputs), and the targets, (B,). It is a sum
-                over members, so that each learns as if it were alone.
+            target: What the loss is given of each galaxy, shape (N, ...).
+            loss: Loss of the answers, (members, B, outputs), and the targets of these rows. It is
+                a sum over members, so that each learns as if it were alone.
             score: Score after an epoch; the lower the better.
 
         Returns:
@@ -196,7 +196,15 @@ class MLP(PointProbe, PerceptronProbe):
         bounds_: Its least and greatest value.
     """
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         self.standardise_ = Standardise.fit(X)
         target, truth = to_target(z), to_target(val_z)
         self.centre_, self.scale_ = float(target.mean()), float(target.std()) or 1.0
@@ -208,7 +216,7 @@ class MLP(PointProbe, PerceptronProbe):
             epochs = self.train(
                 network,
                 self._tensor(X),
-                torch.from_numpy((target - self.centre_) / self.scale_).float(),
+                _targets((target - self.centre_) / self.scale_, sample_weight),
                 loss=_huber,
                 score=lambda: float(np.abs(_mean_of(network, asked) - wanted).mean()),
             )
@@ -277,7 +285,16 @@ class Mixture(DensityProbe, PerceptronProbe):
         # scikit-learn looks at the signature of this class alone
         return sorted(["components", "grid", *PerceptronProbe._get_param_names()])
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+        z_error: Doubles | None = None,
+    ) -> None:
         self.standardise_ = Standardise.fit(X)
         target = to_target(z)
         self.centre_, self.scale_ = float(target.mean()), float(target.std()) or 1.0
@@ -287,9 +304,12 @@ class Mixture(DensityProbe, PerceptronProbe):
             with torch.no_grad():
                 network.weights[-1].mul_(0.1)
             asked = self._tensors(val_X, val_z)
+            error = None if z_error is None else z_error / (1 + z) / self.scale_
+            features, standardised = self._tensors(X, z)
             epochs = self.train(
                 network,
-                *self._tensors(X, z),
+                features,
+                _targets(standardised.numpy(), sample_weight, error),
                 loss=_loss,
                 score=lambda: _negative_log_likelihood(network, *asked),
             )
@@ -340,11 +360,21 @@ def schedule(n: int, steps: int) -> tuple[int, int]:
     return int(np.clip(steps * batch // n, 4, 80)), batch
 
 
-def _huber(answer: Tensor, target: Tensor) -> Tensor:
-    """Huber loss of answers (members, B, 1), summed over members."""
+def _targets(target: Array, weight: Doubles | None, error: Doubles | None = None) -> Tensor:
+    """What a loss is given of each label: target, weight of mean 1, maybe variance, (N, 2 or 3)."""
+    weight = np.ones(len(target)) if weight is None else weight / weight.mean()
+    known = [target, weight] if error is None else [target, weight, error**2]
+    return torch.from_numpy(np.stack(known, axis=1)).float()
+
+
+def _huber(answer: Tensor, targets: Tensor) -> Tensor:
+    """Huber loss of answers (members, B, 1) for `_targets`, summed over members."""
+    target, weight = targets.unbind(dim=1)
     wanted = target.expand(len(answer), -1)
-    one = nn.functional.smooth_l1_loss(answer.squeeze(-1), wanted, beta=HUBER_BETA)
-    return len(answer) * one
+    each = nn.functional.smooth_l1_loss(
+        answer.squeeze(-1), wanted, beta=HUBER_BETA, reduction="none"
+    )
+    return len(answer) * (weight * each).mean()
 
 
 def _mean_of(network: Perceptrons, standardised: Tensor) -> Doubles:
@@ -362,9 +392,17 @@ def _mixture(answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.log_softmax(logits, dim=-1), centres, widths
 
 
-def _log_density(mixture: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
-    """Log of each member's density at the target, (B,) or one; (members, B)."""
+def _log_density(
+    mixture: tuple[Tensor, Tensor, Tensor], target: Tensor, variance: Tensor | None = None
+) -> Tensor:
+    """Log of each member's density at the target, (B,) or one; (members, B).
+
+    With the variance of each label, (B,), that of the density smoothed by a Gaussian of it: what a
+    label of such an error is drawn from.
+    """
     log_weights, centres, widths = mixture
+    if variance is not None:
+        widths = (widths**2 + variance[:, None]).sqrt()
     gaussians = torch.distributions.Normal(centres, widths, validate_args=False)
     answer = torch.logsumexp(log_weights + gaussians.log_prob(target[..., None]), dim=-1)  # type: ignore[no-untyped-call]
     wide = torch.distributions.Normal(0.0, WRONG_WIDTH).log_prob(target)  # type: ignore[no-untyped-call]
@@ -372,9 +410,10 @@ def _log_density(mixture: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tens
     return torch.logaddexp(sure, (wide + np.log(WRONG_LABELS)).expand_as(sure))
 
 
-def _loss(answer: Tensor, target: Tensor) -> Tensor:
-    """Negative log likelihood per galaxy, summed over members."""
-    return -_log_density(_mixture(answer), target).mean(dim=1).sum()
+def _loss(answer: Tensor, targets: Tensor) -> Tensor:
+    """Negative log likelihood of `_targets` per galaxy, summed over members."""
+    target, weight, *variance = targets.unbind(dim=1)
+    return -(weight * _log_density(_mixture(answer), target, *variance)).mean(dim=1).sum()
 
 
 def _negative_log_likelihood(network: Perceptrons, features: Tensor, target: Tensor) -> float:

@@ -14,9 +14,10 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge as RidgeSolver
 from sklearn.svm import SVR as SVRSolver
+from sklearn.utils.validation import has_fit_parameter
 from tqdm import tqdm
 
-from ssl_photoz.core.errors import ArtefactError
+from ssl_photoz.core.errors import ArtefactError, ConfigError
 from ssl_photoz.core.types import Array, Doubles, Floats, Ints
 from ssl_photoz.photoz.base import (
     Interval,
@@ -45,8 +46,16 @@ class Mean(PointProbe):
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
-        self.target_ = float(to_target(z).mean())
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
+        self.target_ = float(np.average(to_target(z), weights=sample_weight))
         truth = to_target(val_z)
         self.interval_ = Interval.fit(np.full(len(truth), self.target_), truth, most_bins=1)
         self.chosen_ = {}
@@ -78,10 +87,24 @@ class Regressor(PointProbe):
         self.regressor = regressor
         self.seed = seed
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         for features in (X, val_X):
             refuse_not_finite(features)
-        self.regressor_ = clone(self.regressor).fit(X, to_target(z))
+        if sample_weight is None:
+            self.regressor_ = clone(self.regressor).fit(X, to_target(z))
+        elif has_fit_parameter(self.regressor, "sample_weight"):
+            regressor = clone(self.regressor)
+            self.regressor_ = regressor.fit(X, to_target(z), sample_weight=sample_weight)
+        else:
+            raise ConfigError(f"{type(self.regressor).__name__} takes no sample_weight")
         self.chosen_ = {}
         self.interval_ = Interval.fit(self._answer(val_X), to_target(val_z))
 
@@ -109,7 +132,15 @@ class Ridge(PointProbe):
         self.alphas = alphas
         self.seed = seed
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         self.standardise_ = Standardise.fit(X)
         target, truth = to_target(z), to_target(val_z)
         self.bounds_ = float(target.min()), float(target.max())
@@ -118,6 +149,7 @@ class Ridge(PointProbe):
         solver.fit(
             self.standardise_.apply(X).astype(np.float64),
             np.repeat(target[:, None], len(self.alphas), axis=1),
+            sample_weight=None if sample_weight is None else sample_weight / sample_weight.mean(),
         )
         slopes, intercepts = np.atleast_2d(solver.coef_), np.atleast_1d(solver.intercept_)
         answers = np.clip(self.standardise_.apply(val_X) @ slopes.T + intercepts, *self.bounds_)
@@ -190,26 +222,43 @@ class SVR(PointProbe):
         self.epsilon = epsilon
         self.seed = seed
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         rows = np.random.default_rng(self.seed).permutation(len(z))[:MOST_SVR_GALAXIES]
         self.axes_ = PrincipalAxes.fit(X[rows], self.dim)
+        weight = None if sample_weight is None else sample_weight[rows]
         known, target, truth = self.axes_.apply(X[rows]), to_target(z[rows]), to_target(val_z)
         asked = self.axes_.apply(val_X)
         unit = 1 / float(np.mean(np.sum(known**2, axis=1)))
         some = slice(SVR_TUNING_GALAXIES)
+        weights = None if weight is None else weight[some]
         trials = []
         pairs = list(itertools.product(self.gammas, self.penalties))
         for gamma, penalty in tqdm(pairs, desc="SVR settings", leave=False):
-            self._solve(known[some], target[some], gamma * unit, penalty)
+            self._solve(known[some], target[some], gamma * unit, penalty, weights)
             trials.append((tuning_score(self._line(asked), truth), gamma * unit, penalty))
         _, gamma, penalty = min(trials)
-        self._solve(known, target, gamma, penalty)
+        self._solve(known, target, gamma, penalty, weight)
         self.interval_ = Interval.fit(self._line(asked), truth)
 
-    def _solve(self, known: Floats, target: Doubles, gamma: float, penalty: float) -> None:
+    def _solve(
+        self,
+        known: Floats,
+        target: Doubles,
+        gamma: float,
+        penalty: float,
+        weight: Doubles | None,
+    ) -> None:
         centre, scale = float(target.mean()), float(target.std()) or 1.0
         solver = SVRSolver(gamma=gamma, C=penalty, epsilon=self.epsilon)
-        solver.fit(known, (target - centre) / scale)
+        solver.fit(known, (target - centre) / scale, sample_weight=weight)
         self.support_: Floats = np.asarray(solver.support_vectors_, dtype=np.float32)
         self.weights_: Doubles = solver.dual_coef_[0] * scale
         self.intercept_ = float(solver.intercept_[0]) * scale + centre
@@ -277,7 +326,15 @@ class Boosting(PointProbe):
         self.learning_rate = learning_rate
         self.seed = seed
 
-    def _fit(self, X: Floats, z: Doubles, val_X: Floats, val_z: Doubles, ids: Array | None) -> None:
+    def _fit(
+        self,
+        X: Floats,
+        z: Doubles,
+        val_X: Floats,
+        val_z: Doubles,
+        ids: Array | None,
+        sample_weight: Doubles | None = None,
+    ) -> None:
         self.standardise_ = Standardise.fit(X)
         target, truth = to_target(z), to_target(val_z)
         self.bounds_ = float(target.min()), float(target.max())
@@ -292,7 +349,7 @@ class Boosting(PointProbe):
                 max_leaf_nodes=most,
                 early_stopping=False,
                 random_state=self.seed,
-            ).fit(train, target)
+            ).fit(train, target, sample_weight=sample_weight)
             answers = (np.clip(answer, *self.bounds_) for answer in booster.staged_predict(val))
             scores = [tuning_score(answer, truth) for answer in answers]
             chosen = {"absolute": absolute, "leaves": most, "trees": int(np.argmin(scores)) + 1}

@@ -12,7 +12,7 @@ import numpy as np
 from ssl_photoz.catalog.identity import identity_of, pair_galaxies
 from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.statistics import SIGMA_PER_MAD
-from ssl_photoz.core.types import Array, Doubles, Ints
+from ssl_photoz.core.types import Array, Bools, Doubles, Ints
 from ssl_photoz.photoz import metrics
 from ssl_photoz.photoz.base import Prediction
 from ssl_photoz.photoz.labels import FEWEST_LABELS, Labelled
@@ -56,6 +56,30 @@ def score(prediction: Prediction, truth: Labelled, *, seed: int = 0) -> dict[str
             if values is not None and np.isfinite(values).any()
         },
     }
+
+
+def by_coverage(z_phot: Array, z_spec: Array, outside: Bools) -> dict[str, dict[str, float]]:
+    """Scores of the galaxies among the labels (``inside``), and of the others (``outside``).
+
+    Args:
+        z_phot: Estimates, shape (N,).
+        z_spec: Truths, shape (N,).
+        outside: Which lie outside of the labels, shape (N,).
+
+    Returns:
+        For each ``n`` and, where there are any, ``sigma_nmad``, ``outliers_05`` and ``bias``.
+    """
+    said: dict[str, dict[str, float]] = {}
+    for name, some in {"inside": ~outside, "outside": outside}.items():
+        dz = metrics.residuals(z_phot[some], z_spec[some])
+        said[name] = {"n": int(some.sum())}
+        if len(dz):
+            said[name] |= {
+                "sigma_nmad": metrics.sigma_nmad(dz),
+                "outliers_05": float(np.mean(np.abs(dz) > 0.05)),
+                "bias": float(dz.mean()),
+            }
+    return said
 
 
 def equal_count_edges(values: Array, bins: int = BINS) -> Doubles:

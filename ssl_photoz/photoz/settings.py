@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ssl_photoz.core.errors import ConfigError
@@ -12,6 +13,9 @@ Features = Literal["embedding", "measurements", "learnt", "aperture", "both"]
 Method = Literal["knn", "mlp"]
 Point = Literal["mode", "mean"]
 Expected = Literal["magnitudes", "photoz"]
+Draw = Literal["all", "weighted", "representative"]
+LabelKind = Literal["spectroscopic", "verdict", "photometric"]
+LABEL_KINDS: tuple[LabelKind, ...] = ("spectroscopic", "verdict", "photometric")
 Step = Literal["channels", "balanced", "extended", "calibrated"]
 STEPS: tuple[Step, ...] = ("channels", "balanced", "extended", "calibrated")
 
@@ -37,6 +41,38 @@ class SampleConfig:
     labels: int | None = None
     contaminated: Literal["refuse", "allow"] = "refuse"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Where labels come from, and how the training labels stand for the whole sample.
+
+    Cells are those of a self-organising map of all galaxies of the embeddings.
+
+    Attributes:
+        sources: YAML of label sources, or a folder that merge_labels has written; the redshifts
+            of the embeddings alone by default.
+        draw: Training labels as they are; all of them, weighted by galaxies per label of their
+            cell; or chosen so that each cell has its share, better labels first, and weighted
+            where there are too few.
+        most_weight: Greatest weight of a label, in units of the mean.
+        smooth: Whether each label counts as a Gaussian as wide as its error, for densities; other
+            probes weight labels by it.
+        side: Cells along a side of the map; by default as many as leave ten labels to a cell, and
+            40 at most.
+    """
+
+    sources: Path | str | None = None
+    draw: Draw = "all"
+    most_weight: float = 5.0
+    smooth: bool = False
+    side: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.most_weight >= 1 or (self.side is not None and self.side < 1):
+            raise ConfigError(
+                f"most_weight={self.most_weight} side={self.side}: expected at least 1 each"
+            )
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,10 @@ DIFFERENCES_SAY = (
     "paired bootstrap errors; “better” where the difference exceeds two errors."
 )
 NEARBY_SAY = "Nearby galaxies of the test split selected by z_phot below the limit."
+COVERAGE_SAYS = (
+    "Test galaxies inside and outside of the labels that a probe was fitted to: outside is where "
+    "label_coverage is below 0.05, as one in twenty of the galaxies like the labelled ones is."
+)
 DENSITIES_SAY = (
     "Redshift densities of the test split. KS: distance of their PIT from evenness, beside that of "
     "as many perfect densities; CRPS and CDE loss: the lower, the better."
@@ -165,6 +169,7 @@ def _tables(artefacts: list[Artefact], references: Path | None) -> list[Table]:
         (METRICS_SAY, scores.METRICS, scores.read_metrics(artefacts) + quoted),
         (DIFFERENCES_SAY, scores.DIFFERENCES, scores.read_differences(artefacts)),
         (NEARBY_SAY, scores.NEARBY, scores.read_nearby(artefacts)),
+        (COVERAGE_SAYS, scores.COVERAGE, scores.read_coverage(artefacts)),
         (DENSITIES_SAY, scores.DENSITIES, scores.read_densities(artefacts)),
     ]
     return [

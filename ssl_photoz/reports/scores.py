@@ -80,6 +80,13 @@ DENSITIES = (
     Column("r2", "R²", ".3f"),
     Column("good", "flagged good, %", ".1f", 100),
 )
+COVERAGE = (
+    Column("outside", "outside of the labels, %", ".1f", 100),
+    Column("sigma_nmad_inside", "\N{GREEK SMALL LETTER SIGMA}_NMAD inside"),
+    Column("outliers_05_inside", "|Δz| > 0.05 inside, %", ".1f", 100),
+    Column("sigma_nmad_outside", "\N{GREEK SMALL LETTER SIGMA}_NMAD outside"),
+    Column("outliers_05_outside", "|Δz| > 0.05 outside, %", ".1f", 100),
+)
 QUOTED_NOTE = "quoted, other split"
 
 
@@ -125,6 +132,25 @@ def read_nearby(artefacts: Sequence[Artefact]) -> list[Row]:
         for selection in scores["nearby"]
         if probe != "mean"
     ]
+
+
+def read_coverage(artefacts: Sequence[Artefact]) -> list[Row]:
+    """One row per probe: scores of test galaxies inside and outside of the labels.
+
+    Raises:
+        ArtefactError: If a ``metrics.json`` is missing or damaged.
+    """
+    rows = []
+    for label, probe, _, scores in _probes(artefacts):
+        if probe == "mean" or "label_coverage" not in scores:
+            continue
+        apart = scores["label_coverage"]
+        known = {
+            f"{key}_{where}": value for where, of in apart.items() for key, value in of.items()
+        }
+        known["outside"] = known["n_outside"] / (known["n_inside"] + known["n_outside"])
+        rows.append(Row(f"{label}: {probe}", [_cell(known, column) for column in COVERAGE]))
+    return rows
 
 
 def read_densities(artefacts: Sequence[Artefact]) -> list[Row]:

@@ -42,7 +42,8 @@ def test_the_artefact_is_whole_and_about_the_test_galaxies(make, capsys):
     assert card["parents"] == {"embeddings": store.sha256}
     assert card["qp"] == "not asked for"
     figures = ("calibration.png", "quality.png", "residuals.png", "examples.png")
-    fitted = ("density_probe.safetensors", "densities.safetensors")  # gives others a density
+    # What gives others a density, and says whether labels surround them.
+    fitted = ("density_probe.safetensors", "densities.safetensors", "label_coverage.safetensors")
     files = {"card.json", "metrics.json", "pdfs.parquet", *figures, *fitted}
     assert {path.name for path in folder.iterdir()} == files
     assert "SIMULATED" in capsys.readouterr().out

@@ -41,6 +41,7 @@ def test_the_artefact_is_whole(fitted):
     assert {path.name for path in folder.iterdir()} == {
         *("card.json", "metrics.json", "predictions.parquet", "zphot_zspec.png", "residuals.png"),
         *("mean.safetensors", "knn.safetensors", "ridge.safetensors"),
+        "label_coverage.safetensors",
     }
 
 
