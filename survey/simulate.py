@@ -32,8 +32,8 @@ def simulate(
         out: The HDF5 file to write.
         galaxies: Number of galaxies. Galaxy i is the same in a longer survey.
         simulator: What the survey is like.
-        workers: Processes; 0 for one per core that this one may use. The file is the same whatever their number. A script
-            that lets it start several calls it below ``if __name__ == "__main__":``.
+        workers: Processes; 0 for one per core that this one may use. The file is the same whatever
+            their number. A script that lets it start several calls it below ``if __name__ == "__main__":``.
 
     Returns:
         The cutouts.

@@ -18,8 +18,8 @@ def usable_cores(
 ) -> int:
     """Cores that this process may use.
 
-    The least of: the processors it may run on, Slurm's ``SLURM_CPUS_PER_TASK``, and the quota of its
-    control groups, version 2 or 1, as containers have one.
+    The least of: the processors it may run on, Slurm's ``SLURM_CPUS_PER_TASK``, and the quota of
+    its control groups, version 2 or 1, as containers have one.
 
     Args:
         environment: The environment.
