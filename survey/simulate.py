@@ -33,7 +33,8 @@ def simulate(
         galaxies: Number of galaxies. Galaxy i is the same in a longer survey.
         simulator: What the survey is like.
         workers: Processes; 0 for one per core that this one may use. The file is the same whatever
-            their number. A script that lets it start several calls it below ``if __name__ == "__main__":``.
+            their number. A script that lets it start several calls it below
+            ``if __name__ == "__main__":``.
 
     Returns:
         The cutouts.

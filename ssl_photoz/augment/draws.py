@@ -68,7 +68,8 @@ def normal(size: tuple[int, ...], *, generator: torch.Generator) -> torch.Tensor
 
 def _fill(part: torch.Tensor, seed: int) -> None:
     draws, quantiles = torch.Generator().manual_seed(seed), _quantiles()
-    for some in part.split(AT_ONCE):
+    for start in range(0, len(part), AT_ONCE):
+        some = part[start : start + AT_ONCE]
         words = torch.empty(-(-len(some) // 4), dtype=torch.int64)
         words.random_(-(2**63), None, generator=draws)
         bits = words.view(torch.int16)[: len(some)].int().add_(2**15)
@@ -79,5 +80,5 @@ def _fill(part: torch.Tensor, seed: int) -> None:
 def _quantiles() -> torch.Tensor:
     """Middles of 65,536 equal parts of the normal distribution, scaled to unit variance."""
     middles = (torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16
-    values = torch.special.ndtri(middles)
+    values: torch.Tensor = torch.special.ndtri(middles)
     return (values / values.std(correction=0)).float()
