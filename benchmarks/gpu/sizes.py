@@ -18,6 +18,7 @@ class Sizes:
         labelled: Labelled galaxies of the probes.
         survey: Galaxies of the survey that is made on the spot, for each core.
         survey_px: Side of its cutouts.
+        epochs: Most passes over it.
     """
 
     cutouts: int
@@ -28,7 +29,8 @@ class Sizes:
     labelled: int
     survey: int
     survey_px: int
+    epochs: int
 
 
-FULL = Sizes(8192, 256, 4.0, 128, 1_000_000, 250_000, 4000, 80)
-SMOKE = Sizes(48, 8, 0.01, 64, 3000, 400, 150, 44)
+FULL = Sizes(8192, 256, 4.0, 128, 1_000_000, 250_000, 4000, 80, 30)
+SMOKE = Sizes(48, 8, 0.01, 64, 3000, 400, 100, 48, 2)

@@ -25,7 +25,7 @@ from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
 if TYPE_CHECKING:
     from benchmarks.gpu.__main__ import Report
 
-SPARE_S, MOST_EPOCHS = 40.0, 30
+SPARE_S = 40.0
 
 
 def measure(report: Report, sizes: Sizes) -> None:
@@ -49,7 +49,7 @@ def measure(report: Report, sizes: Sizes) -> None:
         for number, epochs in enumerate((1, 0)):
             if number:  # the first epoch says what the others take
                 epochs = int((report.left_s - SPARE_S) / done) if done else 0
-                epochs = min(epochs, MOST_EPOCHS)
+                epochs = min(epochs, sizes.epochs)
                 if epochs <= 1:
                     break
             started = time.perf_counter()
