@@ -47,11 +47,13 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from ssl_photoz.core.threads import limit_pools
 from ssl_photoz.core.version import __version__ as __version__
 
 # Threads of OpenMP that wait spin, and take the processor from whatever else runs: a fit beside
 # another program then takes several times as long. Read when torch or scikit-learn load, later.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+limit_pools()
 
 if TYPE_CHECKING:
     from ssl_photoz.augment.settings import AugmentationConfig as AugmentationConfig

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.extras import needs
+from ssl_photoz.core.threads import usable_cores
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.simulator.settings import SimulatorConfig
 
@@ -34,8 +34,9 @@ def simulate(
         out: The HDF5 file to write.
         galaxies: Number of galaxies. Galaxy i is the same in a longer survey.
         simulator: What the survey is like.
-        workers: Processes; 0 for one per core. The file is the same whatever their number. A script
-            that lets it start several calls it below ``if __name__ == "__main__":``.
+        workers: Processes; 0 for one per core that this one may use. The file is the same whatever
+            their number. A script that lets it start several calls it below
+            ``if __name__ == "__main__":``.
 
     Returns:
         The cutouts.
@@ -53,7 +54,7 @@ def simulate(
     if not 0 <= workers <= 1024:
         raise ConfigError(f"workers = {workers!r}, expected from 0 to 1024")
     out = Path(out)
-    made = write_survey(out, simulator, galaxies=galaxies, workers=workers or os.cpu_count() or 1)
+    made = write_survey(out, simulator, galaxies=galaxies, workers=workers or usable_cores())
     said = "simulated survey in" if made else "the same simulated survey is already in"
     print(f"{said} {out}: {galaxies} galaxies")
     return Cutouts.open(out)

@@ -120,7 +120,7 @@ def may_import(module: str, target: str, *, late: bool = True) -> bool:
     if there not in FLOOR_OF:
         return False
     if here in FACES:  # the rest is for type checkers alone
-        return late or target == "core.version.__version__"
+        return late or target in ("core.version.__version__", "core.threads.limit_pools")
     if here == there:
         return here not in PROGRAMS
     return FLOOR_OF[there] < FLOOR_OF[here]

@@ -2,7 +2,7 @@
 
     python benchmarks/probes/speed.py
 
-250,000 labelled galaxies with 512 features: 24 hidden directions and noise; ln(1+z) bends with two
+250,000 labelled galaxies with 180 features: 24 hidden directions and noise; ln(1+z) bends with two
 of them. Fitting includes the choice of settings on 10,000 more; predicting is for 50,000 others.
 """
 
@@ -17,12 +17,12 @@ from ssl_photoz.photoz.artefact import PROBES
 from ssl_photoz.photoz.metrics import residuals, sigma_nmad
 
 LABELLED, VALIDATION, ASKED = 250_000, 10_000, 50_000
-DIM, HIDDEN = 512, 24
+DIM, HIDDEN = 180, 24
 TIMED = ("knn", "ridge", "svr", "mlp")
 
 
 def draw(n: int, mixing: Floats, rng: np.random.Generator) -> tuple[Floats, Doubles]:
-    """Features (n, 512) and redshifts (n,)."""
+    """Features (n, 180) and redshifts (n,)."""
     hidden = rng.normal(size=(n, HIDDEN)).astype(np.float32)
     features = hidden @ mixing + 0.5 * rng.normal(size=(n, DIM)).astype(np.float32)
     target = 0.15 + 0.05 * np.tanh(hidden[:, 0]) + 0.02 * hidden[:, 1]

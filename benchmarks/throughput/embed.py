@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from ssl_photoz.recipes.pretrain.embed import embed
 
-from benchmarks.throughput.measure import forget, in_turn, rate_of, write_table
+from benchmarks.throughput.measure import (
+    clock_of_threads,
+    forget,
+    in_turn,
+    rate_of,
+    seconds_of_threads,
+    write_table,
+)
 from benchmarks.throughput.survey import make_file
 from benchmarks.throughput.train import new_encoder
 from ssl_photoz.core.memory import keep_freed_memory
@@ -47,7 +53,7 @@ def measure(
         )
         note = (
             f"{backbone}, {crop_px} px, {orientations} orientations, batch {batch_size}. "
-            f"From disk: dropped from memory before each turn."
+            f"From disk: dropped from memory before each turn. {seconds_of_threads()}"
         )
         name = f"embed-{backbone}-{crop_px}-{orientations}"
         write_table(results, name, rates, ceiling=CEILING, note=note)
@@ -69,7 +75,8 @@ def compare(
     top = ceiling_step(backbone, crop_px, batch_size, orientations, device)
     keep_freed_memory()  # as `embed` does; the ceiling is to have it too
     per_turn = seconds / (3 * rounds + 1)
-    found = rate_of(top, seconds=per_turn / 2, device=device)
+    clock = clock_of_threads()
+    found = rate_of(top, seconds=per_turn / 2, device=device, clock=clock)
     batches = max(round(found * per_turn / batch_size), 4)  # what a turn has time for
     path = make_file(work, min(batches * batch_size, rows))
     given = {"crop_px": crop_px, "batch_size": batch_size, "orientations": orientations}
@@ -78,7 +85,7 @@ def compare(
         return lambda: embedded(path, backbone, cold=cold, **given)
 
     contenders = {
-        CEILING: lambda: rate_of(top, seconds=per_turn, device=device),
+        CEILING: lambda: rate_of(top, seconds=per_turn, device=device, clock=clock),
         "file in memory": run(cold=False),
         "file from disk": run(cold=True),
     }
@@ -110,14 +117,18 @@ def embedded(
     orientations: int,
     cold: bool,
 ) -> float:
-    """Embed a whole file as `ssl-photoz embed` does; images per second, start and end included."""
+    """Embed a whole file as `ssl-photoz embed` does; images per second, start and end included.
+
+    Seconds are those of `clock_of_threads`.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         encoder = new_encoder(backbone, crop_px)
         save_encoder(folder / "encoder", encoder, config={}, parents={}, split=SPLIT, steps=0)
         if cold:
             forget(path)
-        started = time.perf_counter()
+        clock = clock_of_threads()
+        started = clock()
         made = embed(
             path,
             folder / "encoder",
@@ -125,4 +136,4 @@ def embedded(
             readout=ReadOutConfig(orientations=orientations),
             batch_size=batch_size,
         )
-        return float(made.card.rows_in) / (time.perf_counter() - started)
+        return float(made.card.rows_in) / (clock() - started)

@@ -42,6 +42,22 @@ def rate_of(
     return images / (clock() - started)
 
 
+def clock_of_threads() -> Callable[[], float]:
+    """Clock of work that may use several threads.
+
+    With one thread of torch it is that of the processor: a second thread that reads would otherwise
+    cost nothing where a core is free, and everything where another program has it.
+    """
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
+def seconds_of_threads() -> str:
+    """What `clock_of_threads` counts, for the caption of a table."""
+    if torch.get_num_threads() == 1:
+        return "One thread of torch, seconds of the processor, all threads together."
+    return "Seconds of the clock on the wall."
+
+
 def in_turn(contenders: Mapping[str, Turn], *, rounds: int) -> dict[str, list[float]]:
     """Let contenders work one after the other, round after round.
 

@@ -27,7 +27,7 @@ from ssl_photoz.encoders.encoder import Encoder, fresh_encoder
 from ssl_photoz.encoders.settings import EncoderConfig
 from ssl_photoz.training.pretraining import train_encoder
 from ssl_photoz.training.row_selection import RowSelection
-from ssl_photoz.training.settings import MoCoConfig, TrainingConfig
+from ssl_photoz.training.settings import MachineConfig, MoCoConfig, TrainingConfig
 
 WARM_STEPS = 3
 CEILING = "ceiling: the encoder alone"
@@ -116,19 +116,20 @@ def trained(
     batch_size: int,
     crop_px: int,
     backbone: str,
-    cold: bool,
-    block_rows: int,
+    cold: bool = False,
+    block_rows: int = 1,
+    machine: MachineConfig = MachineConfig(),
 ) -> float:
     """Train for some steps as `ssl-photoz pretrain` does; images per second after the first few."""
     clock: list[float] = []
     with Cutouts.open(path) as cutouts, tempfile.TemporaryDirectory() as folder:
-        selection = RowSelection(cutouts, Path(folder))
+        selection = RowSelection(cutouts, Path(folder), resident=machine.resident)
 
         def stream_from(start: int) -> Iterator[Batch]:
             if cold:
                 forget(path)
             for batch in TrainingStream(
-                selection.cutouts,
+                selection.for_training,
                 selection.rows,
                 batch_size=batch_size,
                 seed=len(clock),
@@ -149,6 +150,7 @@ def trained(
             training=TrainingConfig(epochs=1, batch_size=batch_size, checkpoint_steps=steps + 1),
             moco=MoCoConfig(queue_size=16 * batch_size),
             augmentations=AugmentationConfig(),
+            compiled=machine.compiled,
         )
     # A batch is asked for when the step before it is done.
     return (len(clock) - 1 - WARM_STEPS) * batch_size / (clock[-1] - clock[WARM_STEPS])

@@ -7,12 +7,14 @@ view): a run that is resumed repeats the interrupted one without saving any stat
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
 
 PARTS = 16  # fixed: what is drawn must not depend on the number of threads
 WORTH_SHARING = 1 << 18
+AT_ONCE = 1 << 15  # stays in a core's own memory
 
 
 def generator(*counters: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -51,8 +53,9 @@ def uniform(
 def normal(size: tuple[int, ...], *, generator: torch.Generator) -> torch.Tensor:
     """Draw standard normal deviates, float32, on the generator's device.
 
-    Many deviates on a CPU are drawn in parts, each with a generator of its own, by as many
-    threads as torch may use: torch itself would use one.
+    Many deviates on a CPU are drawn in parts, each with a generator of its own, by as many threads
+    as torch may use: torch itself would use one. Each is the quantile of 16 random bits, which
+    takes half the time of torch's own: one of 65,536 values, none beyond 4.2.
     """
     deviates = torch.empty(size, device=generator.device)
     if generator.device.type != "cpu" or deviates.numel() < WORTH_SHARING:
@@ -64,4 +67,18 @@ def normal(size: tuple[int, ...], *, generator: torch.Generator) -> torch.Tensor
 
 
 def _fill(part: torch.Tensor, seed: int) -> None:
-    part.normal_(generator=torch.Generator().manual_seed(seed))
+    draws, quantiles = torch.Generator().manual_seed(seed), _quantiles()
+    for start in range(0, len(part), AT_ONCE):
+        some = part[start : start + AT_ONCE]
+        words = torch.empty(-(-len(some) // 4), dtype=torch.int64)
+        words.random_(-(2**63), None, generator=draws)
+        bits = words.view(torch.int16)[: len(some)].int().add_(2**15)
+        torch.index_select(quantiles, 0, bits, out=some)
+
+
+@cache
+def _quantiles() -> torch.Tensor:
+    """Middles of 65,536 equal parts of the normal distribution, scaled to unit variance."""
+    middles = (torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16
+    values: torch.Tensor = torch.special.ndtri(middles)
+    return (values / values.std(correction=0)).float()

@@ -92,4 +92,4 @@ def add_noise(flux: Tensor, *, sigma: Tensor, generator: torch.Generator) -> Ten
     flux = as_flux(flux)
     require_shape("sigma", sigma, tuple(flux.shape[:2]))
     deviates = normal(tuple(flux.shape), generator=generator).to(flux.device)
-    return deviates.mul_(sigma.to(flux)[..., None, None]).add_(flux)
+    return torch.addcmul(flux, deviates, sigma.to(flux)[..., None, None], out=deviates)

@@ -40,14 +40,22 @@ def widen(flux: Tensor, *, extra_sigma_px: Tensor) -> Tensor:
     Raises:
         ShapeError: If extra_sigma_px is not (B, C).
     """
-    flux = as_flux(flux)
+    return widen_(as_flux(flux).clone(), extra_sigma_px=extra_sigma_px)
+
+
+def widen_(flux: Tensor, *, extra_sigma_px: Tensor) -> Tensor:
+    """`widen`, but flux (B, C, H, W), float32 and contiguous, may be overwritten.
+
+    Raises:
+        ShapeError: If extra_sigma_px is not (B, C).
+    """
     require_shape("extra_sigma_px", extra_sigma_px, tuple(flux.shape[:2]))
     images, sigma_px = flux.flatten(0, 1), extra_sigma_px.to(flux).flatten()
     if flux.device.type != "cpu":  # to ask which ones are to be widened would stall a GPU
         return _blurred(images, sigma_px).view_as(flux)
-    widened, chosen = images.clone(), sigma_px != 0
-    widened[chosen] = _blurred(images[chosen], sigma_px[chosen])
-    return widened.view_as(flux)
+    (chosen,) = torch.nonzero(sigma_px, as_tuple=True)
+    images.index_copy_(0, chosen, _blurred(images[chosen], sigma_px[chosen]))
+    return images.view_as(flux)
 
 
 def draw_extra_sigma(

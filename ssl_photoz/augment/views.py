@@ -16,7 +16,7 @@ from ssl_photoz.augment.orient import (
     draw_orientation,
     orient,
 )
-from ssl_photoz.augment.psf import draw_extra_sigma, widen
+from ssl_photoz.augment.psf import draw_extra_sigma, widen_
 from ssl_photoz.augment.redden import draw_ebv_change, transmission
 from ssl_photoz.augment.settings import AugmentationConfig
 from ssl_photoz.augment.shapes import as_flux, require_shape
@@ -162,7 +162,7 @@ class Views:
             own, bands=self._noise_drawn_nmgy, generator=generator, strength=config.noise_strength
         )
         if config.psf_strength > 0 or config.psf_max_px > 0:
-            view = widen(view, extra_sigma_px=extra_px)
+            view = widen_(view, extra_sigma_px=extra_px)
         r_band = torch.tensor(self._r_band, device=view.device)
         passed = transmission(change, r_band=r_band, like=view)
         left = noise_after_widening(own, extra_px, resampled=config.rotation == "free")

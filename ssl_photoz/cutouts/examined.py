@@ -15,12 +15,12 @@ from ssl_photoz.core.extinction import transmission
 from ssl_photoz.core.types import Array, Floats, Ints
 from ssl_photoz.cutouts.apertures import ApertureFluxes
 from ssl_photoz.cutouts.batches import prefetched, read_batch
-from ssl_photoz.cutouts.colour import jpeg_bytes, to_rgb
+from ssl_photoz.cutouts.colour import encode_jpegs, to_rgb
 from ssl_photoz.cutouts.quality import reject_reasons, row_reasons
 from ssl_photoz.cutouts.reader import Cutouts
 from ssl_photoz.encoders.readout import Conditions
 
-THUMBNAIL_PX = 48
+THUMBNAIL_PX = 48  # a multiple of 16, see `encode_jpegs`
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,23 @@ def draw_thumbnails(
     """
     if not len(flux):
         return []
-    size = (THUMBNAIL_PX, THUMBNAIL_PX)
-    small = F.interpolate(flux, size, mode="bilinear", antialias=True, align_corners=False)
+    rows, columns = (_shrinking(side, THUMBNAIL_PX) for side in flux.shape[2:])
+    small = rows @ flux @ columns.T
     if passed is not None:
         small = small * passed[:, :, None, None]
     rgb = to_rgb(small.numpy(), bands=bands, calibrated=calibrated)
-    return [jpeg_bytes(picture, size_px=THUMBNAIL_PX) for picture in rgb]
+    return encode_jpegs(rgb)
+
+
+def _shrinking(side_px: int, size_px: int) -> Tensor:
+    """Weights of a line's pixels in those of a smaller one, (size_px, side_px).
+
+    Two products with them take half the time of interpolating, with the same result.
+    """
+    lines = torch.eye(side_px)[None, None]
+    size = (size_px, side_px)
+    weights = F.interpolate(lines, size, mode="bilinear", antialias=True, align_corners=False)
+    return weights[0, 0]
 
 
 def _examine(

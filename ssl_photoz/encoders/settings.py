@@ -176,11 +176,12 @@ class ReadOutConfig:
         stages: blocks (the measurements and the learnt numbers), measurements, learnt, all (every
             stage's pooled features), last, or auto: blocks where the encoder has them, else all.
         orientations: Average over 1, 2, 4 or 8 of the square's exact symmetries; the cost
-            grows in proportion. Measurements are the same in all.
+            grows in proportion. Measurements are the same in all; beside them more than one brings
+            nothing (benchmarks/blocks).
     """
 
     stages: str = "auto"
-    orientations: int = 8
+    orientations: int = 1
 
     def __post_init__(self) -> None:
         if self.stages not in READ_OUTS:

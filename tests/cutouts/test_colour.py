@@ -6,7 +6,7 @@ from astropy.visualization import make_lupton_rgb
 from PIL import Image
 
 from ssl_photoz.core.errors import ShapeError
-from ssl_photoz.cutouts.colour import contact_sheet, jpeg_bytes, to_rgb
+from ssl_photoz.cutouts.colour import contact_sheet, encode_jpegs, to_rgb
 
 STRETCH = {"minimum": 0, "stretch": 0.06, "Q": 8}
 
@@ -70,9 +70,20 @@ def test_a_contact_sheet_holds_every_picture_in_order():
         assert (sheet[y, x] == shade).all()
 
 
-def test_a_thumbnail_is_a_small_jpeg_of_the_picture():
-    rgb = np.zeros((128, 128, 3), np.uint8)
-    rgb[:, 64:] = [200, 100, 50]
-    picture = Image.open(io.BytesIO(jpeg_bytes(rgb, size_px=48)))
-    assert (picture.format, picture.size) == ("JPEG", (48, 48))
-    assert np.abs(np.asarray(picture)[24, 40].astype(int) - [200, 100, 50]).max() < 12
+@pytest.mark.parametrize("count", [1, 2, 30, 1400])  # more than one restart cycle, and one sheet
+def test_pictures_encoded_together_are_those_encoded_one_by_one(count):
+    rgb = np.random.default_rng(0).integers(0, 256, (count, 48, 32, 3)).astype(np.uint8)
+    found = encode_jpegs(rgb)
+    assert len(found) == count
+    for picture, jpeg in zip(rgb[-40:], found[-40:], strict=True):
+        alone = io.BytesIO()
+        Image.fromarray(picture).save(alone, "JPEG", quality=85)
+        image = Image.open(io.BytesIO(jpeg))
+        assert (image.format, image.size) == ("JPEG", (32, 48))
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(alone)))
+
+
+def test_no_pictures_are_no_jpegs_and_blocks_of_pixels_have_to_fit():
+    assert encode_jpegs(np.zeros((0, 48, 48, 3), np.uint8)) == []
+    with pytest.raises(ShapeError, match="multiples of 16"):
+        encode_jpegs(np.zeros((2, 40, 48, 3), np.uint8))

@@ -72,8 +72,8 @@ def test_eight_orientations_make_the_embedding_invariant(stages):
     flux = torch.randn(2, 3, 64, 64)
     encoder = make(crop_px=64)
     with torch.no_grad():
-        one = read_out(encoder, flux, ReadOutConfig(stages))
-        other = read_out(encoder, torch.rot90(flux, 1, (2, 3)).flip(2), ReadOutConfig(stages))
+        one = read_out(encoder, flux, ReadOutConfig(stages, 8))
+        other = read_out(encoder, torch.rot90(flux, 1, (2, 3)).flip(2), ReadOutConfig(stages, 8))
         single = read_out(encoder, torch.rot90(flux, 1, (2, 3)), ReadOutConfig(stages, 1))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     assert (one - single).abs().max() > 1e-3
@@ -169,7 +169,7 @@ def test_an_encoder_of_the_first_release_embeds_as_it_did():
     flux = torch.from_numpy(recorded["flux"])
     for asked, stages in (("auto", "all"), ("all", "all"), ("last", "last")):
         with torch.no_grad():
-            found = read_out(encoder, flux, ReadOutConfig(asked)).numpy()
+            found = read_out(encoder, flux, ReadOutConfig(asked, 8)).numpy()
         np.testing.assert_allclose(found, recorded[stages], rtol=1e-4, atol=1e-5)
     given = {"bands": "grz", "pixscale_arcsec": 0.262, "calibrated": True, "size_px": 64}
     encoder.require(**given)
