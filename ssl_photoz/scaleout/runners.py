@@ -20,6 +20,7 @@ from ssl_photoz.core import extras
 from ssl_photoz.core.config import load_yaml
 from ssl_photoz.core.errors import ConfigError
 from ssl_photoz.core.signals import StoppedError
+from ssl_photoz.core.threads import usable_cores
 from ssl_photoz.scaleout.settings import RunnerConfig
 from ssl_photoz.scaleout.tiles import Tile
 from ssl_photoz.scaleout.work import Done, Failed, Work, attempt, record_failure
@@ -204,9 +205,9 @@ def _cluster(config: RunnerConfig, most: int) -> Any:  # noqa: ANN401 - distribu
     if config.jobs is not None:
         return _job_cluster(Path(config.jobs))
     gpus = _gpus()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(config.workers or gpus or cores or 1, max(most, 1))
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max((cores or 1) // workers, 1))
+    cores = usable_cores()
+    workers = min(config.workers or gpus or cores, max(most, 1))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores // workers, 1))
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
