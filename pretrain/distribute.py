@@ -23,6 +23,7 @@ NEEDED = {
     "embed": "the folder of an encoder",
     "predict": "the folder of probe",
     "density": "the folder of probe density=true",
+    "dwarfs": "the folder of dwarfs",
 }
 
 
@@ -44,7 +45,7 @@ class Made(NamedTuple):
 
 
 def distribute(
-    work: Literal["embed", "predict", "density", "convert"],
+    work: Literal["embed", "predict", "density", "dwarfs", "convert"],
     data: PathLike,
     out: PathLike,
     *,
@@ -72,11 +73,11 @@ def distribute(
 
     Args:
         work: What is done: embed cutouts, or convert them, which copies them; predict redshifts,
-            or their density, of embeddings.
+            or their density, of embeddings; score them as dwarfs.
         data: Cutouts, a file or folder of any format; or embeddings that this verb has made.
         out: Folder to write: a HATS catalogue, and that of embed is an embeddings folder too.
         using: Encoder folder to embed with; probe folder to predict with; for a density, the
-            folder of probe density=true.
+            folder of probe density=true; for dwarfs, the folder of dwarfs.
         mask: Mask of the cutouts; rows that it rejects get no embedding.
         readout: What is read from the network.
         batch_size: Cutouts per pass through the encoder.
@@ -166,9 +167,10 @@ def _conversion(data: Path, out: Path, tiles: TilesConfig) -> Made:
 
 def _prediction(work: str, data: Path, out: Path, using: Path, which: str) -> Made:
     from ssl_photoz.embeddings.store import Embeddings
+    from ssl_photoz.nearby.search_files import load_search
     from ssl_photoz.photoz.artefact import check_belongs, load_probe
     from ssl_photoz.photoz.density_table import load_calibrated
-    from ssl_photoz.scaleout.work import DensityTiles, PredictTiles
+    from ssl_photoz.scaleout.work import DensityTiles, DwarfTiles, PredictTiles
 
     store, used = Embeddings.open(data), artefact.sha256_of(using)
     parents = {"embeddings": store.sha256, "using": used}
@@ -177,6 +179,10 @@ def _prediction(work: str, data: Path, out: Path, using: Path, which: str) -> Ma
         card, _ = load_probe(using, which)
         check_belongs(using, card, store)
         return Made(PredictTiles(*given, which), {"using": using, "which": which}, parents)
+    if work == "dwarfs":
+        artefact.read_card(using, "dwarfs")
+        check_belongs(using, artefact.Card(encoder=load_search(using).encoder), store)
+        return Made(DwarfTiles(*given), {"using": using}, parents)
     load_calibrated(using)
     check_belongs(using, artefact.read_card(using, "densities"), store)
     return Made(DensityTiles(*given), {"using": using}, parents)
@@ -199,7 +205,7 @@ def _open_again(out: Path, kind: str, **made: Any) -> None:  # noqa: ANN401 - co
     """Take away the card of a catalogue with holes, so that they are filled."""
     if (out / "card.json").exists() and "tiles_missing" in artefact.read_json(out / "card.json"):
         artefact.already_made(out, kind, ignore=PATHS, **made)
-        (out / "card.json").unlink()
+        (out / "card.json").unlink(missing_ok=True)  # ranks do so at once
 
 
 def _failures(out: Path, failed: list[Failed], plan: Plan) -> str:

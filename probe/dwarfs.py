@@ -116,6 +116,7 @@ def _search(
     from ssl_photoz.nearby.fitting import fit_dwarf_search
     from ssl_photoz.nearby.purity import read_strata
     from ssl_photoz.nearby.search import candidate_rows, score_together
+    from ssl_photoz.nearby.search_files import KeptSearch, save_search
     from ssl_photoz.nearby.verdicts import read_verdicts
     from ssl_photoz.photoz.labels import label_facts, refuse_contaminated
     from ssl_photoz.similarity.catalogue import Catalogue
@@ -160,6 +161,8 @@ def _search(
         top=top,
         base_rate=evaluation.base_rate,
     )
+    kept = KeptSearch(search, index.reduction, embeddings.card.encoder, evaluation.base_rate)
+    save_search(out, kept)
     about = {"ranked": among, "candidates": len(rows), "simulated": metrics["simulated"]}
     about |= {"config": config, "parents": parents, "metrics": metrics}
     artefact.write_card(out, "dwarfs", **about)

@@ -59,7 +59,7 @@ def join_embeddings(
     shards = [
         (shard, first_row)
         for part, first_row in zip(parts, first_rows, strict=False)
-        for shard in sorted(part.folder.glob("part-*.parquet"))  # those without a good row too
+        for shard in part.account_files()
     ]
     for number, (shard, first_row) in enumerate(tqdm(shards, desc="joining", unit="shard")):
         if not is_whole(folder / f"part-{number:05d}.parquet", read_account(shard)[0]):

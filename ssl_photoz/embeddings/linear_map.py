@@ -97,11 +97,11 @@ def write_mapped(
         parents: sha256 of both embeddings.
         harmonized: Method and reference, for the card.
     """
-    for shard in sorted(target.folder.glob("part-*.parquet")):
+    for number, shard in enumerate(target.account_files()):
         rows_in, rejects = read_account(shard)
-        if is_whole(folder / shard.name, rows_in):
+        if is_whole(folder / f"part-{number:05d}.parquet", rows_in):
             continue
-        number, table = int(shard.stem.removeprefix("part-")), pq.read_table(shard)
+        table = pq.read_table(shard)
         if table.num_rows:
             table = _with_mapped(table, mapped)
         write_arrow_shard(folder, number, table, rejects=rejects)

@@ -27,6 +27,7 @@ from ssl_photoz.core.types import Array, Floats, PathLike
 from ssl_photoz.encoders.settings import ReadOutConfig
 
 ACCOUNT = b"ssl_photoz.rows"
+EMPTY = "empty"  # folder of shards without a good row, where a shard is a tile
 # How much the numbers of a block count between look-alikes, where it is not 1. Chosen by what
 # neighbours share among simulated galaxies of the training sky. PSF and noise make none alike.
 BLOCK_WEIGHTS = {"concentrations": 0.5, "textures": 0.5, "asymmetry": 0.5, "conditions": 0.0}
@@ -242,7 +243,6 @@ def finish_shards(
     rows_in: int,
     config: object,
     parents: Mapping[str, str],
-    others: Sequence[Reject] = (),
 ) -> EmbeddingsCard:
     """Do what `finish` does, for shards of any names in the folder or below it.
 
@@ -253,11 +253,10 @@ def finish_shards(
         rows_in: Rows of the cutout file.
         config: Settings, for the card.
         parents: Checksums of what they were made from.
-        others: Rejects that no shard accounts for.
     """
     accounts = [read_account(shard) for shard in shards]
-    rejects = [*others, *(reject for _, some in accounts for reject in some)]
-    accounted = sum(rows for rows, _ in accounts) + len(others)
+    rejects = [reject for _, some in accounts for reject in some]
+    accounted = sum(rows for rows, _ in accounts)
     if accounted != rows_in:
         raise ArtefactError(
             f"{folder} accounts for {accounted} rows, the cutout file has {rows_in}"
@@ -364,6 +363,11 @@ class Embeddings:
     def shards(self) -> tuple[EmbeddingsShard, ...]:
         """The shards in the order of their rows, to read one at a time."""
         return tuple(EmbeddingsShard(self, path) for path in self._shards)
+
+    def account_files(self) -> list[Path]:
+        """Files that account for all rows in: the shards in order, and those without a good row."""
+        parts = sorted(self.folder.glob("part-*.parquet"))
+        return parts or [*self._shards, *sorted(self.folder.glob(f"{EMPTY}/*.parquet"))]
 
     @property
     def dim(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ssl_photoz.core.errors import DataError
-from ssl_photoz.core.types import Bools, Doubles, Ints
+from ssl_photoz.core.types import Bools, Doubles, Floats, Ints
 from ssl_photoz.embeddings.store import Embeddings
 from ssl_photoz.nearby.heads import Head
 from ssl_photoz.nearby.purity import probability_at_base_rate
@@ -113,6 +113,14 @@ def _sigmoid(truth: Bools, score: Doubles) -> Platt:
     return Platt(slope, at_centre - slope * centre)
 
 
+class HasUnits(Protocol):
+    """What gives the unit vectors that votes compare, such as `Index`."""
+
+    def vectors(self, rows: Ints) -> Floats:
+        """Unit vectors of some rows, increasing, shape (n, P)."""
+        ...
+
+
 METHODS = VOTE, LOGISTIC, KERNEL, PERCEPTRON, ONE_CLASS = (
     *("vote", "logistic", "kernel", "mlp", "one_class"),
 )
@@ -155,7 +163,7 @@ class DwarfSearch:
     def score(
         self,
         embeddings: Embeddings,
-        index: Index,
+        index: HasUnits,
         rows: Ints,
         *,
         voted: int | None = None,

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, DataError
 from ssl_photoz.core.version import __version__
-from ssl_photoz.embeddings.store import finish_shards, read_account
+from ssl_photoz.embeddings.store import EMPTY, finish_shards, read_account, write_accounted
 from ssl_photoz.scaleout.hats import finish_hats
 from ssl_photoz.scaleout.tiles import Plan, Tile
 from ssl_photoz.scaleout.work import FAILED, EmbedTiles, Work, finished_path, tile_facts
@@ -56,16 +57,24 @@ def finish_run(
         facts |= {"tiles_missing": [tile.name for tile in missing]}
         facts |= {"rows_missing": sum(tile.rows for tile in missing)}
     given: dict[str, Any] = {"config": config, "parents": parents}
+    rows_in = plan.rows - facts.get("rows_missing", 0)
     if isinstance(work, EmbedTiles):
-        rows = plan.rows - facts.get("rows_missing", 0)
-        shards = list(there.values())
-        return finish_shards(work.out, shards, facts, rows_in=rows, others=plan.unplaced, **given)
+        shards = [*there.values(), *_write_unplaced(work.out, plan)]
+        return finish_shards(work.out, shards, facts, rows_in=rows_in, **given)
     names = [cell.path for cell in cells]
     rows = sum(pq.read_metadata(work.out / name).num_rows for name in names)
-    rejected = sum(len(read_account(path)[1]) for path in there.values()) + len(plan.unplaced)
-    facts |= {"rows_in": plan.rows, "rows_written": rows, "rows_rejected": rejected}
+    facts |= {"rows_in": rows_in, "rows_written": rows, "rows_rejected": rows_in - rows}
     facts |= {"tiles": names}
     return artefact.write_card(work.out, work.KIND, **given, **facts)
+
+
+def _write_unplaced(out: Path, plan: Plan) -> list[Path]:
+    """Account for rows that are in no tile, as a tile without rows does."""
+    if not plan.unplaced:
+        return []
+    path = out / EMPTY / "unplaced.parquet"
+    write_accounted(path, pa.table({"row": pa.array([], pa.int64())}), rejects=plan.unplaced)
+    return [path]
 
 
 def _facts(work: Work, there: Mapping[Tile, Path]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ssl_photoz.scaleout.work import Done, Failed, Work, attempt, record_failure
 if TYPE_CHECKING:
     from distributed import Client
 
+Outcomes = Generator[Done | Failed, None, None]
 PATIENCE = "30s"  # for a scheduler to answer
 JOB_ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 
@@ -50,7 +51,7 @@ def run_tiles(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> list[F
         return []
     outcomes = {"here": _here, "ranks": _ranks, "dask": _dask}[config.kind](work, tiles, config)
     failed: list[Failed] = []
-    with tqdm(total=len(tiles), unit="tile", desc="tiles") as bar:
+    with closing(outcomes), tqdm(total=len(tiles), unit="tile", desc="tiles") as bar:
         for outcome in outcomes:
             bar.update()
             if isinstance(outcome, Done):
@@ -88,14 +89,12 @@ def share_of_rank(environment: Mapping[str, str]) -> tuple[slice, int]:
     )
 
 
-def _here(
-    work: Work, tiles: Sequence[Tile], config: RunnerConfig, *, place: int = 0
-) -> Iterator[Done | Failed]:
+def _here(work: Work, tiles: Sequence[Tile], config: RunnerConfig, *, place: int = 0) -> Outcomes:
     for tile in tiles:
         yield _persistent(work, tile, place=place, retries=config.retries)
 
 
-def _ranks(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> Iterator[Done | Failed]:
+def _ranks(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> Outcomes:
     share, place = share_of_rank(os.environ)
     yield from _here(work, tiles[share], config, place=place)
 
@@ -114,7 +113,7 @@ def _persistent(work: Work, tile: Tile, *, place: int, retries: int) -> Done | F
     raise AssertionError
 
 
-def _dask(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> Iterator[Done | Failed]:
+def _dask(work: Work, tiles: Sequence[Tile], config: RunnerConfig) -> Outcomes:
     """One task a tile, drained as they end; what killed its workers is tried once more, alone.
 
     A worker that dies makes suspects of all tiles that it was given. Only alone is it certain

@@ -38,6 +38,7 @@ from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.embeddings.embed import as_encoder_takes, card_facts, embed_stream
 from ssl_photoz.embeddings.store import (
     ACCOUNT,
+    EMPTY,
     Embeddings,
     EmbeddingsShard,
     Reject,
@@ -47,13 +48,16 @@ from ssl_photoz.embeddings.store import (
 from ssl_photoz.encoders.artefact import load_encoder
 from ssl_photoz.encoders.encoder import Encoder
 from ssl_photoz.encoders.settings import ReadOutConfig
-from ssl_photoz.photoz.artefact import load_probe, predict_rows
+from ssl_photoz.nearby.search_files import KeptSearch, load_search
+from ssl_photoz.photoz.artefact import ProbeCard, load_probe, predict_rows
+from ssl_photoz.photoz.base import Probe
 from ssl_photoz.photoz.density_table import density_parts, density_rows, load_calibrated
+from ssl_photoz.photoz.experiment import Calibrated
 from ssl_photoz.scaleout.hats import INDEX, Cell, spatial_index
 from ssl_photoz.scaleout.tiles import NO_POSITION, Tile, open_shard, open_tile
 
 FACTS = b"ssl_photoz.tile"
-EMPTY, FAILED = "empty", "failed"
+FAILED = "failed"
 GROUP_ROWS = 8_192  # of a row group: what is in memory of a tile at once
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -192,7 +196,7 @@ def write_tile(out: Path, cell: Cell, parts: Iterator[Part]) -> None:
     tables = _tables(parts, rejects, facts)
     first = next(tables, None)
     path = empty_path(out, cell) if first is None else out / cell.path
-    first, rows = pa.table({INDEX: pa.array([], pa.int64())}) if first is None else first, 0
+    first, rows = pa.table({"row": pa.array([], pa.int64())}) if first is None else first, 0
     words = [field.name for field in first.schema if pa.types.is_string(field.type)]
     with (
         artefact.atomic_path(path) as scratch,
@@ -466,6 +470,21 @@ def _store(folder: Path, sha256: str) -> Embeddings:
     return found
 
 
+@lru_cache(maxsize=1)
+def _probe(folder: Path, sha256: str, which: str) -> tuple[ProbeCard, Probe]:
+    return load_probe(folder, which)
+
+
+@lru_cache(maxsize=1)
+def _calibrated(folder: Path, sha256: str) -> Calibrated:
+    return load_calibrated(folder)
+
+
+@lru_cache(maxsize=1)
+def _search(folder: Path, sha256: str) -> KeptSearch:
+    return load_search(folder)
+
+
 @dataclass(frozen=True)
 class PredictTiles(_OnEmbeddings):
     """Give every galaxy of a tile a redshift.
@@ -480,7 +499,7 @@ class PredictTiles(_OnEmbeddings):
 
     def tables(self, shard: EmbeddingsShard) -> Iterator[pa.Table]:
         """``z_phot`` and its interval, beside the spectroscopic redshift where there is one."""
-        card, probe = load_probe(self.using, self.which)
+        card, probe = _probe(self.using, self.using_sha256, self.which)
         every = np.ones(len(shard), bool)
         columns = predict_rows(probe, shard, every, features=card.features)  # type: ignore[arg-type]
         columns |= known_columns(shard)
@@ -497,7 +516,8 @@ class DensityTiles(_OnEmbeddings):
 
     def tables(self, shard: EmbeddingsShard) -> Iterator[pa.Table]:
         """Densities and what is read off them."""
-        fitted, card = load_calibrated(self.using), artefact.read_card(self.using, "densities")
+        fitted = _calibrated(self.using, self.using_sha256)
+        card = artefact.read_card(self.using, "densities")
         every, known, first = np.ones(len(shard), bool), known_columns(shard), 0
         simulated = card.simulated or shard.card.simulated
         for columns, density in density_parts(
@@ -507,6 +527,22 @@ class DensityTiles(_OnEmbeddings):
             columns = {**columns, **{name: values[some] for name, values in known.items()}}
             first += len(density)
             yield density_rows(columns, density, simulated=simulated)
+
+
+@dataclass(frozen=True)
+class DwarfTiles(_OnEmbeddings):
+    """Score every galaxy of a tile as a nearby dwarf, by a search that `dwarfs` has fitted."""
+
+    WORK: ClassVar[str] = "dwarfs"
+
+    def tables(self, shard: EmbeddingsShard) -> Iterator[pa.Table]:
+        """``score`` and probabilities."""
+        search = _search(self.using, self.using_sha256)
+        place = {name: shard.column(name) for name in ("id", "ra", "dec")}
+        columns = {**place, **known_columns(shard), **search.columns(shard)}
+        used = artefact.read_card(self.using, "dwarfs")
+        columns["simulated"] = np.full(len(shard), used.simulated or shard.card.simulated)
+        yield pa.table({name: to_arrow(name, values) for name, values in columns.items()})
 
 
 def known_columns(shard: EmbeddingsShard) -> dict[str, Array]:

@@ -41,7 +41,8 @@ def test_the_artefact_is_whole_and_about_the_test_galaxies(make, capsys):
     assert card["parents"] == {"embeddings": store.sha256}
     assert card["qp"] == "not asked for"
     figures = ("calibration.png", "quality.png", "residuals.png", "examples.png")
-    files = {"card.json", "metrics.json", "pdfs.parquet", *figures}
+    fitted = ("density_probe.safetensors", "densities.safetensors")  # gives others a density
+    files = {"card.json", "metrics.json", "pdfs.parquet", *figures, *fitted}
     assert {path.name for path in folder.iterdir()} == files
     assert "SIMULATED" in capsys.readouterr().out
 

@@ -12,10 +12,11 @@ pytest.importorskip("hats", reason="hats is not installed")
 
 from hats.io.validation import is_valid_catalog
 
-from ssl_photoz import distribute, embed
+from ssl_photoz import distribute, embed, harmonize, join
 from ssl_photoz.core import artefact
 from ssl_photoz.core.errors import ArtefactError, ConfigError, DataError, MismatchError
 from ssl_photoz.cutouts.reader import Cutouts
+from ssl_photoz.embeddings.store import read_account
 from ssl_photoz.scaleout import runners
 from ssl_photoz.scaleout.settings import RunnerConfig, TilesConfig
 from ssl_photoz.scaleout.work import EmbedTiles
@@ -57,9 +58,24 @@ def test_the_output_is_a_valid_catalogue(tiled):
     assert is_valid_catalog(tiled.folder, strict=True)
     assert len(tiled.shards) > 8
     assert max(len(tile) for tile in tiled.shards) <= 30
-    assert len(list(tiled.folder.glob("empty/*"))) == 1  # a tile of which nothing is left
+    accounts = {path.name: read_account(path)[0] for path in tiled.folder.glob("empty/*")}
+    assert accounts.pop("unplaced.parquet") == 2
+    assert list(accounts.values()) == [8]  # a tile of which nothing is left
     said = (tiled.folder / "hats.properties").read_text()
     assert f"ssl_photoz_encoder={tiled.card.encoder}" in said
+
+
+def test_tiles_are_joined_and_harmonized_like_any_embeddings(tiled, cutouts, encoder, tmp_path):
+    other = embed_tiles(cutouts, encoder, tmp_path / "other", tiles=TilesConfig(most_rows=60))
+    both = join([tiled, other], tmp_path / "both")
+    assert (both.card.rows_in, len(both)) == (2 * ROWS, 2 * len(tiled))
+    np.testing.assert_array_equal(
+        both.column("id"), np.concatenate([tiled.column("id"), other.column("id")])
+    )
+    assert both.column("row").max() == other.column("row").max() + ROWS
+    moved = harmonize(tiled, other, tmp_path / "moved", method="shift")
+    assert moved.card.rows_in == ROWS
+    np.testing.assert_array_equal(moved.column("id"), tiled.column("id"))
 
 
 def test_again_nothing_is_done(tiled, cutouts, encoder, capsys):

@@ -12,7 +12,16 @@ pytest.importorskip("hats", reason="hats is not installed")
 
 from hats.io.validation import is_valid_catalog
 
-from ssl_photoz import DensityConfig, distribute, predict, probe
+from ssl_photoz import (
+    ClassifierConfig,
+    DensityConfig,
+    DwarfConfig,
+    Index,
+    distribute,
+    dwarfs,
+    predict,
+    probe,
+)
 from ssl_photoz.core.errors import ArtefactError, ConfigError, MismatchError
 from ssl_photoz.embeddings.store import write_embeddings
 from ssl_photoz.photoz.density_table import PROBE, density_parts, load_calibrated
@@ -125,3 +134,39 @@ def test_what_does_not_belong_together_is_refused_before_any_work(
     finally:
         probe_file.write_bytes(kept)
     assert not list((tmp_path / "out").rglob("Npix*"))
+
+
+def test_dwarf_scores_of_tiles_are_those_of_the_list(tmp_path):
+    columns, vectors = survey(700, labelled=0.6, pictures=True)
+    facts = {"encoder": "e", "simulated": True}
+    plain = write_embeddings(tmp_path / "plain", columns, vectors, **facts)
+    tiles = write_hats_embeddings(
+        tmp_path / "tiles", columns, vectors, tiles=TilesConfig(most_rows=100), **facts
+    )
+    Index.build(plain).save(tmp_path / "index")
+    listed = dwarfs(
+        tmp_path / "index",
+        plain,
+        tmp_path / "dwarfs",
+        dwarf=DwarfConfig(z_max=0.1, also=(0.2,)),
+        classifier=ClassifierConfig(
+            methods=("vote", "logistic", "kernel", "one_class", "mlp"), max_train=300
+        ),
+    )
+    out = distribute("dwarfs", tiles.folder, tmp_path / "out", using=listed.folder)
+    assert is_valid_catalog(out, strict=True)
+    found, expected = rows_of(out), listed.probabilities()
+    place = np.searchsorted(found["id"].to_numpy(), expected["id"])
+    np.testing.assert_array_equal(found["id"].to_numpy()[place], expected["id"])
+    names = [name for name in expected if name == "score" or name.startswith("p_")]
+    assert {"p_z0p1_vote", "p_z0p1_kernel", "p_z0p1_mlp", "p_z0p2_logistic"} <= set(names)
+    for name in names:
+        mine = found[name].to_numpy()[place]
+        np.testing.assert_allclose(mine, expected[name], atol=2e-3, err_msg=name)
+    assert found.num_rows == 700  # those with a redshift too
+    other = write_hats_embeddings(tmp_path / "other", columns, vectors, encoder="f")
+    with pytest.raises(MismatchError, match="fitted to embeddings of encoder"):
+        distribute("dwarfs", other.folder, tmp_path / "no", using=listed.folder)
+    (listed.folder / "search.safetensors").unlink()
+    with pytest.raises(ArtefactError, match="run dwarfs again"):
+        distribute("dwarfs", tiles.folder, tmp_path / "no", using=listed.folder)
