@@ -185,7 +185,8 @@ EXTRAPOLATED = """
 ## What follows for more vectors
 
 EXTRAPOLATED from the largest size above, not measured. Disk: the same bytes a vector; ids,
-positions, redshifts and splits, which are mapped too, add 48. Mapped: the lists, if queries touch them all; the system may drop them again. Tables: 24 bytes a list and shard
+positions, redshifts and splits, which are mapped too, add 48. Mapped: the lists,
+if queries touch them all; the system may drop them again. Tables: 24 bytes a list and shard
 of 10^7 vectors, held once a shard is opened. Training grows as the square of the number of lists
 (4 sqrt(N)), filling as vectors times lists; from 65,536 lists on a graph finds the nearest in about
 the time that the measured number took, which is assumed here. Hours are of one core as it was."""
