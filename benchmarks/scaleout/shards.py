@@ -41,7 +41,7 @@ K = 10
 SINGLES = 500
 TRUE = 300  # queries that recall is measured with
 CONE = "cone(18, 5, 2)"
-BOX = "box(0, 60, -30, 30)"  # two of ten shards, where their strips are 36 degrees wide
+BOX = "box(0, 60, -30, 30)"  # in two of ten shards; a third touches its edge
 RECALL = 0.99
 MEMORY_GB = 2.0
 
@@ -184,8 +184,9 @@ SYNTHETIC clustered vectors of 128 dimensions, queries that are not among them. 
 EXTRAPOLATED = """
 ## What follows for more vectors
 
-EXTRAPOLATED from the largest size above, not measured. Disk: the same bytes a vector. Mapped: the
-lists, if queries touch them all; the system may drop them again. Tables: 24 bytes a list and shard
+EXTRAPOLATED from the largest size above, not measured. Disk: the same bytes a vector; ids,
+positions, redshifts and splits, which are mapped too, add 48. Mapped: the lists,
+if queries touch them all; the system may drop them again. Tables: 24 bytes a list and shard
 of 10^7 vectors, held once a shard is opened. Training grows as the square of the number of lists
 (4 sqrt(N)), filling as vectors times lists; from 65,536 lists on a graph finds the nearest in about
 the time that the measured number took, which is assumed here. Hours are of one core as it was."""

@@ -124,8 +124,7 @@ def _types(rows: int, dim: int) -> tuple[IndexType, ...]:
     return (
         IndexType("flat", "Flat", 0, 4 * dim),
         IndexType("hnsw", f"HNSW{HNSW_LINKS}", 0, 4 * dim + HNSW_LINK_BYTES),
-        # Re-ranked too: the vectors as stored, in half precision, are what recall is measured by.
-        IndexType("ivf_flat", f"IVF{lists},Flat", 2, 4 * dim + ID_BYTES),
+        IndexType("ivf_flat", f"IVF{lists},Flat", 0, 4 * dim + ID_BYTES),
         IndexType("ivf_sq8", f"IVF{lists},SQ8", 4, dim + ID_BYTES),
         IndexType("ivf_pq", f"{pad}IVF{lists},PQ{codes}np", 10, codes + ID_BYTES),
     )
