@@ -15,7 +15,7 @@ from ssl_photoz.recipes.survey.simulate import simulate
 from benchmarks.gpu.sizes import Sizes
 from ssl_photoz.core.threads import usable_cores
 from ssl_photoz.cutouts.quality import usable_labels
-from ssl_photoz.cutouts.split import sky_split
+from ssl_photoz.cutouts.split import SplitConfig, sky_split
 from ssl_photoz.encoders.settings import EncoderConfig, ReadOutConfig
 from ssl_photoz.photoz.knn import KNN
 from ssl_photoz.photoz.metrics import summarise
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.gpu.__main__ import Report
 
 SPARE_S = 40.0
+SPLIT = SplitConfig(fractions=(0.7, 0.2, 0.1))
 
 
 def measure(report: Report, sizes: Sizes) -> None:
@@ -57,6 +58,7 @@ def measure(report: Report, sizes: Sizes) -> None:
                 folder / "survey.h5",
                 folder / f"encoder-{number}",
                 training=TrainingConfig(epochs=epochs, batch_size=sizes.batch_size),
+                split=SPLIT,
                 **given,
             )
             done = time.perf_counter() - started
@@ -67,9 +69,9 @@ def measure(report: Report, sizes: Sizes) -> None:
         assert encoder is not None
         encoder.to("cuda" if torch.cuda.is_available() else "cpu")
         vectors = encoder.embed(cutouts, config=ReadOutConfig(orientations=1))
-        split, known = sky_split(cutouts), usable_labels(cutouts.z)
+        split, known = sky_split(cutouts, SPLIT), usable_labels(cutouts.z)
         train, val = split.train & known, split.val & known
-        if min(train.sum(), val.sum()) < 20:
+        if min(train.sum(), val.sum()) < 10:
             report.add("neighbours' redshifts", "not scored", "too few galaxies")
             return
         half = np.flatnonzero(val)[::2]
