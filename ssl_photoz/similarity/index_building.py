@@ -37,6 +37,7 @@ from ssl_photoz.similarity.index_files import (
     IndexCard,
     Shard,
     StoredVectors,
+    as_stored,
     delete_strays,
     facts_of,
     ids_of,
@@ -266,7 +267,7 @@ def fill_shard(
     at = start
     with vectors_writer(folder / vectors_file(start), end - start, reduction.dim) as write:
         for batch in _rows_between(embeddings, start, end):
-            unit = reduction.apply(batch)
+            unit = as_stored(reduction.apply(batch))
             empty.add_with_ids(unit, np.arange(at, at + len(unit)))
             write(unit)
             at += len(unit)
@@ -358,6 +359,7 @@ def write_whole(
                 [reduction.apply(batch) for batch in _rows_between(embeddings, start, end)]
             )
             if keep:
+                unit = as_stored(unit)
                 write_vectors(folder / vectors_file(start), unit)
             whole.add(unit)
             write_faiss(whole, folder / (index_file(end) if end == total else part_file(end)))

@@ -497,6 +497,11 @@ class StoredVectors:
                     first += count
 
 
+def as_stored(unit: Floats) -> Floats:
+    """Unit vectors in the precision in which they are stored, so that both measure alike."""
+    return unit.astype(np.float16).astype(np.float32)
+
+
 def write_vectors(path: Path, unit: Floats) -> None:
     """Write one shard of unit vectors, shape (n, P), atomically."""
     with vectors_writer(path, *unit.shape) as write:

@@ -273,3 +273,19 @@ def test_embeddings_that_are_not_finite_are_refused(make_store, tmp_path):
     store = make_store(change=poison)
     with pytest.raises(DataError, match="2 of 300 embeddings hold NaN or infinity"):
         build_index(tmp_path / "i", store, IndexConfig(index_type="ivf_flat"))
+
+
+def test_near_ties_are_judged_by_the_vectors_that_are_stored(tmp_path):
+    """Of neighbours closer than half precision tells apart, lists and the truth find the same."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(40, 16))
+    vectors = (np.repeat(centres, 50, axis=0) + 1e-4 * rng.normal(size=(2000, 16))).astype("f4")
+    store = write_embeddings(
+        tmp_path / "store",
+        {"id": np.arange(2000), "ra": rng.uniform(0, 9, 2000), "dec": rng.uniform(0, 9, 2000)}
+        | {"z": np.full(2000, np.nan, "f4"), "split": np.full(2000, "train")},
+        vectors,
+    )
+    config = IndexConfig(index_type="ivf_flat", pca_dim=16, recall=1.0)
+    built = build_index(tmp_path / "index", store, config)
+    assert built.card.recall_at_10 == 1.0
