@@ -25,7 +25,8 @@ Verbs
     Functions that take paths or these objects, write an artefact and return it. Each is a command
     too: ``ssl_photoz.embed(...)`` is ``ssl-photoz embed ...``.
 
-    From a catalogue, or an image, to cutouts: `select`, `detect`, `fetch`, `simulate`, `inspect`, `convert`.
+    From a catalogue, or an image, to cutouts: `select`, `detect`, `fetch`, `simulate`, `inspect`,
+    `convert`.
     From cutouts to embeddings: `pretrain`, `align`, `supervise`, `transfer`, `embed`, `adopt`.
     From embeddings to answers: `probe`, `predict`, `correct`, `harmonize`, `index`, `query`,
     `dwarfs`, `map`, `explore`, `report`, `join`. Several, from one YAML: `run`.

@@ -261,7 +261,7 @@ def _share_of_others(footprints: Any, found: Any, shape: Any, kron: Doubles) -> 
 
     covered, _, _ = sep.sum_ellipse((footprints > 0).astype(np.float32), *shape, kron, subpix=1)
     area = np.pi * shape[2] * shape[3] * kron**2
-    return np.clip((covered - found["npix"]) / area, 0, 0.9)
+    return np.asarray(np.clip((covered - found["npix"]) / area, 0, 0.9))
 
 
 def _centres(
@@ -274,7 +274,7 @@ def _centres(
     import sep
 
     sigma = np.clip(np.nan_to_num(half_light_px), 1.0, None) * SIGMA_PER_HALF_LIGHT
-    x, y, flag = sep.winpos(signal, found["x"], found["y"], sigma, mask=parts["mask"])
+    x, y, _ = sep.winpos(signal, found["x"], found["y"], sigma, mask=parts["mask"])
     inside = parts["segmap"][
         np.clip(np.rint(y), 0, signal.shape[0] - 1).astype(int),
         np.clip(np.rint(x), 0, signal.shape[1] - 1).astype(int),

@@ -63,7 +63,8 @@ def regions_of(sources: Sources, ids: Sequence[int]) -> str:
     colours = np.where(sources.edge | sources.masked | sources.saturated, "red", "green")
     colours = np.where((colours == "green") & sources.blended, "yellow", colours)
     lines = [
-        f"ellipse({x + 1:.2f},{y + 1:.2f},{a:.2f},{b:.2f},{angle:.1f}) # color={colour} text={{{n}}}"
+        f"ellipse({x + 1:.2f},{y + 1:.2f},{a:.2f},{b:.2f},{angle:.1f})"
+        f" # color={colour} text={{{n}}}"
         for n, x, y, a, b, angle, colour in zip(
             ids,
             sources.x,

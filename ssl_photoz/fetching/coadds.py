@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class Task(NamedTuple):
 
 
 Cut = list[tuple[int, Answer]]
+Work = TypeVar("Work")
 
 
 def require_coadds(coadds: Path, frame: FrameConfig) -> None:
@@ -92,7 +93,7 @@ def tasks(
             yield Task(coadds, region, str(bricks[some[0]]), here, ra[here], dec[here], frame)
 
 
-def cut_all(work: Iterator[Task], workers: int) -> Iterator[Cut]:
+def cut_all(work: Iterator[Work], workers: int, cut: Callable[[Work], Cut]) -> Iterator[Cut]:
     """Yield the cutouts of every task; with several processes, few tasks are under way at once."""
     if workers == 1:
         yield from map(cut, work)

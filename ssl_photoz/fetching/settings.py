@@ -82,8 +82,7 @@ class ImageConfig:
         checks = {
             "band_names": (
                 self.band_names is None
-                or (0 < len(self.band_names) == len(set(self.band_names))
-                and all(self.band_names)),
+                or (0 < len(self.band_names) == len(set(self.band_names)) and all(self.band_names)),
                 "each band once",
             ),
             "extensions": (

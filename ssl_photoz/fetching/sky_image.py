@@ -49,14 +49,14 @@ class Plane(NamedTuple):
     Attributes:
         path: FITS file, without gzip.
         hdu: Number of the HDU.
-        index: Plane of a cube; None: the HDU is the band.
+        layer: Plane of a cube; None: the HDU is the band.
         factor: Nanomaggies per unit of the file; 1 where it is not calibrated.
         saturation: Level, in units of the file, from which pixels are saturated.
     """
 
     path: Path
     hdu: int
-    index: int | None = None
+    layer: int | None = None
     factor: float = 1.0
     saturation: float = float("inf")
 
@@ -119,12 +119,12 @@ class SkyImage:
             pixels: Result of `read` for this window, all bands.
         """
         levels = np.array([one.saturation * one.factor for one in self.planes], np.float32)
-        saturated: Bools = (pixels >= levels[:, None, None]).any(axis=0)
+        saturated: Bools = np.any(pixels >= levels[:, None, None], axis=0)
         if self.mask is None:
             return saturated, np.zeros(saturated.shape, bool)
         bits = _section(self.mask, rows, columns)
         if not self.maskbits:
-            return saturated, np.asarray(bits != 0)
+            return saturated, np.not_equal(bits, 0)
         bits = bits.astype(np.int64)
         return saturated | (bits & SATURATED_BITS != 0), np.asarray(bits & MASKED_BITS != 0)
 
@@ -331,8 +331,8 @@ def _of_hdu(path: Path, plain: Path, number: int, hdu: Any, config: ImageConfig)
     if isinstance(stated, str) and stated.strip():
         names = split_bands(parse_bands(stated), shape[0]) or names
     return [
-        _Found(plane._replace(index=index), name, shape[1:], wcs, factor is not None, path.name)
-        for index, name in enumerate(names)
+        _Found(plane._replace(layer=layer), name, shape[1:], wcs, factor is not None, path.name)
+        for layer, name in enumerate(names)
     ]
 
 
@@ -454,8 +454,8 @@ def _section(plane: Plane, rows: slice, columns: slice) -> Array:
         try:
             cut = (
                 section[rows, columns]
-                if plane.index is None
-                else section[plane.index, rows, columns]
+                if plane.layer is None
+                else section[plane.layer, rows, columns]
             )
         except OSError:
             raise
