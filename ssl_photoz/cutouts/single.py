@@ -164,15 +164,24 @@ def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, fl
     Raises:
         DataError: If the frame cannot be transformed, such as ecliptic coordinates.
     """
-    from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    wcs = WCS(header).celestial
+    wcs = celestial_wcs(header)
     if not wcs.has_celestial:
         return None, float("nan"), float("nan")
     middle = np.array([(shape[-1] - 1) / 2]), np.array([(shape[-2] - 1) / 2])
     ra, dec = positions_of(wcs, *middle)
     return 3600 * float(np.mean(proj_plane_pixel_scales(wcs))), float(ra[0]), float(dec[0])
+
+
+def celestial_wcs(header: Any) -> Any:  # noqa: ANN401 - astropy
+    """World coordinates on the sky that a header states, whatever its other axes."""
+    from astropy.wcs import WCS
+
+    try:
+        return WCS(header).celestial
+    except ValueError:  # distortion in a cube: astropy takes the axes of the sky alone
+        return WCS(header, naxis=2).celestial
 
 
 def positions_of(wcs: Any, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:  # noqa: ANN401

@@ -51,13 +51,13 @@ class Overview:
 
     def picture(self) -> Array:
         """Colour picture, (h, w, 3) uint8, first row at the bottom of the image."""
-        flux: Floats = self.flux / np.maximum(self._count, np.int32(1)).astype(np.float32)
+        flux = self.flux / np.maximum(self._count, 1).astype(np.float32)
         if self._image.calibrated:
-            flux = flux * np.float32((PIXSCALE_ARCSEC / self._image.pixscale_arcsec) ** 2)
+            flux *= np.float32((PIXSCALE_ARCSEC / self._image.pixscale_arcsec) ** 2)
         else:
-            middle = np.median(flux, axis=(1, 2), keepdims=True)
-            noise = 1.4826 * np.median(np.abs(flux - middle), axis=(1, 2), keepdims=True)
-            flux = TYPICAL_NOISE_NMGY * (flux - middle) / np.maximum(noise, 1e-30)
+            flux -= np.median(flux, axis=(1, 2), keepdims=True)
+            noise = 1.4826 * np.median(np.abs(flux), axis=(1, 2), keepdims=True)
+            flux *= TYPICAL_NOISE_NMGY / np.maximum(noise, 1e-30)
         rgb: Array = to_rgb(flux[None], bands=self._image.bands, calibrated=True)[0]
         return rgb
 

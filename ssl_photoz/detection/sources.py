@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_photoz.core.errors import DataError
 from ssl_photoz.core.statistics import FWHM_PER_SIGMA
 from ssl_photoz.core.types import Bools, Doubles, Floats
 from ssl_photoz.detection.settings import DetectionConfig
@@ -17,7 +18,7 @@ from ssl_photoz.detection.settings import DetectionConfig
 KRON_FACTOR, LEAST_KRON, KRON_REACH = 2.5, 3.5, 6.0
 SIGMA_PER_HALF_LIGHT = 2 / FWHM_PER_SIGMA
 KERNEL_REACH = 3.0  # in its sigma
-MOST_PIXELS = 10_000_000  # above the threshold, that sep keeps at a time
+LEAST_PIXELS = 300_000  # above the threshold, that sep keeps at a time
 MOST_PARTS = 8192  # of one blend
 
 
@@ -127,31 +128,54 @@ def find_sources(
 
     Returns:
         The sources; None if nothing was observed, or without noise.
+
+    Raises:
+        DataError: If most of it is one source.
     """
     import sep
     from scipy.ndimage import gaussian_filter
 
-    sep.set_extract_pixstack(MOST_PIXELS)
-    sep.set_sub_object_limit(MOST_PARTS)
     sigma_px = config.smoothing_arcsec / pixscale_arcsec / FWHM_PER_SIGMA
     sky = measure_sky(pixels, config.mesh_px, sigma_px)
     signal = _summed(sky, looked_in)
     if signal is None:
         return None
     smooth = gaussian_filter(signal, sigma_px, truncate=KERNEL_REACH) / kernel_norm(sigma_px)
-    found, footprints = sep.extract(
-        smooth,
-        config.threshold_sigma,
-        mask=~sky.observed.any(axis=0),
-        minarea=config.min_pixels,
-        filter_kernel=None,
-        deblend_nthresh=config.deblend_levels,
-        deblend_cont=config.deblend_contrast,
-        segmentation_map=True,
-    )
+    nowhere: Bools = ~np.any(sky.observed, axis=0)
+    found, footprints = _extracted(smooth, nowhere, config)
     if not len(found):
         return no_sources(len(pixels))
+    # Smoothing makes everything round: moments are those of the pixels as they are.
+    shapes, _ = sep.extract(signal, 0.0, filter_kernel=None, segmentation_map=footprints)
+    moments = ["x", "y", "a", "b", "theta"]
+    sound = np.all([np.isfinite(shapes[name]) for name in moments], axis=0) & (shapes["b"] > 0)
+    for name in moments:
+        found[name] = np.where(sound, shapes[name], found[name])
     return _measured(sky, signal, found, footprints, saturated, masked, borders)
+
+
+def _extracted(smooth: Floats, mask: Bools, config: DetectionConfig) -> tuple[Any, Any]:
+    import sep
+
+    sep.set_extract_pixstack(max(LEAST_PIXELS, smooth.size // 4))
+    sep.set_sub_object_limit(MOST_PARTS)
+    try:
+        found, footprints = sep.extract(
+            smooth,
+            config.threshold_sigma,
+            mask=mask,
+            minarea=config.min_pixels,
+            filter_kernel=None,
+            deblend_nthresh=config.deblend_levels,
+            deblend_cont=config.deblend_contrast,
+            segmentation_map=True,
+        )
+    except Exception as error:  # sep has no type for a full buffer
+        raise DataError(
+            f"too much of the image is above {config.threshold_sigma:g} sigma ({error}); raise "
+            f"threshold_sigma, or lower mesh_px where the background is uneven"
+        ) from None
+    return found, footprints
 
 
 def measure_sky(pixels: Floats, mesh_px: int, sigma_px: float) -> Sky:
@@ -216,7 +240,8 @@ def _measured(
 
     parts = {"seg_id": np.arange(1, len(found) + 1, dtype=np.int32), "segmap": footprints}
     parts["mask"] = ~sky.observed.any(axis=0)
-    a, b = np.maximum(found["a"], 0.5), np.maximum(found["b"], 0.5)
+    a = np.maximum(found["a"], 0.5)
+    b = np.clip(found["b"], 0.5, a)
     theta = np.clip(found["theta"], -np.pi / 2, np.pi / 2)
     shape = (found["x"], found["y"], a, b, theta)
     kron, _ = sep.kron_radius(signal, *shape, KRON_REACH, **parts)

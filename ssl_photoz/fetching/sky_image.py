@@ -26,7 +26,7 @@ from ssl_photoz.core.types import Array, Bools, Doubles, Floats
 from ssl_photoz.cutouts.colour import BLUE_TO_RED
 from ssl_photoz.cutouts.formats.fits_image import GZIP, MOST_RATIO
 from ssl_photoz.cutouts.schema import parse_bands, split_bands
-from ssl_photoz.cutouts.single import pixels_of, positions_of
+from ssl_photoz.cutouts.single import celestial_wcs, pixels_of, positions_of
 from ssl_photoz.fetching.settings import ImageConfig
 
 SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fits.fz", ".fit.fz")
@@ -305,8 +305,6 @@ def _chosen(
 
 
 def _of_hdu(path: Path, plain: Path, number: int, hdu: Any, config: ImageConfig) -> list[_Found]:  # noqa: ANN401
-    from astropy.wcs import WCS
-
     shape = tuple(hdu.shape)
     if len(shape) > 3 or not all(LEAST_PX <= side <= MOST_PX for side in shape[-2:]):
         raise DataError(
@@ -314,7 +312,7 @@ def _of_hdu(path: Path, plain: Path, number: int, hdu: Any, config: ImageConfig)
             f"width) of {LEAST_PX} to {MOST_PX} px a side"
         )
     header = hdu.header
-    wcs = WCS(header).celestial
+    wcs = celestial_wcs(header)
     if not wcs.has_celestial:
         raise DataError(
             f"{path} has no world coordinates (CTYPE, CRVAL, CD), which positions come from; add "
@@ -337,7 +335,7 @@ def _of_hdu(path: Path, plain: Path, number: int, hdu: Any, config: ImageConfig)
 
 
 def _stated_band(hdu: Any) -> str | None:  # noqa: ANN401 - astropy
-    for key in ("BAND", "FILTER", "FILTNAM"):
+    for key in ("BAND", "FILTER", "FILTNAM", "BANDS"):
         stated = hdu.header.get(key)
         if isinstance(stated, str) and stated.strip():
             return stated.split()[0]
