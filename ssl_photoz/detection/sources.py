@@ -133,14 +133,13 @@ def find_sources(
         DataError: If most of it is one source.
     """
     import sep
-    from scipy.ndimage import gaussian_filter
 
     sigma_px = config.smoothing_arcsec / pixscale_arcsec / FWHM_PER_SIGMA
     sky = measure_sky(pixels, config.mesh_px, sigma_px)
     signal = _summed(sky, looked_in)
     if signal is None:
         return None
-    smooth = gaussian_filter(signal, sigma_px, truncate=KERNEL_REACH) / kernel_norm(sigma_px)
+    smooth = smoothed(signal, sigma_px) / np.float32(kernel_norm(sigma_px))
     nowhere: Bools = ~np.any(sky.observed, axis=0)
     found, footprints = _extracted(smooth, nowhere, config)
     if not len(found):
@@ -187,7 +186,6 @@ def measure_sky(pixels: Floats, mesh_px: int, sigma_px: float) -> Sky:
         sigma_px: Gaussian that the noise is measured behind.
     """
     import sep
-    from scipy.ndimage import gaussian_filter
 
     observed = np.isfinite(pixels) & (pixels != 0)
     flux = np.where(observed, pixels, np.float32(0))
@@ -199,10 +197,19 @@ def measure_sky(pixels: Floats, mesh_px: int, sigma_px: float) -> Sky:
         size = {"bw": mesh_px, "bh": mesh_px, "mask": mask}
         flux[band] -= sep.Background(flux[band], **size).back()
         flux[band][mask] = 0
-        smooth = gaussian_filter(flux[band], sigma_px, truncate=KERNEL_REACH)
-        noise[band] = sep.Background(smooth, **size).rms() / kernel_norm(sigma_px)
+        noise[band] = sep.Background(smoothed(flux[band], sigma_px), **size).rms() / kernel_norm(
+            sigma_px
+        )
     observed &= noise > 0
     return Sky(flux, noise, observed)
+
+
+def smoothed(pixels: Floats, sigma_px: float) -> Floats:
+    """Pixels behind a Gaussian; nothing lies outside, whose mirror image would be noise twice."""
+    from scipy.ndimage import gaussian_filter
+
+    made: Floats = gaussian_filter(pixels, sigma_px, truncate=KERNEL_REACH, mode="constant")
+    return made
 
 
 def kernel_norm(sigma_px: float) -> float:

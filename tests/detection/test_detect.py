@@ -117,8 +117,10 @@ def test_no_more_of_an_image_is_read_at_a_time_than_a_tile_and_its_margin(tmp_pa
     monkeypatch.setattr(SkyImage, "read", watched)
     table = found_in(tmp_path / "a.fits", tmp_path, tile_px=2048, overlap_px=128)
     assert max(sizes) <= 2048 + 2 * 128
-    assert len(table["x"]) == len(places)
-    assert np.abs(np.sort(table["x"]) - (places + 32)).max() < 0.1
+    bright = table["flux_r"] > 5
+    assert (~bright).sum() <= 3  # four sigma happens by chance in a million pixels
+    assert bright.sum() == len(places)
+    assert np.abs(np.sort(table["x"][bright]) - (places + 32)).max() < 0.1
     assert max(Image.open(tmp_path / "s.png").size) <= 2048
 
 
