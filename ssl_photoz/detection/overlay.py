@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ssl_photoz.core.artefact import atomic_path
-from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Floats
 from ssl_photoz.cutouts.colour import to_rgb
 from ssl_photoz.detection.sources import Sources
@@ -16,7 +15,7 @@ from ssl_photoz.detection.tiles import Tile
 from ssl_photoz.fetching.sky_image import SkyImage
 
 LONGEST_PX, SHORTEST_PX = 2048, 768
-TYPICAL_NOISE_NMGY = 0.006  # of a survey like the Legacy Surveys, for pixels that are not flux
+TYPICAL_NOISE_NMGY = 0.005  # of the Legacy Surveys, at which pictures are bright enough
 CORNERS = 36
 GOOD, PARTED, FLAGGED = (90, 255, 90), (255, 220, 60), (255, 70, 70)
 
@@ -52,12 +51,10 @@ class Overview:
     def picture(self) -> Array:
         """Colour picture, (h, w, 3) uint8, first row at the bottom of the image."""
         flux = self.flux / np.maximum(self._count, 1).astype(np.float32)
-        if self._image.calibrated:
-            flux *= np.float32((PIXSCALE_ARCSEC / self._image.pixscale_arcsec) ** 2)
-        else:
-            flux -= np.median(flux, axis=(1, 2), keepdims=True)
-            noise = 1.4826 * np.median(np.abs(flux), axis=(1, 2), keepdims=True)
-            flux *= TYPICAL_NOISE_NMGY / np.maximum(noise, 1e-30)
+        flux -= np.median(flux, axis=(1, 2), keepdims=True)
+        noise = 1.4826 * np.median(np.abs(flux), axis=(1, 2), keepdims=True)
+        gain = TYPICAL_NOISE_NMGY / np.maximum(noise, 1e-30)
+        flux *= np.median(gain) if self._image.calibrated else gain  # one keeps true colours
         rgb: Array = to_rgb(flux[None], bands=self._image.bands, calibrated=True)[0]
         return rgb
 
