@@ -83,8 +83,8 @@ def score(found: dict[str, Array], truth: dict[str, Array]) -> list[dict[str, An
                 "completeness_alone": share(match >= 0, true & ~blended),
                 "sources": int(ours.sum()),
                 "purity": share(matches, ours),
-                "offset_px": float(1.4826 * np.median(off)),
-                "offset_alone_px": float(1.4826 * np.median(off[:, alone])),
+                "offset_px": scatter(off),
+                "offset_alone_px": scatter(off[:, alone]),
                 "magnitude_bias": float(np.nanmedian(found["mag_r"][of] - truth["mag_r"][seen])),
                 "blended": int((true & blended).sum()),
                 "blended_found": share(match >= 0, true & blended),
@@ -93,9 +93,14 @@ def score(found: dict[str, Array], truth: dict[str, Array]) -> list[dict[str, An
     return rows
 
 
-def share(which: Bools, of: Bools) -> float:
-    """Share of some rows that are others too."""
-    return float(which[of].mean()) if of.any() else float("nan")
+def share(which: Bools, of: Bools) -> float | None:
+    """Share of some rows that are others too; None of no rows."""
+    return float(which[of].mean()) if of.any() else None
+
+
+def scatter(off: Array) -> float | None:
+    """Standard deviation around 0, from the median; None of no rows."""
+    return float(1.4826 * np.median(off)) if off.size else None
 
 
 def on_a_field(config: FieldConfig, detection: sp.DetectionConfig, folder: Path) -> dict[str, Any]:
@@ -196,13 +201,15 @@ def write_page(made: dict[str, Any], mosaic: dict[str, Any] | None) -> None:
     ]
     for row in made["bins"]:
         low, high = row["r"]
-        lines.append(
-            f"| {low:g} to {high:g} | {row['objects']} | {100 * row['completeness']:.1f} % "
-            f"| {100 * row['completeness_alone']:.1f} % | {row['sources']} "
-            f"| {100 * row['purity']:.1f} % | {row['offset_px']:.3f} px "
-            f"| {row['offset_alone_px']:.3f} px | {row['magnitude_bias']:+.3f} "
-            f"| {row['blended']} | {100 * row['blended_found']:.0f} % |"
-        )
+        cells = [f"{low:g} to {high:g}", str(row["objects"])]
+        cells += [
+            said(row[key], 100, ".1f", " %") for key in ("completeness", "completeness_alone")
+        ]
+        cells += [str(row["sources"]), said(row["purity"], 100, ".1f", " %")]
+        cells += [said(row[key], 1, ".3f", " px") for key in ("offset_px", "offset_alone_px")]
+        cells += [said(row["magnitude_bias"], 1, "+.3f", ""), str(row["blended"])]
+        cells += [said(row["blended_found"], 100, ".0f", " %")]
+        lines.append(f"| {' | '.join(cells)} |")
     lines.append("\n![Completeness, purity and offsets](results/detect.png)\n")
     if mosaic is not None:
         lines += [
@@ -214,6 +221,11 @@ def write_page(made: dict[str, Any], mosaic: dict[str, Any] | None) -> None:
         ]
     (HERE / "RESULTS.md").write_text("\n".join(lines), encoding="utf-8")
     draw(made["bins"], HERE / "results" / "detect.png")
+
+
+def said(value: float | None, times: float, form: str, unit: str) -> str:
+    """A number in words; a dash where there is none."""
+    return "-" if value is None else f"{times * value:{form}}{unit}"
 
 
 def draw(bins: list[dict[str, Any]], path: Path) -> None:
