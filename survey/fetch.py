@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssl_photoz.catalog.columns import Roles
-from ssl_photoz.core.errors import ConfigError
+from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import PathLike
 from ssl_photoz.fetching.settings import FrameConfig, ImageConfig, ServiceConfig
 
@@ -92,6 +92,8 @@ def fetch(
     print(f"  E(B-V)     {ebv_source}")
     images = () if image is None else (image,) if isinstance(image, str | Path) else image
     paths = [Path(one) for one in images]
+    if absent := [str(one) for one in paths if not one.exists()]:
+        raise DataError(f"no image {', '.join(absent)}")
     source = str(coadds or (paths[0] if paths else service.url))
     identity = {
         **{"layer": layer, **asdict(frame), "dust": dust, "columns": asdict(columns)},

@@ -9,8 +9,8 @@ import ssl_photoz as sp
 from benchmarks.detect.field import FieldConfig, write_field
 from ssl_photoz import cli
 from ssl_photoz.catalog.tables import read_table, write_table
-from ssl_photoz.core.errors import ConfigError, MismatchError
-from tests.detection.conftest import header, tan
+from ssl_photoz.core.errors import ConfigError, DataError, MismatchError
+from tests.detection.conftest import gaussians, header, tan
 
 SIDE = 600
 
@@ -64,6 +64,8 @@ def test_what_an_image_cannot_give_is_refused_before_the_work(numbered, tmp_path
         sp.fetch(**given)
     with pytest.raises(ConfigError, match=r"give frame\.pixscale_arcsec=0\.262"):
         sp.fetch(**given, frame=sp.FrameConfig(("g",), pixscale_arcsec=0.4))
+    with pytest.raises(DataError, match="no image"):
+        sp.fetch(**{**given, "image": tmp_path / "none.fits"})
     with pytest.raises(ConfigError, match="give one of them"):
         sp.fetch(**given, coadds=tmp_path)
     frame = sp.FrameConfig(("g",), size_px=32)
@@ -72,6 +74,23 @@ def test_what_an_image_cannot_give_is_refused_before_the_work(numbered, tmp_path
         hdus[0].data[0, 0, 0] = 0
     with pytest.raises(MismatchError, match="fetched with image"):
         sp.fetch(**given, frame=frame)
+
+
+@pytest.mark.slow
+def test_one_file_a_band_and_several_processes_give_the_same(tmp_path):
+    """From the command line: detect, then fetch in this process and in two."""
+    places = np.random.default_rng(0).uniform(20, 280, (12, 2))
+    for number, band in enumerate("gr"):
+        pixels = gaussians(300, places, bands=2)[number]
+        fits.PrimaryHDU(pixels, header(300, band)).writeto(tmp_path / f"{band}.fits")
+    image = f"image=[{tmp_path}/g.fits,{tmp_path}/r.fits]"
+    sources = f"{tmp_path}/s.parquet"
+    cli.run("detect", [image, f"out={sources}", "bands=[r]"])
+    given = [f"catalogue={sources}", image, "frame.bands=[r,g]", "size_px=24"]
+    one = cli.run("fetch", [*given, f"out={tmp_path}/one.h5"])
+    two = cli.run("fetch", [*given, f"out={tmp_path}/two.h5", "workers=2"])
+    assert len(one) == len(read_table(tmp_path / "s.parquet")["id"])
+    assert np.array_equal(one[:], two[:])
 
 
 @pytest.mark.slow
