@@ -28,6 +28,7 @@ import ssl_photoz as sp
 from benchmarks.detect.field import FieldConfig, header_of, write_field
 from ssl_photoz.catalog.tables import read_table
 from ssl_photoz.core.artefact import write_json
+from ssl_photoz.core.legacy_surveys import PIXSCALE_ARCSEC
 from ssl_photoz.core.types import Array, Bools, Ints
 
 HERE = Path(__file__).parent
@@ -37,7 +38,10 @@ BLEND_PX = 8.0  # two objects nearer than this are a blend
 
 
 def matched(found: dict[str, Array], truth: dict[str, Array]) -> Ints:
-    """Source of each true object, -1 for none: brightest first, the nearest that is left."""
+    """Source of each true object, -1 for none: brightest first, the nearest that is left.
+
+    Within `MATCH_PX`, or half the half-light radius: knots move the centre of an irregular galaxy.
+    """
     from scipy.spatial import cKDTree
 
     at = np.stack([found["x"], found["y"]], axis=1)
@@ -45,7 +49,8 @@ def matched(found: dict[str, Array], truth: dict[str, Array]) -> Ints:
     match = np.full(len(truth["x"]), -1)
     for n in np.argsort(truth["mag_r"]):
         place = np.array([truth["x"][n], truth["y"][n]])
-        near = [one for one in tree.query_ball_point(place, MATCH_PX) if left[one]]
+        reach = max(MATCH_PX, 0.5 * truth["radius_arcsec"][n] / PIXSCALE_ARCSEC)
+        near = [one for one in tree.query_ball_point(place, reach) if left[one]]
         if near:
             match[n] = min(near, key=lambda one: float(np.hypot(*(at[one] - place))))
             left[match[n]] = False

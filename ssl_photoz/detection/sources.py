@@ -19,6 +19,7 @@ KRON_FACTOR, LEAST_KRON, KRON_REACH = 2.5, 3.5, 6.0
 SIGMA_PER_HALF_LIGHT = 2 / FWHM_PER_SIGMA
 KERNEL_REACH = 3.0  # in its sigma
 LEAST_PIXELS = 300_000  # above the threshold, that sep keeps at a time
+LEAST_NOISE = 0.3  # times that of most of the window
 MOST_PARTS = 8192  # of one blend
 
 
@@ -197,9 +198,10 @@ def measure_sky(pixels: Floats, mesh_px: int, sigma_px: float) -> Sky:
         size = {"bw": mesh_px, "bh": mesh_px, "mask": mask}
         flux[band] -= sep.Background(flux[band], **size).back()
         flux[band][mask] = 0
-        noise[band] = sep.Background(smoothed(flux[band], sigma_px), **size).rms() / kernel_norm(
-            sigma_px
-        )
+        measured = sep.Background(smoothed(flux[band], sigma_px), **size)
+        # The spline between meshes swings below zero beside one that is full of light.
+        rms = np.maximum(measured.rms(), LEAST_NOISE * measured.globalrms)
+        noise[band] = rms / kernel_norm(sigma_px)
     observed &= noise > 0
     return Sky(flux, noise, observed)
 

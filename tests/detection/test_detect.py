@@ -200,6 +200,18 @@ def test_the_picture_shows_each_source_where_it_is(write_image, tmp_path):
     assert bright == pytest.approx([200 - 150.5, 40.5], abs=1.5)
 
 
+def test_light_at_the_edge_does_not_make_noise_vanish_beside_it():
+    """Two squares full of light beyond the edge of a field of noise, as of a very bright star."""
+    from ssl_photoz.detection.sources import measure_sky
+
+    pixels = gaussians(448, [])
+    light = np.random.default_rng(1).normal(0, 300 * NOISE, (448, 448))
+    light[:, :320] = 0
+    sky = measure_sky((pixels + light).astype("f4"), 64, 2.0)
+    assert sky.observed.all()
+    assert sky.noise.min() > 0.2 * NOISE
+
+
 def test_noise_that_is_correlated_is_not_taken_for_sources(tmp_path):
     """A resampled image: a quarter of the noise of a pixel is its neighbours'."""
     from scipy.ndimage import gaussian_filter
