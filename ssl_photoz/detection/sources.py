@@ -198,9 +198,9 @@ def measure_sky(pixels: Floats, mesh_px: int, sigma_px: float) -> Sky:
         size = {"bw": mesh_px, "bh": mesh_px, "mask": mask}
         flux[band] -= sep.Background(flux[band], **size).back()
         flux[band][mask] = 0
-        measured = sep.Background(smoothed(flux[band], sigma_px), **size)
+        rms = sep.Background(smoothed(flux[band], sigma_px), **size).rms()
         # The spline between meshes swings below zero beside one that is full of light.
-        rms = np.maximum(measured.rms(), LEAST_NOISE * measured.globalrms)
+        rms = np.maximum(rms, LEAST_NOISE * np.median(rms[::16, ::16]))
         noise[band] = rms / kernel_norm(sigma_px)
     observed &= noise > 0
     return Sky(flux, noise, observed)
