@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 from ssl_photoz.core.errors import ConfigError, DataError
+from ssl_photoz.cutouts.single import read_single
 from ssl_photoz.fetching.settings import ImageConfig
 from ssl_photoz.fetching.sky_image import open_image
 from tests.detection.conftest import gaussians, header, tan
@@ -197,3 +198,14 @@ def test_broken_files_are_refused_by_name(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image of a brick"), open_image(tmp_path / "empty"):
         pass
+
+
+def test_distortion_in_a_cube_does_not_hide_where_a_cutout_lies(tmp_path):
+    """A cutout of three bands with SIP: astropy alone refuses more than two axes."""
+    wcs = tan(SIDE, ra=10.0, dec=-5.0, sip=0.05)
+    cube = np.ones((3, SIDE, SIDE), "f4")
+    fits.PrimaryHDU(cube, header(SIDE, wcs=wcs)).writeto(tmp_path / "cutout.fits")
+    single = read_single(tmp_path / "cutout.fits")
+    middle = wcs.pixel_to_world((SIDE - 1) / 2, (SIDE - 1) / 2)
+    assert (single.ra, single.dec) == pytest.approx((middle.ra.deg, middle.dec.deg), abs=1e-8)
+    assert single.bands == ("g", "r", "z")
