@@ -25,7 +25,8 @@ Verbs
     Functions that take paths or these objects, write an artefact and return it. Each is a command
     too: ``ssl_photoz.embed(...)`` is ``ssl-photoz embed ...``.
 
-    From a catalogue to cutouts: `select`, `fetch`, `simulate`, `inspect`, `convert`.
+    From a catalogue, or an image, to cutouts: `select`, `detect`, `fetch`, `simulate`, `inspect`,
+    `convert`.
     From cutouts to embeddings: `pretrain`, `align`, `supervise`, `transfer`, `embed`, `adopt`,
     and on many machines `distribute`.
     From embeddings to answers: `probe`, `predict`, `correct`, `harmonize`, `index`, `query`,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from ssl_photoz.cutouts.split import SkySplit as SkySplit
     from ssl_photoz.cutouts.split import SplitConfig as SplitConfig
     from ssl_photoz.cutouts.split import sky_split as sky_split
+    from ssl_photoz.detection.settings import DetectionConfig as DetectionConfig
     from ssl_photoz.embeddings.store import Embeddings as Embeddings
     from ssl_photoz.encoders.artefact import load_encoder as load_encoder
     from ssl_photoz.encoders.encoder import Encoder as Encoder
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from ssl_photoz.encoders.settings import EncoderConfig as EncoderConfig
     from ssl_photoz.encoders.settings import ReadOutConfig as ReadOutConfig
     from ssl_photoz.fetching.settings import FrameConfig as FrameConfig
+    from ssl_photoz.fetching.settings import ImageConfig as ImageConfig
     from ssl_photoz.fetching.settings import ServiceConfig as ServiceConfig
     from ssl_photoz.nearby.settings import ClassifierConfig as ClassifierConfig
     from ssl_photoz.nearby.settings import DwarfConfig as DwarfConfig
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
     from ssl_photoz.recipes.probe.query import query as query
     from ssl_photoz.recipes.probe.report import report as report
     from ssl_photoz.recipes.survey.convert import convert as convert
+    from ssl_photoz.recipes.survey.detect import detect as detect
     from ssl_photoz.recipes.survey.fetch import fetch as fetch
     from ssl_photoz.recipes.survey.inspect import inspect as inspect
     from ssl_photoz.recipes.survey.select import select as select
@@ -129,7 +133,7 @@ if TYPE_CHECKING:
     from ssl_photoz.training.transfer.settings import AdaptationConfig as AdaptationConfig
 
 PROGRAMS = {
-    "survey": ("select", "fetch", "simulate", "inspect", "convert"),
+    "survey": ("select", "detect", "fetch", "simulate", "inspect", "convert"),
     "pretrain": ("pretrain", "align", "supervise", "transfer", "embed", "adopt", "distribute"),
     "probe": (
         *("probe", "predict", "correct", "harmonize", "index", "query", "dwarfs", "map"),
@@ -159,7 +163,9 @@ OBJECTS = {
 CONFIGS = {
     "SimulatorConfig": "simulator.settings",
     "CheckConfig": "qa.settings",
+    "DetectionConfig": "detection.settings",
     "FrameConfig": "fetching.settings",
+    "ImageConfig": "fetching.settings",
     "ServiceConfig": "fetching.settings",
     "SplitConfig": "cutouts.split",
     "TrainingConfig": "training.settings",

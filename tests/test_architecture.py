@@ -14,7 +14,7 @@ FLOORS = (  # from the ground up: a room imports itself and rooms of the floors 
     ("catalog", "augment", "encoders"),
     ("simulator", "cutouts"),
     ("embeddings", "training", "qa", "fetching"),
-    ("photoz", "similarity", "reports"),
+    ("detection", "photoz", "similarity", "reports"),
     ("nearby",),
     ("explorer", "scaleout"),
     ("survey", "pretrain", "probe"),
@@ -43,6 +43,7 @@ ONLY_IN = {
     "pydantic": ("explorer",),
     "uvicorn": ("probe.explore",),
     "galsim": ("simulator",),
+    "sep": ("detection",),
     "timm": ("encoders.backbones",),
     "zarr": ("cutouts.formats.zarr_group",),
     "h5py": ("cutouts", "simulator", "fetching.assembly", "explorer.unpack"),
@@ -58,7 +59,7 @@ HEAVY = {
     *("sklearn", "scipy", "matplotlib", "h5py", "pyarrow", "astropy", "astropy_healpix", "pandas"),
     *("pytorch_metric_learning", "safetensors", "PIL", "jinja2", "qp", "timm"),
     *("huggingface_hub", "httpx", "sfdmap2", "dustmaps"),
-    *("fastapi", "starlette", "pydantic", "uvicorn"),
+    *("fastapi", "starlette", "pydantic", "uvicorn", "sep"),
     *("hats", "lsdb", "dask", "distributed", "dask_jobqueue"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}

@@ -21,6 +21,7 @@ EXTRAS = {
     "map": ("umap",),
     "explorer": ("fastapi", "uvicorn"),
     "fetch": ("httpx",),
+    "detect": ("sep",),
     "hub": ("huggingface_hub",),
     "onnx": ("onnx", "onnxscript"),
     "qp": ("qp",),

@@ -164,20 +164,45 @@ def place_of(header: Any, shape: Sequence[int]) -> tuple[float | None, float, fl
     Raises:
         DataError: If the frame cannot be transformed, such as ecliptic coordinates.
     """
-    from astropy.coordinates import FK5
-    from astropy.time import Time
-    from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    wcs = WCS(header).celestial
+    wcs = celestial_wcs(header)
     if not wcs.has_celestial:
         return None, float("nan"), float("nan")
+    middle = np.array([(shape[-1] - 1) / 2]), np.array([(shape[-2] - 1) / 2])
+    ra, dec = positions_of(wcs, *middle)
+    return 3600 * float(np.mean(proj_plane_pixel_scales(wcs))), float(ra[0]), float(dec[0])
+
+
+def celestial_wcs(header: Any) -> Any:  # noqa: ANN401 - astropy
+    """World coordinates on the sky that a header states, whatever its other axes."""
+    from astropy.wcs import WCS
+
+    try:
+        return WCS(header).celestial
+    except ValueError:  # distortion in a cube: astropy takes the axes of the sky alone
+        return WCS(header, naxis=2).celestial
+
+
+def positions_of(wcs: Any, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:  # noqa: ANN401
+    """Positions in ICRS, degrees, of places in an image.
+
+    Args:
+        wcs: Celestial world coordinates, in any frame that `place_of` takes.
+        x: Pixels from 0, (N,).
+        y: Pixels from 0, (N,).
+
+    Returns:
+        Right ascension from 0 to 360 and declination, (N,) each.
+
+    Raises:
+        DataError: If the frame cannot be transformed.
+    """
     frame = _frame_of(wcs)
-    centre = wcs.pixel_to_world((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
-    if not (isinstance(frame, FK5) and frame.equinox == Time("J2000")):
-        centre = centre.icrs
-    scale_deg = float(np.mean(proj_plane_pixel_scales(wcs)))
-    return 3600 * scale_deg, float(centre.ra.deg) % 360, float(centre.dec.deg)
+    place = wcs.pixel_to_world(x, y)
+    if not _is_j2000(frame):
+        place = place.icrs
+    return np.asarray(place.ra.deg, np.float64) % 360, np.asarray(place.dec.deg, np.float64)
 
 
 def pixels_of(wcs: Any, ra: Doubles, dec: Doubles) -> tuple[Doubles, Doubles]:  # noqa: ANN401
@@ -191,16 +216,23 @@ def pixels_of(wcs: Any, ra: Doubles, dec: Doubles) -> tuple[Doubles, Doubles]:  
     Raises:
         DataError: If the frame cannot be transformed.
     """
-    from astropy.coordinates import FK5, SkyCoord
-    from astropy.time import Time
+    from astropy.coordinates import SkyCoord
 
     frame = _frame_of(wcs)
-    if isinstance(frame, FK5) and frame.equinox == Time("J2000"):  # taken for ICRS
+    if _is_j2000(frame):
         place = SkyCoord(ra, dec, unit="deg", frame=frame)
     else:
         place = SkyCoord(ra, dec, unit="deg").transform_to(frame)
     x, y = wcs.world_to_pixel(place)
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def _is_j2000(frame: Any) -> bool:  # noqa: ANN401 - astropy
+    """Whether a frame is FK5 of J2000, which is taken for ICRS."""
+    from astropy.coordinates import FK5
+    from astropy.time import Time
+
+    return isinstance(frame, FK5) and bool(frame.equinox == Time("J2000"))
 
 
 def _frame_of(wcs: Any) -> Any:  # noqa: ANN401 - astropy

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssl_photoz.core.types import Floats
 from ssl_photoz.cutouts.quality import reject_reasons
+from ssl_photoz.cutouts.single import celestial_wcs
 from ssl_photoz.fetching.settings import FrameConfig
 
 MAX_OFF_CENTRE_PX = 1.0
@@ -93,11 +94,10 @@ def _mismatch(
 
 
 def _misplaced(header: Any, frame: FrameConfig, ra_deg: float, dec_deg: float) -> str:  # noqa: ANN401
-    from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     try:
-        wcs = WCS(header).celestial
+        wcs = celestial_wcs(header)
         middle = (frame.size_px - 1) / 2
         x, y = wcs.world_to_pixel_values(ra_deg, dec_deg)
         off_px = float(np.hypot(x - middle, y - middle))

@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ssl_photoz.core.errors import ConfigError, DataError
 from ssl_photoz.core.types import Array, Bools, Doubles, Floats, Ints
-from ssl_photoz.cutouts.single import pixels_of
+from ssl_photoz.cutouts.single import celestial_wcs, pixels_of
 from ssl_photoz.fetching.answers import MAX_SCALE_ERROR, Answer, fault_of
 from ssl_photoz.fetching.bricks import brick_names, coadd_path
 from ssl_photoz.fetching.settings import FrameConfig
@@ -53,6 +53,7 @@ class Task(NamedTuple):
 
 
 Cut = list[tuple[int, Answer]]
+Work = TypeVar("Work")
 
 
 def require_coadds(coadds: Path, frame: FrameConfig) -> None:
@@ -92,7 +93,7 @@ def tasks(
             yield Task(coadds, region, str(bricks[some[0]]), here, ra[here], dec[here], frame)
 
 
-def cut_all(work: Iterator[Task], workers: int) -> Iterator[Cut]:
+def cut_all(work: Iterator[Work], workers: int, cut: Callable[[Work], Cut]) -> Iterator[Cut]:
     """Yield the cutouts of every task; with several processes, few tasks are under way at once."""
     if workers == 1:
         yield from map(cut, work)
@@ -146,7 +147,6 @@ def _none(task: Task, reason: str) -> Cut:
 def _cut_band(path: Path, task: Task, pixels: Floats) -> Bools:
     """Fill one band of the cutouts, (B, H, W); return which are inside the brick, (B,)."""
     from astropy.io import fits
-    from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     side = task.frame.size_px
@@ -155,7 +155,7 @@ def _cut_band(path: Path, task: Task, pixels: Floats) -> Bools:
         unit = str(hdu.header.get("BUNIT", "")).strip()
         if unit and not NANOMAGGIES.match(unit):
             raise DataError(f"BUNIT is {unit!r}, expected nanomaggies per pixel")
-        wcs = WCS(hdu.header).celestial
+        wcs = celestial_wcs(hdu.header)
         scale = 3600 * float(np.mean(proj_plane_pixel_scales(wcs)))
         if not abs(scale / task.frame.pixscale_arcsec - 1) <= MAX_SCALE_ERROR:
             raise DataError(f"pixel scale is {scale:.4g} arcsec")

@@ -1,8 +1,9 @@
-"""Fetch what a journal has not yet, from the service or from coadds, with a progress bar."""
+"""Fetch what a journal has not yet, from the service, coadds or an image, with a progress bar."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from ssl_photoz.core import extras
 from ssl_photoz.core.signals import stopping_when_asked
 from ssl_photoz.core.types import Array, Ints
 from ssl_photoz.cutouts.quality import BAD_POSITION
-from ssl_photoz.fetching.coadds import cut_all, tasks
+from ssl_photoz.fetching.coadds import Cut, cut, cut_all, tasks
+from ssl_photoz.fetching.image_cutouts import cut_from_image, image_tasks
 from ssl_photoz.fetching.journal import Journal
 from ssl_photoz.fetching.regions import layers_of, on_the_sky
 from ssl_photoz.fetching.settings import FrameConfig, ServiceConfig
+from ssl_photoz.fetching.sky_image import SkyImage
 
 MANY = 100_000
 
@@ -28,6 +31,7 @@ def gather(
     *,
     layer: str,
     coadds: Path | None,
+    image: SkyImage | None,
     workers: int,
     service: ServiceConfig,
 ) -> None:
@@ -38,8 +42,9 @@ def gather(
         catalogue: Positions.
         frame: What a cutout is to be.
         layer: ``ls-dr9`` and the like.
-        coadds: Folder of a data release; None: ask the service.
-        workers: Processes that cut coadds.
+        coadds: Folder of a data release to cut from, or None.
+        image: Image to cut from, or None; without either the service is asked.
+        workers: Processes that cut coadds, or the image.
         service: Whom to ask, and how.
 
     Raises:
@@ -49,18 +54,23 @@ def gather(
     for row in np.flatnonzero(~on_the_sky(ra, dec) & ~journal.done).tolist():
         journal.reject(row, BAD_POSITION)
     rows, layers = np.flatnonzero(~journal.done), layers_of(layer, ra, dec)
-    if coadds is None:
+    cuts: Iterator[Cut] | None = None
+    if image is not None:
+        cuts = cut_all(image_tasks(image, frame, ra, dec, rows), workers, cut_from_image)
+    elif coadds is not None:
+        north = np.char.endswith(layers, "north")
+        cuts = cut_all(tasks(coadds, frame, north, ra, dec, rows), workers, cut)
+    else:
         print(advice(len(rows), service))
     done = len(catalogue) - len(rows)
     with tqdm(total=len(catalogue), initial=done, desc="fetch", unit="cutout") as bar:
-        if coadds is None:
+        if cuts is None:
             _download(journal, catalogue, frame, layers, rows, service, bar)
             return
-        north = np.char.endswith(layers, "north")
-        for cut in cut_all(tasks(coadds, frame, north, ra, dec, rows), workers):
-            for row, answer in cut:
+        for some in cuts:
+            for row, answer in some:
                 journal.take(row, answer.pixels, answer.reason)
-            bar.update(len(cut))
+            bar.update(len(some))
 
 
 def advice(rows: int, service: ServiceConfig) -> str:

@@ -1,4 +1,4 @@
-"""What a fetched cutout is to be, and how a cutout service is asked."""
+"""What a fetched cutout is to be, how an image is read, and how a cutout service is asked."""
 
 from __future__ import annotations
 
@@ -53,6 +53,51 @@ class FrameConfig:
     def native(self) -> bool:
         """Whether pixels are those of the coadds, so that their unit is nanomaggies per pixel."""
         return abs(self.pixscale_arcsec / PIXSCALE_ARCSEC - 1) < 1e-3
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What the files of a large image do not state of it, or state wrongly.
+
+    Attributes:
+        band_names: Names of its bands, in the order of files, extensions or planes; null: as the
+            files state them.
+        extensions: Names or numbers of the extensions that are its bands, where a file has several
+            images; null: those that state different bands.
+        zeropoint_mag: AB magnitude of one unit of its pixels; null: as BUNIT says, for
+            nanomaggies and janskys.
+        saturation: Level, in units of its pixels, from which these are saturated; null: SATURATE
+            of each header, or none.
+        mask: FITS image of the same size, in which bad pixels are not zero; null: the maskbits
+            of a brick, or none.
+    """
+
+    band_names: tuple[str, ...] | None = None
+    extensions: tuple[str, ...] | None = None
+    zeropoint_mag: float | None = None
+    saturation: float | None = None
+    mask: str | None = None
+
+    def __post_init__(self) -> None:
+        checks = {
+            "band_names": (
+                self.band_names is None
+                or (0 < len(self.band_names) == len(set(self.band_names)) and all(self.band_names)),
+                "each band once",
+            ),
+            "extensions": (
+                self.extensions is None or 0 < len(self.extensions) == len(set(self.extensions)),
+                "each extension once",
+            ),
+            "zeropoint_mag": (
+                self.zeropoint_mag is None or -50 <= self.zeropoint_mag <= 100,
+                "-50 to 100",
+            ),
+            "saturation": (self.saturation is None or self.saturation > 0, "above 0"),
+        }
+        for name, (fits, expected) in checks.items():
+            if not fits:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
 
 @dataclass(frozen=True)
