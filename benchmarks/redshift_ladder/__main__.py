@@ -52,9 +52,9 @@ def main(arguments: list[str]) -> None:
         for verb in TRAININGS
         if any(job.verb == verb for job in jobs)
     }
-    said = "".join(f", {HOW_LONG[verb].format(epochs)}" for verb, epochs in trained.items())
+    said = ", ".join(HOW_LONG[verb].format(epochs) for verb, epochs in trained.items())
     note = (
-        f"{size.name}{said}; {minutes:.0f} minutes on {os.cpu_count()} cores, "
+        f"{size.name}: {said}; {minutes:.0f} minutes on {os.cpu_count()} cores, "
         f"{platform.machine()}, {datetime.date.today()}"
     )
     results = scored.read_results(jobs)

@@ -17,17 +17,20 @@ from benchmarks.redshift_ladder.table import described, titles_of
 
 AXES = {"sigma_nmad": r"$\sigma_{\rm NMAD}$", "outliers_05": "|dz| > 0.05", "r2": "R²"}
 DRAWN = {
+    "measured": ("tab:blue", "o-"),
+    "measured: measurements": ("tab:cyan", "o:"),
     "aperture": ("black", "s--"),
     "catalogue": ("gray", "s:"),
     "small-cnn": ("tab:olive", "^--"),
     "resnet18": ("tab:red", "^--"),
+    "resnet18-measured": ("tab:orange", "^--"),
     "random": ("silver", "o-"),
     "moco-strong": ("tab:pink", "o-"),
     "moco": ("tab:purple", "o-"),
-    "pretext": ("tab:cyan", "o-"),
-    "moco+pretext-0.2": ("tab:blue", "o-"),
+    "pretext": ("darkcyan", "o-"),
+    "moco+pretext-0.2": ("tab:brown", "o-"),
     "align": ("tab:green", "D-"),
-    "fine-tuned": ("tab:orange", "D-"),
+    "fine-tuned": ("goldenrod", "D-"),
 }
 
 
