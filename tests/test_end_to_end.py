@@ -128,6 +128,7 @@ def test_the_steps_above_cover_every_verb():
         *("select", "fetch"),  # begin with a catalogue: tests/fetching
         "adopt",  # what others have trained: tests/encoders, tests/embeddings
         "transfer",  # tests/transfer
+        *("detect", "distribute"),  # tests/detection, tests/scaleout
         *("harmonize", "correct"),  # tests/embeddings, tests/bias
     }
     assert {verb for verb, _, _ in STEPS} == set(VERBS) - elsewhere

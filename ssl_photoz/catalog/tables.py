@@ -25,7 +25,7 @@ from ssl_photoz.catalog.delimited import (
 from ssl_photoz.catalog.writable import to_arrow, to_column
 from ssl_photoz.core.artefact import atomic_path
 from ssl_photoz.core.errors import ConfigError, DataError
-from ssl_photoz.core.types import Array
+from ssl_photoz.core.types import Array, PathLike
 from ssl_photoz.core.workplace import require_place
 
 SUFFIXES = (".parquet", ".fits", ".csv", ".vot")
@@ -75,7 +75,7 @@ def require_writable(path: Path, columns: Mapping[str, Array]) -> None:
     _prepared(path, columns)
 
 
-def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) -> None:
+def write_table(path: PathLike, columns: Mapping[str, Array], *, simulated: bool) -> None:
     """Write columns atomically, in the format of the suffix.
 
     Dates and times become ISO text but in Parquet. Where there is nothing (None, NaN), the table
@@ -91,6 +91,7 @@ def write_table(path: Path, columns: Mapping[str, Array], *, simulated: bool) ->
         ConfigError: If the suffix is another.
         DataError: If the format cannot hold a column; says which, why, and what can.
     """
+    path = Path(path)
     require_suffix(path)
     rows = len(next(iter(columns.values())))
     kept = {name: values for name, values in columns.items() if name.lower() != "simulated"}

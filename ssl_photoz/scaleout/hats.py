@@ -86,7 +86,7 @@ def divide(index: Ints, config: TilesConfig = TilesConfig()) -> dict[Cell, slice
 
     >>> [(*cell, rows.stop - rows.start) for cell, rows in divide(
     ...     np.array([0, 1, 2, 5]) << 56, TilesConfig(most_rows=2, finest=2)).items()]
-    [(1, 0, 1), (1, 1, 1), (1, 2, 1), (1, 5, 1)]
+    [(1, 0, 1), (1, 1, 1), (1, 2, 1), (0, 1, 1)]
 
     Args:
         index: Result of `spatial_index`, increasing, shape (N,).

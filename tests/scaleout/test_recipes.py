@@ -97,7 +97,7 @@ def test_missing_libraries_are_said_in_one_line_with_what_to_install(
 ):
     from tests.scaleout.faulty import run
 
-    said = r'pip install "ssl-photoz\[scaleout\]"'
+    said = r"pip install 'ssl-photoz\[scaleout\]'"
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "hats", None)
         with pytest.raises(ConfigError, match=said):
