@@ -34,6 +34,7 @@ from ssl_photoz.similarity.index_files import (
     IndexCard,
     Shard,
     StoredVectors,
+    as_stored,
     check_files,
     delete_strays,
     ids_of,
@@ -151,6 +152,7 @@ class Index:
         with tqdm(total=len(source), desc="indexing", unit="galaxy") as progress:
             for batch in source.batches(BATCH):
                 unit = reduction.apply(batch)
+                unit = unit if kind.name == "flat" else as_stored(unit)
                 index.add(unit)
                 units.append(unit.astype(np.float16))
                 progress.update(len(batch))
