@@ -70,8 +70,8 @@ class Perceptron:
     """A network of scikit-learn as plain arrays.
 
     Attributes:
-        weights: Of its layers, from below.
-        biases: Of its layers.
+        weights: Weights of its layers, from below.
+        biases: Biases of its layers.
     """
 
     weights: tuple[Array, ...]

@@ -30,7 +30,7 @@ class RedshiftDistribution:
     Attributes:
         edges: Bin edges, increasing, shape (B+1,).
         values: Probability per unit redshift in each bin, shape (B,); it integrates to 1.
-        draws: The same, of every bootstrap sample, shape (S, B).
+        draws: Values of every bootstrap sample, shape (S, B).
         means: Mean redshift of every bootstrap sample, shape (S,).
         mean: Mean redshift.
         n: Number of galaxies.
