@@ -67,7 +67,7 @@ rail: $(INSTALLED)
 	  $(BIN)/python -m venv $(VENV)-rail; \
 	  $(VENV)-rail/bin/python -m pip install --disable-pip-version-check --quiet \
 	    --constraint constraints.txt --editable . ./integrations/rail pytest; }
-	@OMP_NUM_THREADS=1 $(VENV)-rail/bin/python -m pytest -q integrations/rail
+	@OMP_NUM_THREADS=1 $(VENV)-rail/bin/python -m pytest -q integrations/rail/tests
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
